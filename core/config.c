@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Lines KEY=VALUE; a line that is not understood is an error, never ignored. */
+#include "core/config.h"
+#include "postern/port.h"
+#include "postern/string.h"
+
+#define LINE_MAX       128
+#define DEFAULT_VCPUS  2
+#define DEFAULT_MEMORY (512ull << 20)
+
+enum setting_type {
+	BOOL,
+	NUMBER
+};
+
+struct setting {
+	const char *key;
+	enum setting_type type;
+	u64 initial, minimum, maximum;
+};
+
+static const struct setting settings[SETTING_COUNT] = {
+#define X(id, key, type, def, min, max, what) [SETTING_##id] = {key, type, def, min, max},
+        SETTINGS(X)
+#undef X
+};
+
+static bool parse_number(const char *text, u64 *value)
+{
+	*value = 0;
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || *value > (~0ull - 9) / 10)
+			return false;
+		*value = *value * 10 + (u64)(*text - '0');
+	}
+	return true;
+}
+
+static bool parse_bool(const char *text, u64 *value)
+{
+	if (!strcmp(text, "on") || !strcmp(text, "1"))
+		*value = 1;
+	else if (!strcmp(text, "off") || !strcmp(text, "0"))
+		*value = 0;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_setting(struct config *config, const char *key, const char *text)
+{
+	for (u32 i = 0; i < SETTING_COUNT; i++) {
+		const struct setting *setting = &settings[i];
+		u64 value;
+
+		if (strcmp(key, setting->key))
+			continue;
+		if (!(setting->type == BOOL ? parse_bool(text, &value)
+		                            : parse_number(text, &value)))
+			return false;
+		if (value < setting->minimum || value > setting->maximum)
+			return false;
+		config->setting[i] = value;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_cpu(struct config *config, const char *text)
+{
+	static const struct {
+		const char *name;
+		int available;
+	} models[] = {
+#define X(name, vendor, available, what) {name, available},
+	        CPU_MODELS(X)
+#undef X
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(models); i++) {
+		if (strcmp(models[i].name, text) || !models[i].available)
+			continue;
+		memcpy(config->cpu, text, strlen(text) + 1);
+		return true;
+	}
+	return false;
+}
+
+static bool parse_pair(struct config *config, const char *key, const char *text)
+{
+	u64 value;
+
+	if (!strcmp(key, "cpu"))
+		return parse_cpu(config, text);
+	if (!strncmp(key, "set.", 4))
+		return parse_setting(config, key + 4, text);
+	if (!parse_number(text, &value))
+		return false;
+	if (!strcmp(key, "vcpus") && value >= 1 && value <= MAX_VCPUS)
+		config->vm.vcpus = (u32)value;
+	else if (!strcmp(key, "memory") && value && value % PAGE_SIZE_2M == 0)
+		config->vm.memory = value;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_line(struct config *config, char *line)
+{
+	char *equals = line;
+
+	if (!*line || *line == '#')
+		return true;
+	while (*equals && *equals != '=')
+		equals++;
+	if (*equals) {
+		*equals = 0;
+		if (parse_pair(config, line, equals + 1))
+			return true;
+		*equals = '=';
+	}
+	port_log("configuration: not understood: %s", line);
+	return false;
+}
+
+static void set_defaults(struct config *config)
+{
+	*config = (struct config){.cpu = "barcelona"};
+	config->vm.vcpus = DEFAULT_VCPUS;
+	config->vm.memory = DEFAULT_MEMORY;
+	for (u32 i = 0; i < SETTING_COUNT; i++)
+		config->setting[i] = settings[i].initial;
+}
+
+bool config_parse(struct config *config, const char *text, u64 size)
+{
+	char line[LINE_MAX];
+	u32 length = 0;
+
+	set_defaults(config);
+	for (u64 i = 0; text && i <= size; i++) {
+		char c = i < size ? text[i] : '\n';
+
+		if (c == '\r')
+			continue;
+		if (c != '\n') {
+			if (length == LINE_MAX - 1) {
+				port_log("configuration: line too long");
+				return false;
+			}
+			line[length++] = c;
+			continue;
+		}
+		line[length] = 0;
+		length = 0;
+		if (!parse_line(config, line))
+			return false;
+	}
+	config->vm.cpu = config->cpu;
+	config->vm.x2apic = config->setting[SETTING_X2APIC];
+	config->vm.tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
+	config->vm.kvm_clock = config->setting[SETTING_KVM_CLOCK];
+	return true;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The run's configuration, from the boot file "config" (format: postern/settings.h). */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "core/vm.h"
+#include "postern/settings.h"
+
+struct config {
+	struct vm_config vm;
+	char cpu[32];
+	u64 setting[SETTING_COUNT];
+};
+
+/* Defaults, then `text` of `size` bytes (NULL: defaults only). false: one line has been logged. */
+bool config_parse(struct config *config, const char *text, u64 size);
+
+#endif

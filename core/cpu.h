@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A physical processor. Filled by the port at boot, then used by the scheduler and the back end.
+ * Tags: (i) constant after boot; [o] only its own processor; [a] atomic; [lock] that lock.
+ */
+#ifndef CORE_CPU_H
+#define CORE_CPU_H
+
+#include "core/timer.h"
+#include "postern/sync.h"
+
+struct vcpu;
+
+#define MAX_CPUS 16
+
+/* Physical vectors that Postern uses. Nothing else is ever unmasked. */
+#define CPU_VECTOR_TIMER    0xf0 /* this processor's one-shot timer */
+#define CPU_VECTOR_KICK     0xf1 /* leave the guest, look at your requests */
+#define CPU_VECTOR_FORCE    0xf2 /* self-IPI of a forced immediate exit */
+#define CPU_VECTOR_SPURIOUS 0xff
+
+struct run_queue {
+	struct spinlock lock;
+	struct vcpu *head, *tail; /* [lock] runnable vCPUs, in order of turn */
+	struct atomic32 length;   /* [lock] to write */
+};
+
+struct cpu {
+	struct cpu *self;       /* (i) first member: the port finds it through a register */
+	u32 index;              /* (i) 0 is the boot processor */
+	u32 apic_id;            /* (i) physical APIC ID */
+	struct vcpu *current;   /* [o] the vCPU whose turn it is; NULL: idle */
+	struct vcpu *loaded;    /* [o] the vCPU whose FPU, MSRs and back-end state the CPU holds */
+	u64 slice_end;          /* [o] TSC at which the turn ends */
+	u64 armed_deadline;     /* [o] what the physical timer was last set to */
+	struct atomic32 idle;   /* [a] halted or about to halt: needs an IPI to look at its queue */
+	struct atomic32 online; /* [a] */
+	struct run_queue rq;
+	struct timer_queue timers;
+	u64 ticks;  /* [o] physical timer interrupts */
+	void *arch; /* (i) the back end's per-processor state */
+	void *port; /* (i) the port's */
+} __cacheline;
+
+/*
+ * Called by the port's interrupt handler, interrupts blocked, for each CPU_VECTOR_*. Takes no lock
+ * and decides nothing: that the guest exited is the effect.
+ */
+void cpu_handle_interrupt(struct cpu *cpu, u8 vector);
+
+/*
+ * The life of a processor: initialise the back end on it, then schedule vCPUs until the machine
+ * stops. Returns when machine->stopping is set and no vCPU is left on it.
+ */
+void cpu_main(struct cpu *cpu);
+
+/* Make `cpu` look at its run queue and requests: a physical IPI if it is another processor. */
+void cpu_kick(struct cpu *cpu);
+
+#endif

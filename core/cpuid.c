@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's CPUID: the physical processor's, less what Postern does not virtualise, plus the
+ * hypervisor leaves with KVM's signature. AMD APM volume 3, "Obtaining Processor Information Via
+ * the CPUID Instruction"; Linux Documentation/virt/kvm/x86/cpuid.rst.
+ *
+ * Topology: one package, one thread per core, as many cores as vCPUs.
+ */
+#include "core/machine.h"
+#include "core/msr.h"
+#include "host/host.h"
+#include "x86/msr.h"
+
+#define MAX_BASIC    0x0000000du
+#define MAX_EXTENDED 0x80000008u
+#define MAX_KVM      KVM_CPUID_FEATURES
+
+/* Leaf 1 ECX: hidden or decided elsewhere. */
+#define ECX1_MONITOR BIT(3)
+#define ECX1_HIDDEN                                                                                \
+	(BIT(2) | ECX1_MONITOR | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(15) |  \
+	 BIT(18))
+#define ECX1_X2APIC     BIT(21)
+#define ECX1_DEADLINE   BIT(24)
+#define ECX1_XSAVE      BIT(26)
+#define ECX1_OSXSAVE    BIT(27)
+#define ECX1_AVX        (BIT(12) | BIT(28) | BIT(29)) /* FMA, AVX, F16C */
+#define ECX1_HYPERVISOR BIT(31)
+/* Leaf 1 EDX: machine check, thermal, debug store and the like are not there. */
+#define EDX1_APIC   BIT(9)
+#define EDX1_HTT    BIT(28)
+#define EDX1_HIDDEN (BIT(7) | BIT(14) | BIT(18) | BIT(21) | BIT(22) | BIT(29) | BIT(30) | BIT(31))
+
+/* Leaf 7 subleaf 0: what needs no state beyond AVX and no MSR of its own. */
+#define EBX7_KEPT                                                                                  \
+	(BIT(0) | BIT(3) | BIT(5) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(18) | BIT(19) |       \
+	 BIT(20) | BIT(23) | BIT(24) | BIT(29))
+#define EBX7_AVX  BIT(5)
+#define ECX7_KEPT (BIT(2) | BIT(8) | BIT(9) | BIT(10) | BIT(22))
+#define ECX7_AVX  (BIT(9) | BIT(10))
+#define EDX7_KEPT BIT(4)
+
+/* Leaf 8000_0001. */
+#define ECX81_HIDDEN                                                                               \
+	(BIT(2) | BIT(3) | BIT(9) | BIT(10) | BIT(12) | BIT(13) | BIT(15) | BIT(19) | BIT(22) |    \
+	 BIT(23) | BIT(24) | BIT(26) | BIT(27) | BIT(28) | BIT(29))
+#define ECX81_CMP_LEGACY BIT(1)
+#define EDX81_HIDDEN     (BIT(7) | BIT(14))
+
+#define CPUID_APM_INVARIANT_TSC BIT(8)
+
+#define XSAVE_LEGACY_SIZE 576u
+
+/* Bits needed to number `n` cores. */
+static u32 id_bits(u32 n)
+{
+	return n > 1 ? 32 - (u32)__builtin_clz(n - 1) : 0;
+}
+
+static u32 xsave_size(u64 xcr0, u32 full)
+{
+	return xcr0 & XCR0_AVX ? full : XSAVE_LEGACY_SIZE;
+}
+
+static void leaf_1(struct vcpu *vcpu, struct cpuid_regs *r)
+{
+	const struct vm *vm = vcpu->vm;
+	struct vcpu_state state;
+	u64 base;
+
+	r->ebx = (r->ebx & 0xff00) | vm->vcpu_count << 16 | vcpu->apic_id << 24;
+	r->ecx &= ~(ECX1_HIDDEN | ECX1_X2APIC | ECX1_DEADLINE | ECX1_OSXSAVE);
+	if (!(vm->machine->xcr0_supported & XCR0_AVX))
+		r->ecx &= ~ECX1_AVX;
+	if (!vm->machine->xcr0_supported)
+		r->ecx &= ~ECX1_XSAVE;
+	r->ecx |= ECX1_HYPERVISOR;
+	if (vm->config.x2apic)
+		r->ecx |= ECX1_X2APIC;
+	if (vm->config.tsc_deadline)
+		r->ecx |= ECX1_DEADLINE;
+	backend_op(get_state)(vcpu, &state);
+	if (state.cr4 & CR4_OSXSAVE)
+		r->ecx |= ECX1_OSXSAVE;
+	r->edx &= ~(EDX1_HIDDEN | EDX1_HTT | EDX1_APIC);
+	base = atomic64_read_relaxed(&vcpu->lapic.base);
+	if (base & APIC_BASE_EN)
+		r->edx |= EDX1_APIC;
+	if (vm->vcpu_count > 1)
+		r->edx |= EDX1_HTT;
+}
+
+static void leaf_7(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
+{
+	bool avx = vcpu->vm->machine->xcr0_supported & XCR0_AVX;
+
+	if (subleaf) {
+		*r = (struct cpuid_regs){0};
+		return;
+	}
+	r->eax = 0;
+	r->ebx &= EBX7_KEPT & (avx ? ~0u : ~EBX7_AVX);
+	r->ecx &= ECX7_KEPT & (avx ? ~0u : ~ECX7_AVX);
+	r->edx &= EDX7_KEPT;
+}
+
+/* x2APIC topology: level 0 threads (one), level 1 cores. */
+static void leaf_b(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
+{
+	*r = (struct cpuid_regs){.ecx = subleaf & 0xff, .edx = vcpu->apic_id};
+	if (subleaf == 0) {
+		r->ebx = 1;
+		r->ecx |= 1 << 8;
+	} else if (subleaf == 1) {
+		r->eax = id_bits(vcpu->vm->vcpu_count);
+		r->ebx = vcpu->vm->vcpu_count;
+		r->ecx |= 2 << 8;
+	}
+}
+
+static void leaf_d(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
+{
+	struct machine *machine = vcpu->vm->machine;
+	struct cpuid_regs physical = *r;
+
+	*r = (struct cpuid_regs){0};
+	if (!machine->xcr0_supported)
+		return;
+	if (subleaf == 0) {
+		r->eax = (u32)machine->xcr0_supported;
+		r->ebx = xsave_size(host_guest_xcr0(vcpu), machine->fpu_size);
+		r->ecx = xsave_size(machine->xcr0_supported, machine->fpu_size);
+	} else if (subleaf == 1) {
+		/* XSAVEOPT, XSAVEC, XGETBV with ECX=1; no XSAVES. With AVX compaction saves
+		 * nothing. */
+		r->eax = physical.eax & 7;
+		r->ebx = xsave_size(host_guest_xcr0(vcpu), machine->fpu_size);
+	} else if (subleaf == 2 && machine->xcr0_supported & XCR0_AVX) {
+		*r = physical;
+	}
+}
+
+static void leaf_kvm(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
+{
+	*r = (struct cpuid_regs){0};
+	if (leaf == KVM_CPUID_SIGNATURE) {
+		r->eax = MAX_KVM;
+		r->ebx = 0x4b4d564b; /* "KVMKVMKVM\0\0\0" */
+		r->ecx = 0x564b4d56;
+		r->edx = 0x4d;
+	} else if (leaf == KVM_CPUID_FEATURES && vcpu->vm->config.kvm_clock) {
+		r->eax = BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE);
+	}
+}
+
+static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
+{
+	u32 cores = vcpu->vm->vcpu_count;
+
+	switch (leaf) {
+	case 0x80000000:
+		r->eax = r->eax < MAX_EXTENDED ? r->eax : MAX_EXTENDED;
+		break;
+	case 0x80000001:
+		r->ecx &= ~(ECX81_HIDDEN | ECX81_CMP_LEGACY);
+		if (cores > 1)
+			r->ecx |= ECX81_CMP_LEGACY;
+		r->edx &= ~(EDX81_HIDDEN | EDX1_APIC);
+		if (atomic64_read_relaxed(&vcpu->lapic.base) & APIC_BASE_EN)
+			r->edx |= EDX1_APIC;
+		break;
+	case 0x80000007:
+		*r = (struct cpuid_regs){.edx = r->edx & CPUID_APM_INVARIANT_TSC};
+		break;
+	case 0x80000008:
+		/* Address sizes are the processor's; number of cores and width of the core's ID. */
+		*r = (struct cpuid_regs){.eax = r->eax & 0xffff,
+		                         .ecx = (cores - 1) | id_bits(cores) << 12};
+		break;
+	default: /* names and caches, 8000_0002 .. 8000_0006 */
+		break;
+	}
+}
+
+static void leaf_basic(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
+{
+	switch (leaf) {
+	case 0:
+		r->eax = r->eax < MAX_BASIC ? r->eax : MAX_BASIC;
+		break;
+	case 1:
+		leaf_1(vcpu, r);
+		break;
+	case 2:
+		break;
+	case 6: /* ARAT: the local APIC timer never stops */
+		*r = (struct cpuid_regs){.eax = BIT(2)};
+		break;
+	case 7:
+		leaf_7(vcpu, subleaf, r);
+		break;
+	case 0xb:
+		leaf_b(vcpu, subleaf, r);
+		break;
+	case 0xd:
+		leaf_d(vcpu, subleaf, r);
+		break;
+	default:
+		*r = (struct cpuid_regs){0};
+		break;
+	}
+}
+
+void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
+{
+	if (leaf >= KVM_CPUID_SIGNATURE && leaf < KVM_CPUID_SIGNATURE + 0x10000) {
+		leaf_kvm(vcpu, leaf, r);
+	} else if (leaf <= MAX_BASIC) {
+		host_cpuid(leaf, subleaf, r);
+		leaf_basic(vcpu, leaf, subleaf, r);
+	} else if (leaf >= 0x80000000 && leaf <= MAX_EXTENDED) {
+		host_cpuid(leaf, subleaf, r);
+		leaf_extended(vcpu, leaf, r);
+	} else {
+		/* APM: undefined functions return zero (Intel returns the highest basic leaf). */
+		*r = (struct cpuid_regs){0};
+	}
+}
+
+u64 cpuid_guest_efer_mask(struct vcpu *vcpu __unused)
+{
+	u64 mask = EFER_SCE | EFER_LME | EFER_LMA;
+
+	if (host_has_edx(0x80000001, 20))
+		mask |= EFER_NXE;
+	if (host_has_edx(0x80000001, 25))
+		mask |= EFER_FFXSR;
+	return mask;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Emulation of guest instructions that exit: device memory, string I/O, skipping by length. */
+#ifndef CORE_EMULATE_H
+#define CORE_EMULATE_H
+
+#include "postern/types.h"
+
+struct vcpu;
+
+/*
+ * Execute the instruction at RIP, which faulted on guest-physical `gpa` (vcpu->exit.memory). Its
+ * device-memory operand goes to the local APIC page or vm->memory; nobody there: reads ones, writes
+ * dropped, counted. Advances RIP, or queues the exception the guest gets (#UD if not decodable, #PF
+ * if its own tables fault by now). REP forms do a bounded number of iterations per call. Own
+ * processor.
+ */
+void emulate_memory(struct vcpu *vcpu);
+
+/* INS / OUTS exit (vcpu->exit.io.string). Same rules. */
+void emulate_string_io(struct vcpu *vcpu);
+
+/*
+ * Advance RIP over the instruction that exited, clearing the interrupt shadow's effect and
+ * RFLAGS.RF: by exit.next_rip if known, else by decoding. `opcode_length` is the length without
+ * prefixes (CPUID 2, HLT 1, VMMCALL 3). false: the bytes at RIP could not be fetched or decoded; an
+ * exception is queued.
+ */
+bool emulate_skip(struct vcpu *vcpu, u32 opcode_length);
+
+/* MOV to CR8 that exited: perform it (lapic_set_cr8), advance RIP. #GP for values above 15. */
+void emulate_mov_cr8(struct vcpu *vcpu);
+
+/* Code size of the vCPU's current mode: 2, 4, 8. */
+u32 emulate_code_mode(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Choice of the back end: the first whose requirements the boot processor meets. */
+#include "core/machine.h"
+#include "host/host.h"
+#include "postern/port.h"
+
+struct backend backend_table;
+
+static const struct backend *const backends[] = {&svm_backend, &vmx_backend};
+
+#define DEFAULT_SLICE_NS 2000000ull
+
+bool machine_init(struct machine *machine, const char **why)
+{
+	const char *refusal[ARRAY_SIZE(backends)];
+
+	for (u32 i = 0; i < machine->cpu_count; i++)
+		timer_queue_init(&machine->cpu[i].timers);
+	for (u32 i = 0; i < ARRAY_SIZE(backends); i++) {
+		if (!backends[i]->probe(&refusal[i]))
+			continue;
+		backend_table = *backends[i];
+		machine->backend = backends[i];
+		machine->slice_tsc = timer_ns_to_tsc(DEFAULT_SLICE_NS);
+		host_probe_fpu(machine);
+		return true;
+	}
+	*why = refusal[0];
+	return false;
+}

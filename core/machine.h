@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The root of all state: processors, VMs, the chosen back end. One per image, one per host test. */
+#ifndef CORE_MACHINE_H
+#define CORE_MACHINE_H
+
+#include "core/cpu.h"
+#include "core/vm.h"
+#include "postern/backend.h"
+
+struct machine {
+	struct cpu cpu[MAX_CPUS];
+	u32 cpu_count;          /* (i) after boot */
+	struct vm *vm[MAX_VMS]; /* (i) while VMs run */
+	u32 vm_count;
+	const struct backend *backend; /* (i) chosen once by machine_init() */
+	u64 slice_tsc;                 /* (i) length of a turn */
+	u64 xcr0_supported;            /* (i) what the guest may set in XCR0; 0: no XSAVE */
+	u32 fpu_size;                  /* (i) bytes of a vCPU's FPU area */
+	bool has_tsc_aux;              /* (i) RDTSCP and its MSR exist */
+	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
+	struct atomic32 idle_cpus;     /* [a] bit per cpu->index */
+	bool pause_yield;              /* (i) PAUSE exits while others wait */
+
+	/* Housekeeping, boot processor only: when each is next due (TSC). */
+	u64 housekeeping_due;
+	u64 status_due;
+	u64 account_due;
+};
+
+/*
+ * Choose the back end by what the boot processor has, and prepare it. cpu[] and cpu_count are
+ * filled in by the port. false: no usable virtualization, *why says which requirement is missing,
+ * by name.
+ */
+bool machine_init(struct machine *machine, const char **why);
+
+#endif

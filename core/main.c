@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From configuration to the final report, on the boot processor. */
+#include "core/main.h"
+#include "core/config.h"
+#include "core/machine.h"
+#include "core/report.h"
+#include "platform/platform.h"
+#include "postern/port.h"
+#include "postern/report.h"
+#include "postern/string.h"
+
+#define HOUSEKEEPING_NS 10000000ull /* console and commands */
+#define STATUS_NS       250000000ull
+#define ACCOUNT_NS      1000000000ull
+#define CMDLINE_MAX     2048
+
+static const char elf_magic[] = "\177ELF";
+
+/* --- loading --- */
+
+/* Boot file NAME0 .. NAME3 of a VM. */
+static const void *vm_file(struct vm *vm, const char *name, u64 *size)
+{
+	char full[16];
+	u64 length = strlen(name);
+
+	memcpy(full, name, length);
+	full[length] = (char)('0' + vm->id);
+	full[length + 1] = 0;
+	return port_file(full, size);
+}
+
+static void copy_cmdline(struct vm *vm, char *cmdline)
+{
+	u64 size = 0;
+	const char *text = vm_file(vm, "cmdline", &size);
+
+	if (!text)
+		size = 0;
+	size = min_u64(size, CMDLINE_MAX - 1);
+	if (size)
+		memcpy(cmdline, text, size);
+	while (size && (cmdline[size - 1] == '\n' || cmdline[size - 1] == '\r'))
+		size--;
+	cmdline[size] = 0;
+}
+
+static bool load_guest(struct vm *vm, const char **why)
+{
+	u64 kernel_size, initrd_size = 0;
+	const void *kernel = vm_file(vm, "kernel", &kernel_size);
+	const void *initrd = vm_file(vm, "initrd", &initrd_size);
+	char cmdline[CMDLINE_MAX];
+
+	if (!kernel) {
+		*why = "no kernel was handed over at boot";
+		return false;
+	}
+	copy_cmdline(vm, cmdline);
+	if (kernel_size > 4 && !memcmp(kernel, elf_magic, 4))
+		return elf_load(vm, kernel, kernel_size, why);
+	return linux_load(vm, kernel, kernel_size, initrd, initrd_size, cmdline, why);
+}
+
+static enum main_result refuse(const char *why)
+{
+	port_log("error: %s", why);
+	report_end_early(ENDED_PANIC, MAIN_BAD_CONFIG);
+	return MAIN_BAD_CONFIG;
+}
+
+static enum main_result create_guest(struct machine *machine, struct config *config)
+{
+	const char *why = "";
+	struct vm *vm = vm_create(machine, &config->vm);
+
+	if (!vm)
+		return refuse("the VM could not be created");
+	if (!platform_create(vm))
+		return refuse("not enough memory for the platform's devices");
+	if (!load_guest(vm, &why))
+		return refuse(why);
+	return MAIN_OK;
+}
+
+/* --- housekeeping --- */
+
+static void end_all(struct machine *machine, enum ending ending)
+{
+	for (u32 i = 0; i < machine->vm_count; i++)
+		vm_end(machine->vm[i], ending, 0);
+}
+
+static void read_commands(struct machine *machine)
+{
+	int byte;
+
+	while ((byte = port_report_read()) >= 0) {
+		if (byte == REPORT_CMD_TIMEOUT)
+			end_all(machine, ENDED_TIMEOUT);
+		else if (byte == REPORT_CMD_INTERRUPT)
+			end_all(machine, ENDED_INTERRUPTED);
+		else if (byte == REPORT_CMD_ACCOUNT)
+			machine->account_due = 0;
+	}
+}
+
+static u8 phase_of(struct vm *vm)
+{
+	if (vm_has_ended(vm))
+		return REPORT_PHASE_ENDING;
+	return atomic64_read_relaxed(&vm->first_entry) ? REPORT_PHASE_RUNNING : REPORT_PHASE_BOOT;
+}
+
+/* Each VM is over and none of its vCPUs is left on a processor. */
+static bool all_over(struct machine *machine)
+{
+	for (u32 i = 0; i < machine->vm_count; i++)
+		if (!vm_has_ended(machine->vm[i]) || atomic32_read(&machine->vm[i]->live_vcpus))
+			return false;
+	return true;
+}
+
+static void stop_machine(struct machine *machine)
+{
+	atomic32_set(&machine->stopping, 1);
+	for (u32 i = 1; i < machine->cpu_count; i++)
+		cpu_kick(&machine->cpu[i]);
+}
+
+u64 main_housekeeping_due(void)
+{
+	struct machine *machine = port_machine();
+
+	return all_over(machine) ? 0 : machine->housekeeping_due;
+}
+
+void main_housekeeping(u64 now)
+{
+	struct machine *machine = port_machine();
+	bool status = now >= machine->status_due;
+
+	machine->housekeeping_due = now + timer_ns_to_tsc(HOUSEKEEPING_NS);
+	read_commands(machine);
+	for (u32 i = 0; i < machine->vm_count; i++) {
+		platform_poll(machine->vm[i]);
+		if (status)
+			report_status(machine->vm[i], phase_of(machine->vm[i]));
+		if (now >= machine->account_due)
+			report_account(machine->vm[i]);
+	}
+	if (status)
+		machine->status_due = now + timer_ns_to_tsc(STATUS_NS);
+	if (now >= machine->account_due)
+		machine->account_due = now + timer_ns_to_tsc(ACCOUNT_NS);
+	if (all_over(machine))
+		stop_machine(machine);
+}
+
+/* --- the course --- */
+
+static void wait_for_others(struct machine *machine)
+{
+	for (u32 i = 1; i < machine->cpu_count; i++)
+		wait_until(!atomic32_read(&machine->cpu[i].online));
+}
+
+static void report_all(struct machine *machine)
+{
+	for (u32 i = 0; i < machine->vm_count; i++) {
+		platform_poll(machine->vm[i]);
+		report_account(machine->vm[i]);
+		report_end(machine->vm[i]);
+	}
+}
+
+static void log_features(const struct machine *machine)
+{
+	char text[160];
+
+	backend_op(features)(text, sizeof(text));
+	port_log("%s: %u processors, TSC %llu kHz, %s", machine->backend->name, machine->cpu_count,
+	         (unsigned long long)port_tsc_khz(), text);
+}
+
+static void run_all(struct machine *machine)
+{
+	u64 now = port_tsc();
+
+	machine->housekeeping_due = now;
+	machine->status_due = now;
+	machine->account_due = now + timer_ns_to_tsc(ACCOUNT_NS);
+	for (u32 i = 0; i < machine->vm_count; i++)
+		vm_start(machine->vm[i]);
+	port_release_cpus();
+	cpu_main(&machine->cpu[0]);
+	wait_for_others(machine);
+	report_all(machine);
+}
+
+enum main_result postern_main(void)
+{
+	struct machine *machine = port_machine();
+	struct config config;
+	const char *why = "";
+	const char *text;
+	u64 size = 0;
+	enum main_result result;
+
+	text = port_file("config", &size);
+	if (!config_parse(&config, text, size))
+		return refuse("the configuration is not valid");
+	if (!machine_init(machine, &why))
+		return refuse(why);
+	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
+	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
+	log_features(machine);
+	result = create_guest(machine, &config);
+	if (result != MAIN_OK)
+		return result;
+	report_hello(machine, config.cpu);
+	run_all(machine);
+	return MAIN_OK;
+}

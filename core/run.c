@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The run loop. One vCPU's turn on one processor:
+ *
+ *   requests -> timers -> interrupts -> force_immediate_exit -> interrupts blocked, last look at
+ * the requests -> enter -> interrupts open -> exit -> account
+ *
+ * There is no per-vCPU stack in the hypervisor: a turn is a function call that returns when the
+ * vCPU blocks, its slice ends, or its VM does.
+ */
+#include "core/cpu.h"
+#include "core/machine.h"
+#include "core/main.h"
+#include "core/sched.h"
+#include "postern/port.h"
+
+/*
+ * Enter the guest once. false: a request arrived after it was prepared, and nothing was entered.
+ *
+ * force_immediate_exit lives here and nowhere else (requirement S4.1).
+ */
+static bool enter(struct cpu *cpu, struct vcpu *vcpu)
+{
+	bool force_immediate_exit = intr_prepare_entry(vcpu);
+	u64 cr8 = lapic_cr8(vcpu);
+
+	vcpu->regs.cr8 = cr8;
+	backend_op(pause_exits)(vcpu, port_machine()->pause_yield && sched_contended(cpu));
+
+	backend_op(host_irqs_block)();
+	/* Only now: a timer interrupt taken after it was found armed would leave none armed. */
+	sched_arm_timer(cpu);
+	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
+	smp_mb();
+	if (atomic32_read(&vcpu->requests)) {
+		atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
+		backend_op(host_irqs_unblock)();
+		return false;
+	}
+	backend_op(run)(vcpu, force_immediate_exit);
+	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
+	backend_op(host_irqs_unblock)();
+
+	vcpu_count(vcpu, COUNTER_ENTRIES);
+	if (force_immediate_exit)
+		vcpu_count(vcpu, COUNTER_FORCED_EXITS);
+	if (vcpu->regs.cr8 != cr8)
+		lapic_set_cr8(vcpu, (u8)vcpu->regs.cr8);
+	return true;
+}
+
+/* The vCPU leaves for good: its VM has ended. */
+static void retire(struct cpu *cpu, struct vcpu *vcpu)
+{
+	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(port_tsc() - vcpu->state_since));
+	if (cpu->loaded == vcpu)
+		sched_unload(cpu);
+	cpu->current = NULL;
+	atomic32_set(&vcpu->sched_state, VCPU_DEAD);
+	atomic32_fetch_sub(&vcpu->vm->live_vcpus, 1);
+	cpu_kick(&port_machine()->cpu[0]);
+}
+
+/* Run-state of a vCPU that wants to run: true if it may enter the guest. */
+static bool is_active(struct vcpu *vcpu)
+{
+	if (vcpu->activity == VCPU_HALTED && intr_has_deliverable(vcpu))
+		vcpu->activity = VCPU_ACTIVE;
+	return vcpu->activity == VCPU_ACTIVE;
+}
+
+static void note_first_entry(struct vm *vm)
+{
+	if (!atomic64_read_relaxed(&vm->first_entry))
+		atomic64_cmpxchg(&vm->first_entry, 0, port_tsc());
+}
+
+/* What a processor does between any two things. Returns the time. */
+static u64 run_chores(struct cpu *cpu)
+{
+	u64 now = port_tsc();
+
+	timer_run(cpu, now);
+	if (cpu->index == 0 && now >= main_housekeeping_due())
+		main_housekeeping(now);
+	return now;
+}
+
+static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
+{
+	note_first_entry(vcpu->vm);
+	sched_load(cpu, vcpu);
+	for (;;) {
+		u64 now = run_chores(cpu);
+
+		vcpu_handle_requests(vcpu);
+		if (vm_has_ended(vcpu->vm)) {
+			retire(cpu, vcpu);
+			return;
+		}
+		if (!is_active(vcpu)) {
+			if (sched_block(vcpu))
+				return;
+			continue;
+		}
+		if (sched_slice_over(cpu, now)) {
+			sched_end_turn(cpu, vcpu);
+			return;
+		}
+		if (!enter(cpu, vcpu))
+			continue;
+		if (exit_handle(vcpu) == EXIT_ACTION_YIELD && sched_contended(cpu)) {
+			sched_end_turn(cpu, vcpu);
+			return;
+		}
+	}
+}
+
+void cpu_main(struct cpu *cpu)
+{
+	struct machine *machine = port_machine();
+
+	if (!backend_op(cpu_init)(cpu))
+		port_panic("cpu %u: virtualization cannot be enabled", cpu->index);
+	atomic32_set(&cpu->online, 1);
+	while (!atomic32_read(&machine->stopping)) {
+		struct vcpu *vcpu = sched_pick(cpu);
+
+		if (vcpu) {
+			run_vcpu(cpu, vcpu);
+			continue;
+		}
+		run_chores(cpu);
+		if (!atomic32_read(&machine->stopping))
+			sched_idle(cpu);
+	}
+	sched_unload(cpu);
+	port_timer_arm(TSC_NEVER);
+	backend_op(cpu_exit)(cpu);
+	atomic32_set(&cpu->online, 0);
+}
+
+void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
+{
+	if (vector != CPU_VECTOR_TIMER)
+		return;
+	/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
+	cpu->armed_deadline = TSC_NEVER;
+	counter_add(&cpu->ticks, 1);
+}
+
+void cpu_kick(struct cpu *cpu)
+{
+	if (cpu != this_cpu())
+		port_send_ipi(cpu->apic_id, CPU_VECTOR_KICK);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The scheduler. Locks: one run-queue lock at a time, innermost but for nothing; see
+ * docs/locking.md. States and hand-over: core/sched.h.
+ */
+#include "core/sched.h"
+#include "core/machine.h"
+#include "core/main.h"
+#include "postern/port.h"
+
+/* --- run queues --- */
+
+static void queue_append(struct run_queue *rq, struct vcpu *vcpu)
+{
+	spin_lock(&rq->lock);
+	vcpu->rq_next = NULL;
+	if (rq->tail)
+		rq->tail->rq_next = vcpu;
+	else
+		rq->head = vcpu;
+	rq->tail = vcpu;
+	atomic32_fetch_add(&rq->length, 1);
+	spin_unlock(&rq->lock);
+}
+
+/* First vCPU of `rq` that `cpu` may run: one that is loaded elsewhere is left to its processor. */
+static struct vcpu *queue_take(struct run_queue *rq, struct cpu *cpu)
+{
+	struct vcpu *previous = NULL;
+	struct vcpu *vcpu;
+
+	if (!atomic32_read(&rq->length))
+		return NULL;
+	spin_lock(&rq->lock);
+	for (vcpu = rq->head; vcpu; previous = vcpu, vcpu = vcpu->rq_next)
+		if (cpu->loaded == vcpu || !atomic32_read_acquire(&vcpu->on_cpu))
+			break;
+	if (vcpu) {
+		if (previous)
+			previous->rq_next = vcpu->rq_next;
+		else
+			rq->head = vcpu->rq_next;
+		if (rq->tail == vcpu)
+			rq->tail = previous;
+		vcpu->rq_next = NULL;
+		atomic32_fetch_sub(&rq->length, 1);
+	}
+	spin_unlock(&rq->lock);
+	return vcpu;
+}
+
+static struct vcpu *steal(struct cpu *cpu)
+{
+	struct machine *machine = port_machine();
+
+	for (u32 i = 1; i < machine->cpu_count; i++) {
+		struct cpu *other = &machine->cpu[(cpu->index + i) % machine->cpu_count];
+		struct vcpu *vcpu = queue_take(&other->rq, cpu);
+
+		if (vcpu)
+			return vcpu;
+	}
+	return NULL;
+}
+
+struct vcpu *sched_pick(struct cpu *cpu)
+{
+	struct vcpu *vcpu = queue_take(&cpu->rq, cpu);
+	u64 now = port_tsc();
+
+	if (!vcpu)
+		vcpu = steal(cpu);
+	if (!vcpu)
+		return NULL;
+	vcpu_count_n(vcpu, COUNTER_WAIT_NS, timer_tsc_to_ns(now - vcpu->state_since));
+	vcpu->state_since = now;
+	if (ptr_read(&vcpu->cpu) != cpu) {
+		ptr_set(&vcpu->cpu, cpu);
+		vcpu_count(vcpu, COUNTER_MIGRATIONS);
+	}
+	atomic32_set(&vcpu->sched_state, VCPU_RUNNING);
+	cpu->current = vcpu;
+	cpu->slice_end = now + port_machine()->slice_tsc;
+	return vcpu;
+}
+
+/*
+ * Where a runnable vCPU should wait: on its last processor while it is still loaded there or that
+ * one sleeps; else on any that sleeps; else where it was.
+ */
+static struct cpu *place(struct vcpu *vcpu)
+{
+	struct machine *machine = port_machine();
+	struct cpu *last = ptr_read(&vcpu->cpu);
+	u32 idle;
+
+	if (atomic32_read_acquire(&vcpu->on_cpu) || atomic32_read(&last->idle))
+		return last;
+	idle = atomic32_read(&machine->idle_cpus);
+	return idle ? &machine->cpu[__builtin_ctz(idle)] : last;
+}
+
+void sched_enqueue(struct vcpu *vcpu)
+{
+	struct cpu *cpu = place(vcpu);
+
+	queue_append(&cpu->rq, vcpu);
+	/*
+	 * The append is before, the reads of idle and length after a full barrier (the atomics
+	 * themselves). An idle processor must wake; one that ran alone had no end to its turn and
+	 * must start its slice.
+	 */
+	if (atomic32_read(&cpu->idle) || atomic32_read(&cpu->rq.length) == 1)
+		cpu_kick(cpu);
+}
+
+/* --- turns --- */
+
+void sched_end_turn(struct cpu *cpu, struct vcpu *vcpu)
+{
+	u64 now = port_tsc();
+
+	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(now - vcpu->state_since));
+	vcpu_count(vcpu, COUNTER_PREEMPTED);
+	vcpu->state_since = now;
+	cpu->current = NULL;
+	atomic32_set(&vcpu->sched_state, VCPU_RUNNABLE);
+	queue_append(&cpu->rq, vcpu);
+}
+
+bool sched_slice_over(struct cpu *cpu, u64 now)
+{
+	return sched_contended(cpu) && now >= cpu->slice_end;
+}
+
+/* --- blocking and waking --- */
+
+void sched_block_publish(struct vcpu *vcpu)
+{
+	atomic32_xchg(&vcpu->sched_state, VCPU_BLOCKED);
+}
+
+bool sched_block_recheck(struct vcpu *vcpu)
+{
+	return vcpu_has_work(vcpu) &&
+	       atomic32_cmpxchg(&vcpu->sched_state, VCPU_BLOCKED, VCPU_RUNNING);
+}
+
+bool sched_block(struct vcpu *vcpu)
+{
+	struct cpu *cpu = this_cpu();
+	u64 now = port_tsc();
+
+	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(now - vcpu->state_since));
+	vcpu->state_since = now;
+	/* From the publication on a waker may hand the vCPU to a queue: nothing of it is touched.
+	 */
+	cpu->current = NULL;
+	sched_block_publish(vcpu);
+	if (sched_block_recheck(vcpu)) {
+		cpu->current = vcpu;
+		return false;
+	}
+	return true;
+}
+
+bool sched_wake(struct vcpu *vcpu)
+{
+	u64 now;
+
+	if (atomic32_read(&vcpu->sched_state) != VCPU_BLOCKED ||
+	    !atomic32_cmpxchg(&vcpu->sched_state, VCPU_BLOCKED, VCPU_RUNNABLE))
+		return false;
+	/* The winner of the exchange owns the vCPU until it is on a queue. */
+	now = port_tsc();
+	if (vcpu->activity == VCPU_HALTED)
+		vcpu_count_n(vcpu, COUNTER_HLT_NS, timer_tsc_to_ns(now - vcpu->state_since));
+	vcpu_count(vcpu, COUNTER_WAKEUPS);
+	vcpu->state_since = now;
+	sched_enqueue(vcpu);
+	return true;
+}
+
+/* --- loading --- */
+
+void sched_unload(struct cpu *cpu)
+{
+	struct vcpu *vcpu = cpu->loaded;
+
+	if (!vcpu)
+		return;
+	backend_op(vcpu_put)(vcpu);
+	cpu->loaded = NULL;
+	atomic32_set_release(&vcpu->on_cpu, 0);
+}
+
+void sched_load(struct cpu *cpu, struct vcpu *vcpu)
+{
+	if (cpu->loaded == vcpu)
+		return;
+	sched_unload(cpu);
+	ASSERT(!atomic32_xchg(&vcpu->on_cpu, 1));
+	cpu->loaded = vcpu;
+	backend_op(vcpu_load)(vcpu, cpu);
+}
+
+/* --- idling --- */
+
+void sched_arm_timer(struct cpu *cpu)
+{
+	u64 deadline = atomic64_read_relaxed(&cpu->timers.next_deadline);
+
+	if (cpu->current && sched_contended(cpu))
+		deadline = min_u64(deadline, cpu->slice_end);
+	if (cpu->index == 0)
+		deadline = min_u64(deadline, main_housekeeping_due());
+	if (deadline != cpu->armed_deadline) {
+		cpu->armed_deadline = deadline;
+		port_timer_arm(deadline);
+	}
+}
+
+static bool idle_has_work(struct cpu *cpu)
+{
+	struct machine *machine = port_machine();
+
+	if (atomic32_read(&machine->stopping) || atomic32_read(&cpu->rq.length))
+		return true;
+	return atomic64_read_relaxed(&cpu->timers.next_deadline) <= port_tsc();
+}
+
+void sched_idle(struct cpu *cpu)
+{
+	struct machine *machine = port_machine();
+
+	atomic32_set(&cpu->idle, 1);
+	atomic32_fetch_or(&machine->idle_cpus, BIT(cpu->index));
+	/* Published first, looked second: whoever enqueues after the look sends the IPI. */
+	port_irqs_block();
+	sched_arm_timer(cpu);
+	if (idle_has_work(cpu))
+		port_irqs_unblock();
+	else
+		port_idle();
+	atomic32_fetch_and(&machine->idle_cpus, ~BIT(cpu->index));
+	atomic32_set(&cpu->idle, 0);
+}

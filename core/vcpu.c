@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vCPU: requests, exceptions, reset. The kick handshake is drawn in core/vcpu.h. */
+#include "core/vcpu.h"
+#include "core/machine.h"
+#include "core/sched.h"
+#include "postern/port.h"
+
+void vcpu_request(struct vcpu *vcpu, u32 requests)
+{
+	atomic32_fetch_or(&vcpu->requests, requests);
+	if (sched_wake(vcpu))
+		return;
+	smp_mb();
+	if (atomic32_read(&vcpu->mode) == VCPU_IN_GUEST) {
+		struct cpu *cpu = ptr_read(&vcpu->cpu);
+
+		if (cpu != this_cpu()) {
+			cpu_kick(cpu);
+			/* Several writers: a lost count is harmless, a lock here would not be. */
+			vcpu_count(vcpu, COUNTER_KICKS);
+		}
+	}
+}
+
+void vcpu_handle_requests(struct vcpu *vcpu)
+{
+	u32 requests = atomic32_read_relaxed(&vcpu->requests);
+
+	if (!requests)
+		return;
+	/*
+	 * STOP stays set: the run loop leaves on vm_has_ended(), which was stored before it. The
+	 * others are cleared before they are acted on, so that one that comes meanwhile is seen
+	 * next time.
+	 */
+	requests = atomic32_xchg(&vcpu->requests, 0);
+	if (requests & VCPU_REQUEST_SIGNAL)
+		lapic_take_signals(vcpu);
+	if (requests & VCPU_REQUEST_TIMER)
+		lapic_timer_expired(vcpu);
+	if (requests & VCPU_REQUEST_FLUSH)
+		backend_op(flush)(vcpu);
+	/* EVENT: intr_prepare_entry() runs before every entry anyway. */
+}
+
+bool vcpu_has_work(struct vcpu *vcpu)
+{
+	if (atomic32_read(&vcpu->requests))
+		return true;
+	return vcpu->activity == VCPU_HALTED && intr_has_deliverable(vcpu);
+}
+
+/* Exceptions that make a double fault of a second one: APM "Exceptions", "Double Fault". */
+static bool is_contributory(u8 vector)
+{
+	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+void vcpu_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
+{
+	struct intr_event *pending = &vcpu->intr.exception;
+
+	if (pending->valid) {
+		u8 first = pending->vector;
+
+		if (first == VECTOR_DF) {
+			vm_end(vcpu->vm, ENDED_TRIPLE_FAULT, 0);
+			return;
+		}
+		if ((is_contributory(first) && is_contributory(vector)) ||
+		    (first == VECTOR_PF && (vector == VECTOR_PF || is_contributory(vector)))) {
+			vector = VECTOR_DF;
+			has_error = true;
+			error = 0;
+		}
+	}
+	*pending = (struct intr_event){
+	        .vector = vector,
+	        .type = INTR_TYPE_EXCEPTION,
+	        .valid = true,
+	        .has_error = has_error,
+	        .error = error,
+	};
+}
+
+void vcpu_inject_gp(struct vcpu *vcpu)
+{
+	vcpu_count(vcpu, COUNTER_GP_INJECTED);
+	vcpu_inject_exception(vcpu, VECTOR_GP, true, 0);
+}
+
+void vcpu_inject_ud(struct vcpu *vcpu)
+{
+	vcpu_count(vcpu, COUNTER_UD_INJECTED);
+	vcpu_inject_exception(vcpu, VECTOR_UD, false, 0);
+}
+
+static void reset_msrs(struct vcpu *vcpu)
+{
+	vcpu->msrs = (struct vcpu_msrs){0};
+}
+
+/*
+ * APM "Processor Initialization State": power-on and INIT differ in what they keep; INIT keeps the
+ * FPU, most MSRs (MTRRs, TSC) and the local APIC's mode, base and ID.
+ */
+void vcpu_reset(struct vcpu *vcpu, bool init)
+{
+	for (u32 i = 0; i < GPR_COUNT; i++)
+		vcpu->regs.gpr[i] = 0;
+	vcpu->regs.gpr[GPR_RDX] = 0x600; /* processor signature: family; software ignores it */
+	vcpu->regs.rip = 0xfff0;
+	vcpu->regs.rflags = RFLAGS_RES1;
+	vcpu->regs.cr8 = 0;
+	if (!init) {
+		reset_msrs(vcpu);
+		vcpu->xcr0 = XCR0_X87;
+	}
+	vcpu->activity = VCPU_ACTIVE;
+	intr_reset(vcpu);
+	lapic_reset(vcpu, init);
+	backend_op(reset)(vcpu, init);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A virtual machine: memory, vCPUs, interrupt controllers, buses. Tags as in core/vcpu.h.
+ */
+#ifndef CORE_VM_H
+#define CORE_VM_H
+
+#include "core/bus.h"
+#include "core/vcpu.h"
+#include "irq/ioapic.h"
+#include "irq/pic.h"
+#include "irq/pit.h"
+#include "irq/route.h"
+#include "mmu/mmu.h"
+#include "postern/sync.h"
+
+struct machine;
+
+#define MAX_VMS        4
+#define VM_REGIONS     8
+#define VM_LOW_RAM_END 0xc0000000ull /* RAM beyond this continues at 4 GiB */
+
+/* Guest RAM, physically contiguous in the host. */
+struct vm_region {
+	gpa_t gpa;
+	u64 size;
+	u8 *host;
+};
+
+struct vm_config {
+	u32 vcpus;         /* 1 .. MAX_VCPUS */
+	u64 memory;        /* bytes, multiple of 2 MiB, at least 16 MiB */
+	bool x2apic;       /* offer x2APIC in CPUID */
+	bool tsc_deadline; /* offer TSC-deadline mode in CPUID */
+	bool kvm_clock;    /* offer the paravirtual clock */
+	const char *cpu;   /* name of the processor model */
+};
+
+struct vm {
+	struct machine *machine; /* (i) */
+	u32 id;                  /* (i) */
+	struct vm_config config; /* (i) */
+	u64 tsc_base;   /* (i) guest TSC = TSC + tsc_base, unless a vCPU has written its own */
+	u32 vcpu_count; /* (i) */
+	struct vcpu *vcpu[MAX_VCPUS];        /* (i) */
+	struct vm_region region[VM_REGIONS]; /* (i) */
+	u32 region_count;                    /* (i) */
+	struct mmu mmu;
+	struct bus io;                 /* (i) after creation */
+	struct bus memory;             /* (i) after creation */
+	struct apic_map_slot apic_map; /* published map: irq/apic_map.c */
+	struct ioapic ioapic;
+	struct pic pic;
+	struct pit pit;
+	struct route_table routes;
+	void *platform; /* (i) platform/'s devices */
+	void *arch;     /* (i) the back end's: permission maps and the like */
+
+	struct atomic32 ended;       /* [a] enum ending; the first writer wins */
+	struct atomic32 exit_code;   /* [a] status that the guest gave */
+	struct atomic32 live_vcpus;  /* [a] vCPUs not yet VCPU_DEAD */
+	struct atomic64 first_entry; /* [a] TSC of the first VM entry, 0: not yet */
+	struct atomic64 end_time;    /* [a] TSC of the end */
+};
+
+#define for_each_vcpu(vcpu, vm)                                                                    \
+	for (u32 vcpu##_i = 0;                                                                     \
+	     vcpu##_i < (vm)->vcpu_count && ((vcpu) = (vm)->vcpu[vcpu##_i], true); vcpu##_i++)
+
+/*
+ * Create a VM with its memory, nested page tables, interrupt controllers and vCPUs (all reset; vCPU
+ * 0 active, the others waiting for SIPI). The platform's devices and the guest's files are added by
+ * platform_create() and the loaders before vm_start(). NULL and one line of log when memory is
+ * short or the configuration is out of range. Boot processor only, before vm_start().
+ */
+struct vm *vm_create(struct machine *machine, const struct vm_config *config);
+/* Only while none of its vCPUs runs and no processor serves its timers. */
+void vm_destroy(struct vm *vm);
+
+/* Put the vCPUs on run queues. */
+void vm_start(struct vm *vm);
+
+/*
+ * End the VM: remember how, stop all its vCPUs. The first ending wins. Any processor, returns at
+ * once; vm->live_vcpus reaches 0 when all have left.
+ */
+void vm_end(struct vm *vm, enum ending ending, u32 code);
+bool vm_has_ended(struct vm *vm);
+
+/*
+ * Host pointer to `len` bytes of guest RAM at `gpa`, NULL unless all of it lies in one region.
+ * Guest memory may change under the reader at any time: copy first, check the copy.
+ */
+void *vm_memory(struct vm *vm, gpa_t gpa, u64 len);
+bool vm_read(struct vm *vm, gpa_t gpa, void *to, u64 len);
+bool vm_write(struct vm *vm, gpa_t gpa, const void *from, u64 len);
+
+/* Nanoseconds of the guest's life: first entry to now, or to the end. */
+u64 vm_elapsed_ns(struct vm *vm);
+
+#endif

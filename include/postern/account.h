@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is counted, in one list, compiled into the image and into the host command alike: exit
+ * causes, and named events. Each vCPU has one struct account with a single writer (whoever runs the
+ * vCPU); readers may look at any time. X(ENUM, "name-in-reports", "what it counts").
+ */
+#ifndef POSTERN_ACCOUNT_H
+#define POSTERN_ACCOUNT_H
+
+#include "postern/types.h"
+
+/* Neutral exit kinds: what a back end decodes its vendor's exit codes into. */
+#define EXIT_KINDS(X)                                                                              \
+	X(INTR, "external-interrupt", "a physical interrupt arrived while the guest ran")          \
+	X(NMI, "nmi", "a physical NMI arrived while the guest ran")                                \
+	X(INTR_WINDOW, "interrupt-window", "the guest can take an interrupt now")                  \
+	X(NMI_WINDOW, "nmi-window", "the guest ends its NMI handler (IRET)")                       \
+	X(EXCEPTION, "exception", "an intercepted exception")                                      \
+	X(CPUID, "cpuid", "CPUID")                                                                 \
+	X(HLT, "hlt", "HLT")                                                                       \
+	X(PAUSE, "pause", "PAUSE in a spin loop, intercepted while others wait for the processor") \
+	X(IO, "io", "IN, OUT, INS, OUTS")                                                          \
+	X(RDMSR, "rdmsr", "RDMSR of an intercepted register")                                      \
+	X(WRMSR, "wrmsr", "WRMSR of an intercepted register")                                      \
+	X(MEMORY, "memory", "nested page fault: device memory or nothing at all")                  \
+	X(VMCALL, "vmcall", "the vendor's hypercall instruction")                                  \
+	X(XSETBV, "xsetbv", "XSETBV")                                                              \
+	X(CR, "cr", "an intercepted control-register access")                                      \
+	X(DR, "dr", "a debug-register access")                                                     \
+	X(INVALIDATE, "invd-wbinvd", "INVD or WBINVD")                                             \
+	X(VIRT_INSN, "virtualization-insn", "an instruction of SVM or VMX in the guest (#UD)")     \
+	X(RDPMC, "rdpmc", "RDPMC: there are no performance counters (#GP)")                        \
+	X(SHUTDOWN, "shutdown", "triple fault")                                                    \
+	X(INIT, "init", "INIT signal")                                                             \
+	X(TASK_SWITCH, "task-switch", "hardware task switch")                                      \
+	X(INVALID, "invalid", "the processor refused the guest state")                             \
+	X(UNKNOWN, "unknown", "an exit that no handler knows")
+
+enum exit_kind {
+#define X(id, name, what) EXIT_##id,
+	EXIT_KINDS(X)
+#undef X
+	EXIT_KIND_COUNT
+};
+
+/* Events, per vCPU. inj-*: interrupts injected, by route; ipi-*: sent, by kind. */
+#define COUNTERS(X)                                                                                \
+	X(INJ_IPI, "inj-ipi", "injected: interrupts that an IPI raised")                           \
+	X(INJ_MSI, "inj-msi", "injected: message-signalled interrupts")                            \
+	X(INJ_IOAPIC, "inj-ioapic", "injected: I/O APIC pins")                                     \
+	X(INJ_TIMER, "inj-timer", "injected: the local APIC timer")                                \
+	X(INJ_LOCAL, "inj-local", "injected: other local vector table entries")                    \
+	X(INJ_EXTINT, "inj-extint", "injected: ExtINT from the 8259 pair")                         \
+	X(INJ_NMI, "inj-nmi", "injected: NMIs")                                                    \
+	X(INJ_EXCEPTION, "inj-exception", "injected: exceptions")                                  \
+	X(INJ_AGAIN, "inj-again", "injected again: delivery was interrupted by an exit")           \
+	X(IPI_SENT_UNICAST, "ipi-unicast", "fixed IPIs sent to one vCPU")                          \
+	X(IPI_SENT_MULTI, "ipi-multicast", "fixed IPIs sent to several vCPUs")                     \
+	X(IPI_SENT_SELF, "ipi-self", "fixed IPIs to the sender itself")                            \
+	X(IPI_SENT_LOWEST, "ipi-lowest", "lowest-priority IPIs sent")                              \
+	X(IPI_SENT_NMI, "ipi-nmi", "NMI IPIs sent")                                                \
+	X(IPI_SENT_INIT, "ipi-init", "INIT IPIs sent")                                             \
+	X(IPI_SENT_SIPI, "ipi-sipi", "start-up IPIs sent")                                         \
+	X(IPI_SENT_OTHER, "ipi-other", "IPIs of other kinds, or to nobody")                        \
+	X(IPI_RECEIVED, "ipi-received", "fixed IPIs accepted, counted when injected")              \
+	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \
+	X(TIMER_LOST, "timer-masked", "expiries while the timer's LVT entry was masked")           \
+	X(EOI, "eoi", "end-of-interrupt writes")                                                   \
+	X(SPURIOUS, "spurious", "spurious vectors delivered")                                      \
+	X(WINDOWS, "windows-opened", "interrupt windows opened")                                   \
+	X(NMI_WINDOWS, "nmi-windows-opened", "NMI windows opened")                                 \
+	X(FORCED_EXITS, "forced-exits", "forced immediate exits")                                  \
+	X(HLT_NS, "hlt-ns", "nanoseconds asleep in HLT")                                           \
+	X(RUN_NS, "run-ns", "nanoseconds on a processor")                                          \
+	X(WAIT_NS, "wait-ns", "nanoseconds runnable, waiting for a processor")                     \
+	X(WAKEUPS, "wakeups", "wake-ups from HLT")                                                 \
+	X(PREEMPTED, "preempted", "times the slice ended with others waiting")                     \
+	X(KICKS, "kicks", "physical IPIs sent to make this vCPU leave the guest")                  \
+	X(MIGRATIONS, "migrations", "moves to another physical CPU")                               \
+	X(ENTRIES, "entries", "VM entries")                                                        \
+	X(TLB_FLUSHES, "tlb-flushes", "TLB flushes asked for at VM entry")                         \
+	X(EMULATED, "emulated-insns", "memory instructions decoded and emulated")                  \
+	X(UNDECODED, "undecoded-insns", "memory instructions not decodable: #UD in the guest")     \
+	X(MSR_UNKNOWN, "msr-unknown", "accesses of MSRs that do not exist: #GP in the guest")      \
+	X(PORT_UNKNOWN, "port-unknown", "accesses of I/O ports that nobody decodes")               \
+	X(MEMORY_UNKNOWN, "memory-unknown", "accesses of guest-physical memory that is not there") \
+	X(GP_INJECTED, "gp-injected", "#GP given to the guest")                                    \
+	X(UD_INJECTED, "ud-injected", "#UD given to the guest")
+
+enum counter_id {
+#define X(id, name, what) COUNTER_##id,
+	COUNTERS(X)
+#undef X
+	COUNTER_COUNT
+};
+
+struct account {
+	u64 exits[EXIT_KIND_COUNT];
+	u64 counters[COUNTER_COUNT];
+	u64 model_overhead; /* exits that only the processor model's assist takes */
+};
+
+/* How a guest's run ended; also the "ended" member of the report. */
+#define ENDINGS(X)                                                                                 \
+	X(RUNNING, "running")                                                                      \
+	X(POWEROFF, "poweroff")                                                                    \
+	X(DEBUG_EXIT, "debug-exit")                                                                \
+	X(RESET, "reset")                                                                          \
+	X(TRIPLE_FAULT, "triple-fault")                                                            \
+	X(TIMEOUT, "timeout")                                                                      \
+	X(INTERRUPTED, "interrupted")                                                              \
+	X(PANIC, "hypervisor-panic")
+
+enum ending {
+#define X(id, name) ENDED_##id,
+	ENDINGS(X)
+#undef X
+	ENDING_COUNT
+};
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The back-end seam: what core/, irq/ and mmu/ ask of a vendor's virtualization. One list; svm/ and
+ * vmx/ each fill a table from it, machine_init() picks one at boot. All operations are mandatory.
+ *
+ * X(return type, name, (parameters))
+ *
+ * Unless said otherwise a vCPU operation runs on the processor where the vCPU is loaded, interrupts
+ * open, no locks held.
+ *
+ * probe           this processor can run it; else *why names the missing requirement
+ * cpu_init        enable it on the calling processor
+ * cpu_exit        disable it again
+ * vm_init         allocate per-VM structures (permission maps); false: out of memory
+ * vm_exit
+ * vcpu_init       allocate per-vCPU structures; false: out of memory
+ * vcpu_exit
+ * vcpu_load       make `vcpu` the one this processor runs (another one ran here, or it ran
+ * elsewhere) vcpu_put        it no longer is reset           control structures and state of
+ * power-on or INIT get_state       architectural state outside vcpu_regs; valid between exits
+ * set_state
+ * host_irqs_block    from here to host_irqs_unblock no physical interrupt is taken: one that is
+ *                    pending makes the guest exit at once instead
+ * host_irqs_unblock
+ * run             enter the guest, return at the next exit with vcpu->regs and vcpu->exit filled in
+ *                 and the event that the exit interrupted in vcpu->intr.again. Interrupts blocked
+ * by host_irqs_block. force_immediate_exit (requirement S4.1): inject what is to be injected, but
+ * leave before the first guest instruction; a parameter and never a field, so that nothing can
+ * forget to clear it. The four primitives of irq/intr.c (interrupts open or blocked, own
+ * processor): intr_blocked    why an event of this class cannot be injected now (INTR_BLOCK_NONE:
+ * it can). Pure. intr_inject     put the event into the entry's injection slot. The slot must be
+ * free. intr_window     exit as soon as an event of this class can be injected (open) or no longer
+ * (close) intr_force      whether a pending event that finds the slot taken must be handled by a
+ * forced immediate exit (true) or the back end has a window for this class that works behind an
+ * injected event (false). Pure. intr_tpr_exit   exit when the guest writes its task priority (CR8),
+ * because a pending interrupt waits for it to drop; off: guest CR8 accesses run without exit
+ * pause_exits     whether PAUSE (or a loop of them) exits: on while others wait for the processor
+ * flush           the next entry must not use cached guest translations of this vCPU
+ * map_changed     nested translations of `vm` were removed or restricted: every vCPU flushes
+ * msr_intercept   whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it
+ * runs, or with all vCPUs outside. insn_bytes      the bytes of the instruction that exited, if the
+ * processor delivered them; count features        text for the boot log: what it found
+ */
+#ifndef POSTERN_BACKEND_H
+#define POSTERN_BACKEND_H
+
+#include "core/vcpu.h"
+
+struct cpu;
+struct vm;
+
+#define BACKEND_OPS(X)                                                                             \
+	X(bool, probe, (const char **why))                                                         \
+	X(bool, cpu_init, (struct cpu * cpu))                                                      \
+	X(void, cpu_exit, (struct cpu * cpu))                                                      \
+	X(bool, vm_init, (struct vm * vm))                                                         \
+	X(void, vm_exit, (struct vm * vm))                                                         \
+	X(bool, vcpu_init, (struct vcpu * vcpu))                                                   \
+	X(void, vcpu_exit, (struct vcpu * vcpu))                                                   \
+	X(void, vcpu_load, (struct vcpu * vcpu, struct cpu * cpu))                                 \
+	X(void, vcpu_put, (struct vcpu * vcpu))                                                    \
+	X(void, reset, (struct vcpu * vcpu, bool init))                                            \
+	X(void, get_state, (struct vcpu * vcpu, struct vcpu_state * state))                        \
+	X(void, set_state, (struct vcpu * vcpu, const struct vcpu_state *state))                   \
+	X(void, host_irqs_block, (void))                                                           \
+	X(void, host_irqs_unblock, (void))                                                         \
+	X(void, run, (struct vcpu * vcpu, bool force_immediate_exit))                              \
+	X(enum intr_block, intr_blocked, (struct vcpu * vcpu, enum intr_class class))              \
+	X(void, intr_inject, (struct vcpu * vcpu, const struct intr_event *event))                 \
+	X(void, intr_window, (struct vcpu * vcpu, enum intr_class class, bool open))               \
+	X(bool, intr_force, (struct vcpu * vcpu, enum intr_class class))                           \
+	X(void, intr_tpr_exit, (struct vcpu * vcpu, bool on))                                      \
+	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
+	X(void, flush, (struct vcpu * vcpu))                                                       \
+	X(void, map_changed, (struct vm * vm))                                                     \
+	X(void, msr_intercept, (struct vm * vm, u32 msr, bool read, bool write))                   \
+	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
+	X(void, features, (char *text, u32 size))
+
+struct backend {
+	const char *name; /* "svm", "vmx" */
+#define X(ret, op, params) ret(*op) params;
+	BACKEND_OPS(X)
+#undef X
+};
+
+extern const struct backend svm_backend;
+extern const struct backend vmx_backend;
+
+/* The chosen back end's operation: backend_op(run)(vcpu, false). */
+extern struct backend backend_table;
+#define backend_op(op) backend_table.op
+
+#endif

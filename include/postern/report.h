@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The record channel between the image and the host command: a second serial line or QEMU's debug
+ * console. Little-endian, packed; every record is a header and `len` bytes of payload. A reader
+ * that loses step looks for the next REPORT_MAGIC.
+ *
+ * Image to host command: HELLO once, then LOG, STATUS (about four times a second), ACCOUNT (all of
+ * a VM's vCPUs, about once a second and at the end), END last. Host command to image: single bytes
+ * (REPORT_CMD_*).
+ */
+#ifndef POSTERN_REPORT_H
+#define POSTERN_REPORT_H
+
+#include "postern/account.h"
+
+#define REPORT_MAGIC   0x5250 /* "PR" */
+#define REPORT_VERSION 1
+#define REPORT_MAX_LEN 2048 /* payload */
+
+enum report_type {
+	REPORT_HELLO = 1,   /* struct report_hello */
+	REPORT_LOG = 2,     /* text, no newline, no NUL */
+	REPORT_STATUS = 3,  /* struct report_status */
+	REPORT_ACCOUNT = 4, /* struct report_account + items */
+	REPORT_END = 5,     /* struct report_end */
+	REPORT_PANIC = 6,   /* text: one line of a panic message */
+};
+
+struct report_header {
+	u16 magic;
+	u8 type; /* enum report_type */
+	u8 vm;   /* VM index; 0 where none is meant */
+	u16 len; /* of the payload */
+} __packed;
+
+struct report_hello {
+	u8 version; /* REPORT_VERSION */
+	u8 pcpus;
+	u8 vms;
+	u8 vcpus; /* of VM 0 */
+	u64 tsc_khz;
+	u32 exit_kinds; /* EXIT_KIND_COUNT, checked against the host command's own */
+	u32 counters;   /* COUNTER_COUNT, likewise */
+	char cpu[32];   /* name of the processor model, NUL-terminated */
+	char backend[16];
+} __packed;
+
+/* Totals over all vCPUs of a VM. */
+struct report_status {
+	u64 elapsed_ns; /* since the first VM entry */
+	u64 exits;
+	u64 injected;
+	u8 phase;        /* enum report_phase */
+	u8 vcpus_online; /* vCPUs that have entered the guest at least once */
+} __packed;
+
+enum report_phase {
+	REPORT_PHASE_BOOT = 0, /* no VM entry yet */
+	REPORT_PHASE_RUNNING = 1,
+	REPORT_PHASE_ENDING = 2,
+};
+
+/*
+ * One vCPU's account: `count` items follow, those that are not zero. Index space: exits first
+ * (0 .. EXIT_KIND_COUNT-1), then counters (EXIT_KIND_COUNT + counter), then model overhead
+ * (EXIT_KIND_COUNT + COUNTER_COUNT).
+ */
+struct report_account {
+	u16 vcpu;
+	u16 count;
+	u64 elapsed_ns;
+} __packed;
+
+struct report_item {
+	u16 index;
+	u64 value;
+} __packed;
+
+struct report_end {
+	u8 ended; /* enum ending */
+	s32 code; /* exit status the guest gave, 0 if none */
+	u64 elapsed_ns;
+} __packed;
+
+/* Host command to image. Each ends every VM in order, with final ACCOUNTs and END records. */
+#define REPORT_CMD_TIMEOUT   'T' /* the run's time is up */
+#define REPORT_CMD_INTERRUPT 'I' /* the user wants it to end */
+#define REPORT_CMD_ACCOUNT   'A' /* send ACCOUNT records now */
+
+#endif

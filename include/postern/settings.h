@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a run can be configured with; one list for the host command (which checks and documents) and
+ * the image (which obeys). The host command hands it over as the boot file "config": lines
+ * KEY=VALUE cpu=MODEL  vcpus=N  memory=BYTES  timeout ignored by the image, and set.KEY=VALUE for
+ * --set. The guest's files are boot files "kernel0", "initrd0", "cmdline0" (text) for VM 0, and so
+ * on.
+ */
+#ifndef POSTERN_SETTINGS_H
+#define POSTERN_SETTINGS_H
+
+/* X(ENUM, "key", type BOOL or NUMBER, default, minimum, maximum, "what it does") */
+#define SETTINGS(X)                                                                                \
+	X(X2APIC, "x2apic", BOOL, 1, 0, 1, "offer x2APIC to the guest")                            \
+	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
+	X(KVM_CLOCK, "kvm-clock", BOOL, 1, 0, 1, "offer the paravirtual clock")                    \
+	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
+	  "microseconds of a turn when vCPUs share a processor")                                   \
+	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \
+	  "let a spinning vCPU give up its turn while others wait")
+
+enum setting_id {
+#define X(id, key, type, def, min, max, what) SETTING_##id,
+	SETTINGS(X)
+#undef X
+	SETTING_COUNT
+};
+
+/* X("name", "vendor", available in this version, "what it stands for") */
+#define CPU_MODELS(X)                                                                              \
+	X("barcelona", "AMD", 1, "AMD with nested paging, no interrupt acceleration")              \
+	X("rome", "AMD", 0, "AMD family 17h, AVIC with its erratum")                               \
+	X("milan", "AMD", 0, "AMD Zen 3, AVIC")                                                    \
+	X("genoa", "AMD", 0, "AMD Zen 4, AVIC and x2AVIC")                                         \
+	X("westmere", "Intel", 0, "Intel before APICv")                                            \
+	X("broadwell", "Intel", 0, "Intel with APICv and posted interrupts")                       \
+	X("sapphire-rapids", "Intel", 0, "Intel with APICv, posted interrupts, IPI virtualization")
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The APIC-ID map: from what a message says about its destination to a set of vCPUs, in a constant
+ * number of loads. Immutable once published; a change of ID, LDR, DFR, mode or enable of any APIC
+ * builds the next one.
+ *
+ * The rules (SDM volume 3 "Determining IPI Destination", "Logical Destination Mode in x2APIC
+ * Mode"):
+ *  - Each APIC compares by its own mode and DFR. So the tables keep apart APICs in xAPIC and x2APIC
+ *    mode, flat and cluster model, and a lookup joins what each table says: mixed machines need no
+ *    special case. Every entry is a set, so neither do two APICs with one ID.
+ *  - An APIC in xAPIC mode sees the low 8 bits of a destination. FFh means everybody to it.
+ *  - An APIC in x2APIC mode compares all 32 bits; of a sender with 8 bits the others are 0.
+ * FFFFFFFFh means everybody, and so does FFh from senders that have only 8 bits.
+ *  - Logical IDs in x2APIC mode follow from the ID: cluster ID >> 4, bit ID & 15.
+ *  - An APIC disabled by hardware is no destination.
+ *
+ * Readers take no lock and wait for nobody. A builder needs a copy that no reader looks at:
+ *
+ *      reader                               builder (holds `rebuild`)
+ *      ------                               -------
+ *      1 m = current                        a pick a copy that is not current
+ *      2 readers[m]++                       b wait until its readers are 0
+ *      3 current still m? use it            c fill it
+ *        else readers[m]--, again           d current = it
+ *      4 readers[m]--
+ *
+ * A reader that uses m has seen 3: m was current after 2. If a later builder fills m, then another
+ * map was published (d) between that and its b. 2 and 3, d and b are sequentially consistent: 3 saw
+ * m, so it came before that d, hence 2 before b, which waits for 4. That m may have been filled and
+ * published anew between 1 and 3 does not matter: 3 saw the new one, complete.
+ *
+ * A reader holds a copy for a few loads, a builder waits only if both copies that are not current
+ * are being read, and a reader goes round again only if a whole rebuild fell between 1 and 3.
+ */
+#include "irq/route.h"
+
+#include "core/vm.h"
+#include "irq/lapic_priv.h"
+#include "postern/port.h"
+#include "postern/string.h"
+
+#define SMALL_IDS 256
+
+struct apic_map {
+	u64 all; /* enabled by hardware */
+	u64 software_enabled;
+	u64 xapic;         /* in xAPIC mode */
+	u64 large;         /* in x2APIC mode, ID beyond SMALL_IDS: found by a scan */
+	u32 id[MAX_VCPUS]; /* of vCPUs in x2APIC mode */
+	u64 xapic_id[SMALL_IDS];
+	u64 x2apic_id[SMALL_IDS];
+	u64 flat[8];        /* by bit of LDR */
+	u64 cluster[16][4]; /* by cluster and bit of LDR */
+};
+_Static_assert(MAX_VCPUS <= 64, "a set of vCPUs is one word");
+
+/* ---- building ---- */
+
+static void add_logical_xapic(struct apic_map *map, const struct lapic *lapic, u64 bit)
+{
+	u32 ldr = lapic_get(lapic, APIC_LDR) >> 24;
+	u32 model = lapic_get(lapic, APIC_DFR) >> 28;
+
+	if (model == 0xf) {
+		for (u32 i = 0; i < 8; i++)
+			map->flat[i] |= ldr & BIT(i) ? bit : 0;
+	} else if (model == 0) {
+		for (u32 i = 0; i < 4; i++)
+			map->cluster[ldr >> 4][i] |= ldr & BIT(i) ? bit : 0;
+	} /* other models are not defined: no logical destination */
+}
+
+static void add_vcpu(struct apic_map *map, const struct vcpu *vcpu)
+{
+	const struct lapic *lapic = &vcpu->lapic;
+	u64 bit = BIT64(vcpu->index);
+	u32 id;
+
+	if (!lapic->page || !lapic_hardware_enabled(lapic))
+		return;
+	id = lapic_get(lapic, APIC_ID);
+	map->all |= bit;
+	map->software_enabled |= lapic_software_enabled(lapic) ? bit : 0;
+	if (!lapic_in_x2apic(lapic)) {
+		map->xapic |= bit;
+		map->xapic_id[id >> 24] |= bit;
+		add_logical_xapic(map, lapic, bit);
+		return;
+	}
+	map->id[vcpu->index] = id;
+	if (id < SMALL_IDS)
+		map->x2apic_id[id] |= bit;
+	else
+		map->large |= bit;
+}
+
+static void fill(struct apic_map *map, const struct vm *vm)
+{
+	memset(map, 0, sizeof(*map));
+	for (u32 i = 0; i < vm->vcpu_count; i++) {
+		if (vm->vcpu[i])
+			add_vcpu(map, vm->vcpu[i]);
+	}
+}
+
+/* The index of a copy that is not current and that nobody reads now; APIC_MAP_COPIES if none. */
+static u32 find_free(const struct apic_map_slot *slot)
+{
+	u32 current = atomic32_read(&slot->current);
+	u32 i;
+
+	for (i = 0; i < APIC_MAP_COPIES; i++) {
+		if (i + 1 != current && !atomic32_read(&slot->readers[i]))
+			break;
+	}
+	return i;
+}
+
+void apic_map_rebuild(struct vm *vm)
+{
+	struct apic_map_slot *slot = &vm->apic_map;
+	u32 i;
+
+	if (!slot->copy[0])
+		return; /* the VM is being created: apic_map_create() builds the first one */
+	spin_lock(&slot->rebuild);
+	wait_until((i = find_free(slot)) < APIC_MAP_COPIES);
+	fill(slot->copy[i], vm);
+	/* Sequentially consistent, not only release: see the race above. */
+	atomic32_set(&slot->current, i + 1);
+	spin_unlock(&slot->rebuild);
+}
+
+bool apic_map_create(struct vm *vm)
+{
+	struct apic_map_slot *slot = &vm->apic_map;
+
+	for (u32 i = 0; i < APIC_MAP_COPIES; i++) {
+		slot->copy[i] = port_alloc(sizeof(struct apic_map), CACHE_LINE);
+		if (!slot->copy[i]) {
+			apic_map_destroy(vm);
+			return false;
+		}
+	}
+	apic_map_rebuild(vm);
+	return true;
+}
+
+void apic_map_destroy(struct vm *vm)
+{
+	struct apic_map_slot *slot = &vm->apic_map;
+
+	atomic32_set(&slot->current, 0);
+	for (u32 i = 0; i < APIC_MAP_COPIES; i++) {
+		if (slot->copy[i])
+			port_free(slot->copy[i], sizeof(struct apic_map));
+		slot->copy[i] = NULL;
+	}
+}
+
+/* ---- reading ---- */
+
+/* Hold the current map: its index, or APIC_MAP_COPIES if there is none yet. */
+static u32 map_get(struct apic_map_slot *slot)
+{
+	for (;;) {
+		u32 current = atomic32_read(&slot->current);
+
+		if (!current)
+			return APIC_MAP_COPIES;
+		atomic32_fetch_add(&slot->readers[current - 1], 1);
+		if (atomic32_read(&slot->current) == current)
+			return current - 1;
+		atomic32_fetch_sub(&slot->readers[current - 1], 1);
+	}
+}
+
+static void map_put(struct apic_map_slot *slot, u32 i)
+{
+	atomic32_fetch_sub(&slot->readers[i], 1);
+}
+
+static u64 with_x2apic_id(const struct apic_map *map, u32 id)
+{
+	u64 set = 0;
+
+	if (id < SMALL_IDS)
+		return map->x2apic_id[id];
+	for (u64 rest = map->large; rest; rest &= rest - 1) {
+		u32 i = (u32)__builtin_ctzll(rest);
+
+		if (map->id[i] == id)
+			set |= BIT64(i);
+	}
+	return set;
+}
+
+static u64 physical(const struct apic_map *map, u32 dest)
+{
+	u64 xapic = (dest & 0xff) == 0xff ? map->xapic : map->xapic_id[dest & 0xff];
+
+	return xapic | with_x2apic_id(map, dest);
+}
+
+static u64 logical(const struct apic_map *map, u32 dest)
+{
+	u32 mda = dest & 0xff;
+	u64 set = 0;
+
+	if (mda == 0xff) {
+		set = map->xapic;
+	} else {
+		for (u32 bits = mda; bits; bits &= bits - 1)
+			set |= map->flat[__builtin_ctz(bits)];
+		for (u32 bits = mda & 0xf; bits; bits &= bits - 1)
+			set |= map->cluster[mda >> 4][__builtin_ctz(bits)];
+	}
+	for (u32 bits = dest & 0xffff; bits; bits &= bits - 1)
+		set |= with_x2apic_id(map, (dest >> 16 << 4) | (u32)__builtin_ctz(bits));
+	return set;
+}
+
+static u64 destinations(const struct apic_map *map, const struct irq_message *message)
+{
+	u32 dest = message->x2apic_format ? message->dest : message->dest & 0xff;
+	u32 everybody = message->x2apic_format ? 0xffffffff : 0xff;
+	u64 self = message->sender ? map->all & BIT64(message->sender->index) : 0;
+
+	switch (message->shorthand) {
+	case APIC_DEST_SELF:
+		return self;
+	case APIC_DEST_ALL:
+		return map->all;
+	case APIC_DEST_OTHERS:
+		return map->all & ~self;
+	default:
+		if (dest == everybody)
+			return map->all;
+		return message->logical ? logical(map, dest) : physical(map, dest);
+	}
+}
+
+u64 apic_map_destinations(struct vm *vm, const struct irq_message *message)
+{
+	struct apic_map_slot *slot = &vm->apic_map;
+	u32 i = map_get(slot);
+	u64 set;
+
+	if (i == APIC_MAP_COPIES)
+		return 0;
+	set = destinations(slot->copy[i], message);
+	map_put(slot, i);
+	return set;
+}
+
+u64 apic_map_software_enabled(struct vm *vm)
+{
+	struct apic_map_slot *slot = &vm->apic_map;
+	u32 i = map_get(slot);
+	u64 set;
+
+	if (i == APIC_MAP_COPIES)
+		return 0;
+	set = slot->copy[i]->software_enabled;
+	map_put(slot, i);
+	return set;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Injection, once, for both vendors. Rules it lives by:
+ *
+ * - One event per entry. Order: the event whose delivery an exit cut short, an exception that
+ *   emulation raised, NMI, ExtINT, then the local APIC's highest vector (APM "Exceptions and
+ * Interrupts", priorities; SDM "Priority Among Simultaneous Exceptions and Interrupts").
+ * - A maskable interrupt needs RFLAGS.IF, no interrupt shadow, and a free slot; an NMI that no NMI
+ *   handler runs. If not: a window, an exit as soon as it can be taken.
+ * - An NMI behind another event in the same entry has no window on every processor: then the entry
+ * is a forced immediate exit (requirement S4), and the NMI goes with the next one.
+ * - An interrupt whose priority class is not above the PPR waits for the guest: EOI and writes of
+ * the TPR register exit anyway; CR8 is made to exit while something waits for it (intr_tpr_exit).
+ */
+#include "irq/intr.h"
+#include "core/machine.h"
+#include "postern/port.h"
+#include "x86/apic.h"
+
+void intr_reset(struct vcpu *vcpu)
+{
+	vcpu->intr = (struct intr_state){0};
+}
+
+static enum intr_block blocked(struct vcpu *vcpu, enum intr_class class)
+{
+	return backend_op(intr_blocked)(vcpu, class);
+}
+
+/* --- windows: state kept here, so that opening and closing happen once --- */
+
+static void set_window(struct vcpu *vcpu, bool open)
+{
+	if (vcpu->intr.window_open == open)
+		return;
+	vcpu->intr.window_open = open;
+	backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, open);
+	if (open)
+		vcpu_count(vcpu, COUNTER_WINDOWS);
+}
+
+static void set_nmi_window(struct vcpu *vcpu, bool open)
+{
+	if (vcpu->intr.nmi_window_open == open)
+		return;
+	vcpu->intr.nmi_window_open = open;
+	backend_op(intr_window)(vcpu, INTR_CLASS_NMI, open);
+	if (open)
+		vcpu_count(vcpu, COUNTER_NMI_WINDOWS);
+}
+
+static void set_tpr_exit(struct vcpu *vcpu, bool on)
+{
+	if (vcpu->intr.tpr_exit == on)
+		return;
+	vcpu->intr.tpr_exit = on;
+	backend_op(intr_tpr_exit)(vcpu, on);
+}
+
+/* --- what is pending --- */
+
+static bool has_extint(struct vcpu *vcpu)
+{
+	return pic_has_interrupt(vcpu->vm) && lapic_accepts_extint(vcpu);
+}
+
+static bool has_external(struct vcpu *vcpu)
+{
+	return has_extint(vcpu) || lapic_deliverable(vcpu) >= 0;
+}
+
+bool intr_has_deliverable(struct vcpu *vcpu)
+{
+	struct intr_state *intr = &vcpu->intr;
+	u32 signals = atomic32_read(&vcpu->lapic.signals);
+	enum intr_block block;
+
+	if (intr->again.valid || intr->exception.valid)
+		return true;
+	if ((intr->nmi_pending || signals & LAPIC_SIGNAL_NMI) &&
+	    blocked(vcpu, INTR_CLASS_NMI) != INTR_BLOCK_NMI)
+		return true;
+	/* The shadow of STI ends with the HLT that asks. */
+	block = blocked(vcpu, INTR_CLASS_EXTERNAL);
+	return (block == INTR_BLOCK_NONE || block == INTR_BLOCK_SHADOW) && has_external(vcpu);
+}
+
+/* --- commit --- */
+
+static const enum counter_id source_counter[IRQ_SOURCE_COUNT] = {
+        [IRQ_SOURCE_IPI] = COUNTER_INJ_IPI,       [IRQ_SOURCE_MSI] = COUNTER_INJ_MSI,
+        [IRQ_SOURCE_IOAPIC] = COUNTER_INJ_IOAPIC, [IRQ_SOURCE_TIMER] = COUNTER_INJ_TIMER,
+        [IRQ_SOURCE_LOCAL] = COUNTER_INJ_LOCAL,
+};
+
+static void inject(struct vcpu *vcpu, struct intr_event *event, enum counter_id counter)
+{
+	backend_op(intr_inject)(vcpu, event);
+	event->valid = false;
+	vcpu_count(vcpu, counter);
+}
+
+/*
+ * Acknowledge the source and inject its vector. The 8259's INTR may have fallen since it was found
+ * asserted (another vCPU masked the line): then there may be nothing left to take.
+ */
+static void take_external(struct vcpu *vcpu)
+{
+	struct intr_event event = {.type = INTR_TYPE_EXTERNAL, .valid = true};
+	enum counter_id counter = COUNTER_INJ_EXTINT;
+	int vector;
+
+	if (has_extint(vcpu)) {
+		event.vector = pic_ack(vcpu->vm);
+		lapic_ack_extint(vcpu);
+	} else {
+		vector = lapic_deliverable(vcpu);
+		if (vector < 0)
+			return;
+		event.vector = (u8)vector;
+		counter = source_counter[lapic_ack(vcpu, event.vector)];
+		if (counter == COUNTER_INJ_IPI)
+			vcpu_count(vcpu, COUNTER_IPI_RECEIVED);
+	}
+	inject(vcpu, &event, counter);
+}
+
+/* Returns force_immediate_exit. */
+static bool prepare_nmi(struct vcpu *vcpu)
+{
+	struct intr_state *intr = &vcpu->intr;
+	struct intr_event event = {.vector = VECTOR_NMI, .type = INTR_TYPE_NMI, .valid = true};
+	enum intr_block block;
+	bool force = false;
+
+	/* The processor holds one NMI while another is handled; a third is lost (APM "NMI"). */
+	intr->nmi_pending += lapic_take_nmi(vcpu);
+	if (intr->nmi_pending > 2)
+		intr->nmi_pending = 2;
+	if (intr->nmi_pending) {
+		block = blocked(vcpu, INTR_CLASS_NMI);
+		if (block == INTR_BLOCK_NONE) {
+			inject(vcpu, &event, COUNTER_INJ_NMI);
+			intr->nmi_pending--;
+		} else if (block == INTR_BLOCK_SLOT) {
+			force = backend_op(intr_force)(vcpu, INTR_CLASS_NMI);
+		}
+	}
+	set_nmi_window(vcpu, intr->nmi_pending && !force);
+	return force;
+}
+
+static bool prepare_external(struct vcpu *vcpu)
+{
+	bool pending = has_external(vcpu);
+	bool force = false;
+
+	if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_NONE) {
+		take_external(vcpu);
+		pending = has_external(vcpu);
+	} else if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_SLOT) {
+		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
+	}
+	set_window(vcpu, pending && !force);
+	return force;
+}
+
+bool intr_prepare_entry(struct vcpu *vcpu)
+{
+	struct intr_state *intr = &vcpu->intr;
+	bool force = false;
+
+	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
+		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);
+	if (intr->exception.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
+		inject(vcpu, &intr->exception, COUNTER_INJ_EXCEPTION);
+	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
+		force |= prepare_nmi(vcpu);
+	force |= prepare_external(vcpu);
+	set_tpr_exit(vcpu, lapic_waits_for_tpr(vcpu));
+	return force;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The local APIC, xAPIC and x2APIC. SDM volume 3 "Advanced Programmable Interrupt Controller
+ * (APIC)", APM volume 2 of the same title.
+ *
+ * Registers live in one 4 KiB page in the architectural layout (IRR, ISR, TMR as eight 32-bit words
+ * 16 bytes apart), because processors with interrupt virtualization work on exactly that page. All
+ * of its words are accessed as atomics: IRR, TMR and the remote IRR of LVT0 are written by any
+ * processor, ID, LDR, DFR, SVR and the LVT are read by any. What remains is written by the
+ * processor on which the vCPU is loaded only [o].
+ *
+ * lapic.c priorities, acceptance, signals, reset; lapic_regs.c who may access what, APIC_BASE;
+ * lapic_icr.c interrupt commands; lapic_timer.c the timer; lapic_priv.h what they share.
+ */
+#ifndef IRQ_LAPIC_H
+#define IRQ_LAPIC_H
+
+#include "core/timer.h"
+#include "irq/intr.h"
+#include "postern/sync.h"
+
+struct vcpu;
+struct vm;
+
+/* Bits of lapic->signals: level-less events that bypass IRR. */
+#define LAPIC_SIGNAL_NMI               BIT(0)
+#define LAPIC_SIGNAL_NMI2              BIT(1) /* a second NMI behind the first */
+#define LAPIC_SIGNAL_INIT              BIT(2)
+#define LAPIC_SIGNAL_SIPI              BIT(3)
+#define LAPIC_SIGNAL_EXTINT            BIT(4) /* an ExtINT message asks for one INTA cycle */
+#define LAPIC_SIGNAL_SIPI_VECTOR_SHIFT 8      /* 15:8 */
+
+struct lapic {
+	struct vcpu *vcpu;    /* (i) */
+	u8 *page;             /* (i) 4 KiB, physically contiguous; words: see above */
+	struct atomic64 base; /* [a] APIC_BASE MSR: owner writes, map builder and acceptance read */
+	struct atomic32 signals; /* [a] LAPIC_SIGNAL_* */
+	/*
+	 * [a] Bit i: IRR word i may hold something; clear means that it does not. Asked at every
+	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
+	 */
+	struct atomic32 irr_summary;
+	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
+
+	/* Timer: SDM "APIC Timer". Times in host TSC. */
+	struct timer timer; /* arm/cancel: [o] */
+	u64 timer_deadline; /* [o] next expiry, TSC_NEVER if none */
+	u64 timer_period;   /* [o] TSC ticks of a full count; 0: not counting, or TSC deadline */
+	u64 tsc_deadline;   /* [o] guest's MSR value */
+
+	struct atomic32 source[256]; /* [a, relaxed] enum irq_source of the last acceptance */
+};
+
+/*
+ * Allocate the page; state of power-on. vcpu->apic_id is set. false: out of memory. The APIC
+ * appears in the VM's map with the next rebuild: apic_map_create() comes after the last vCPU.
+ */
+bool lapic_create(struct vcpu *vcpu);
+void lapic_destroy(struct vcpu *vcpu);
+/* Power-on reset, or INIT (keeps mode, base, ID). Own processor or before it runs. */
+void lapic_reset(struct vcpu *vcpu, bool init);
+
+/* --- guest accesses; own processor, no locks held --- */
+/*
+ * Access of the register page at `offset`, in xAPIC mode (lapic_xapic_base). Reads of nothing give
+ * 0, writes to nothing are dropped. In the other modes nobody answers.
+ */
+u64 lapic_mmio_read(struct vcpu *vcpu, u32 offset, u32 size);
+void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value);
+/* MSR 800h..8FFh, 1Bh, 6E0h; false: #GP. */
+bool lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *value);
+bool lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 value);
+/* Where the register page answers: true and *base if the APIC is in xAPIC mode. */
+bool lapic_xapic_base(struct vcpu *vcpu, gpa_t *base);
+bool lapic_is_x2apic(struct vcpu *vcpu);
+/*
+ * Task priority class 3:0 (CR8). Writing CR8 clears TPR's subclass: whoever only reports a CR8 that
+ * may have changed without an exit compares it with lapic_cr8() first.
+ */
+u8 lapic_cr8(struct vcpu *vcpu);
+void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
+
+/* --- acceptance; any processor, no locks --- */
+/*
+ * Accept a fixed interrupt: set TMR as `level` says, then IRR, then ask for the vCPU's attention
+ * (vcpu_request). false: APIC disabled, not accepted. Vectors 0..15 set ESR and are dropped.
+ */
+bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source source);
+void lapic_signal_nmi(struct lapic *lapic);
+void lapic_signal_extint(struct lapic *lapic);
+void lapic_signal_init(struct lapic *lapic);
+void lapic_signal_sipi(struct lapic *lapic, u8 vector);
+
+/* --- what irq/intr.c and the run loop ask; own processor --- */
+/* Highest pending vector whose class exceeds PPR's and that the APIC may deliver, or -1. Pure. */
+int lapic_deliverable(struct vcpu *vcpu);
+/* A pending vector is held back by the TPR alone: it becomes deliverable when the TPR drops. Pure.
+ */
+bool lapic_waits_for_tpr(struct vcpu *vcpu);
+/* Acknowledge `vector` (from lapic_deliverable): IRR to ISR, PPR. Returns where it came from. */
+enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector);
+/*
+ * true: this vCPU takes the 8259's INTR (LVT0 ExtINT unmasked, APIC hardware-disabled, or an ExtINT
+ * message has come). Pure; any processor.
+ */
+bool lapic_accepts_extint(struct vcpu *vcpu);
+/* The INTA cycle has been made (pic_ack): an ExtINT message that asked for it is served. */
+void lapic_ack_extint(struct vcpu *vcpu);
+/* Move latched NMIs out (0..2). */
+u32 lapic_take_nmi(struct vcpu *vcpu);
+bool lapic_has_signal(struct vcpu *vcpu); /* NMI, INIT or SIPI latched. Pure. */
+/* Consume INIT / SIPI by the manual's rules: resets or starts the vCPU. From vcpu_handle_requests.
+ */
+void lapic_take_signals(struct vcpu *vcpu);
+/* The timer's deadline has come (VCPU_REQUEST_TIMER): expire, account, re-arm if periodic. */
+void lapic_timer_expired(struct vcpu *vcpu);
+/* vcpu->tsc_offset has changed: a TSC deadline is due at another host time now. */
+void lapic_timer_tsc_moved(struct vcpu *vcpu);
+/*
+ * An LVT entry's event: LVT0 when the 8259's INTR rises, LVT1 for an NMI button, and those inside.
+ * Delivered as the entry says, if it is not masked. Any processor.
+ */
+void lapic_local_interrupt(struct vcpu *vcpu, u32 lvt_register);
+
+/* 32-bit register of the page, owner's view. */
+u32 lapic_register(const struct lapic *lapic, u32 offset);
+
+#endif

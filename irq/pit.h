@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The 8254 programmable interval timer and port 61h. Intel 82C54 datasheet. */
+#ifndef IRQ_PIT_H
+#define IRQ_PIT_H
+
+#include "core/timer.h"
+#include "postern/sync.h"
+
+struct vm;
+
+#define PIT_HZ 1193182ull
+
+/* Times in ticks: pulses of the clock input since the VM's creation. */
+struct pit_channel {
+	/* The counter. */
+	u8 mode;    /* 0..5 */
+	u8 control; /* 5:0 of the control word, as the status byte shows them */
+	bool bcd;
+	bool gate;
+	bool null_count; /* a count was written and has not reached the counting element */
+	bool loaded;     /* the counting element was loaded since the last control word */
+	bool load_low;   /* mode 3: the next load begins with the low half */
+	u32 reload;      /* count register: what the next load takes; 0: nothing written yet */
+	u32 count;       /* what the counting element was loaded with */
+	u16 held;        /* what it shows before it is loaded */
+	u64 load_at;     /* tick of the next load; TSC_NEVER: none is due */
+	u64 start;       /* tick of the last load */
+	u64 stopped_at;  /* tick at which counting stopped; TSC_NEVER: it counts */
+	u64 rises;       /* rising edges of OUT since `start` that were accounted for */
+
+	/* The bus side. */
+	u8 access; /* 1: low byte, 2: high byte, 3: low then high */
+	u8 write_low;
+	bool write_high_next, read_high_next;
+	bool count_latched, status_latched;
+	u16 latched_count;
+	u8 latched_status;
+};
+
+struct pit {
+	struct spinlock lock;
+	struct vm *vm;                 /* (i) */
+	u64 epoch;                     /* (i) TSC of tick 0 */
+	u64 tick;                      /* [lock] the present, as last looked at */
+	struct pit_channel channel[3]; /* [lock] */
+	u8 port_61;                    /* [lock] bits 3:0 as written */
+	struct timer timer;            /* arm/cancel: [lock] channel 0's next edge */
+	u64 deadline;          /* [lock] tick that `timer` is armed for, TSC_NEVER: not armed */
+	bool line;             /* [lock] what IRQ 0's line was last set to */
+	u32 owed;              /* [lock] rising edges that wait for their turn */
+	u64 last_rise;         /* [lock] tick at which the line last rose */
+	u64 skipped;           /* [lock] rising edges given up: the host was too late */
+	struct atomic64 ticks; /* [a; lock to write] rising edges of IRQ 0 */
+};
+
+void pit_init(struct vm *vm);  /* registers ports 40-43, 61 on vm->io */
+void pit_reset(struct vm *vm); /* also cancels the timer: before the VM's memory is freed */
+
+#endif

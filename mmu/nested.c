@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Nested page tables: guest-physical to host-physical, four levels.
+ *
+ * Rules this file lives by:
+ * - APM volume 2, "Nested Paging": the table is the host's long-mode format, and every guest access
+ *   is a user access to it, so U is set at all levels. Permission is taken away in leaves only.
+ * - Processors walk the tables while they change: an entry changes by one 64-bit store, and a new
+ *   table is complete before the entry that points to it.
+ * - A table page stays where it is until the VM ends. Nothing is freed that a processor's cached
+ *   walk might still lead through, and the pool's use is bounded by the address space touched.
+ * - Taking away or replacing a translation needs a flush, adding one does not. The flush is asked
+ *   for after the lock is given back: it may have to wait for other processors.
+ */
+#include "mmu/mmu.h"
+
+#include "core/vm.h"
+#include "postern/backend.h"
+#include "postern/port.h"
+#include "postern/string.h"
+
+#define LEVELS        4
+#define INDEX_BITS    9
+#define ENTRIES       (1u << INDEX_BITS)
+#define ADDRESS_LIMIT (1ull << (12 + INDEX_BITS * LEVELS))
+#define GIB           (1ull << 30)
+#define SPARE_PAGES   2 /* one device page anywhere, as the local APIC's: two tables lead to it */
+
+const struct mmu_format mmu_format_long_mode = {
+        .table = PTE_P | PTE_W | PTE_U | PTE_A,
+        .read = PTE_P,
+        .write = PTE_W,
+        .execute_disable = PTE_NX,
+        .execute_enable = 0,
+        /* Accessed and dirty from the start: nobody asks, and the processor need not set them. */
+        .leaf = PTE_U | PTE_A | PTE_D,
+        .large = PTE_PS,
+};
+
+/* Bytes that one entry of a level-`level` table maps. */
+static u64 entry_span(u32 level)
+{
+	return 1ull << (12 + INDEX_BITS * (level - 1));
+}
+
+/* How many aligned pieces of `span` bytes [from, to) touches. */
+static u64 pieces(u64 from, u64 to, u64 span)
+{
+	if (from == to)
+		return 0;
+	return (to - 1) / span - from / span + 1;
+}
+
+u32 mmu_pool_pages(u64 memory)
+{
+	u64 low = min_u64(memory, VM_LOW_RAM_END);
+	u64 high = memory - low;
+	u64 directories = pieces(0, low, GIB) + pieces(4 * GIB, 4 * GIB + high, GIB);
+	u64 top = high ? 4 * GIB + high : low;
+
+	/* Root, its tables, the directories, one page table for the first 2 MiB. */
+	return (u32)(1 + pieces(0, top, entry_span(LEVELS)) + directories + 1 + SPARE_PAGES);
+}
+
+/* Tables that mapping one region takes, beyond the root. */
+static u64 region_pages(const struct vm_region *region)
+{
+	u64 from = region->gpa.v, to = from + region->size;
+	u64 tables = pieces(from, to, entry_span(4)) + pieces(from, to, entry_span(3));
+
+	/* A region that host and guest do not align alike takes 4 KiB pages throughout. */
+	if ((from ^ ptr_to_hpa(region->host).v) & (PAGE_SIZE_2M - 1))
+		return tables + pieces(from, to, PAGE_SIZE_2M);
+	if (from & (PAGE_SIZE_2M - 1))
+		tables++;
+	if (to & (PAGE_SIZE_2M - 1))
+		tables++;
+	return tables;
+}
+
+static u64 *pool_take(struct mmu *mmu)
+{
+	u64 *table;
+
+	if (mmu->pool_used == mmu->pool_pages)
+		return NULL;
+	table = (u64 *)(mmu->pool + mmu->pool_used * PAGE_SIZE);
+	mmu->pool_used++;
+	return table; /* zeroed by port_alloc(), and never given back */
+}
+
+bool mmu_create(struct vm *vm)
+{
+	struct mmu *mmu = &vm->mmu;
+	u64 pages = 1 + 1 + SPARE_PAGES;
+	u32 i;
+
+	for (i = 0; i < vm->region_count; i++)
+		pages += region_pages(&vm->region[i]);
+	pages = max_u64(pages, mmu_pool_pages(vm->config.memory));
+
+	memset(mmu, 0, sizeof(*mmu));
+	mmu->format = &mmu_format_long_mode;
+	mmu->pool = port_alloc(pages * PAGE_SIZE, PAGE_SIZE);
+	if (!mmu->pool)
+		return false;
+	mmu->pool_pages = (u32)pages;
+	mmu->root = pool_take(mmu);
+	return true;
+}
+
+void mmu_destroy(struct vm *vm)
+{
+	struct mmu *mmu = &vm->mmu;
+
+	if (!mmu->pool)
+		return;
+	port_free(mmu->pool, mmu->pool_pages * PAGE_SIZE);
+	mmu->pool = NULL;
+	mmu->root = NULL;
+}
+
+hpa_t mmu_root(struct vm *vm)
+{
+	return ptr_to_hpa(vm->mmu.root);
+}
+
+static u64 entry_get(const u64 *entry)
+{
+	return atomic64_read_relaxed((const struct atomic64 *)entry);
+}
+
+static void entry_set(u64 *entry, u64 value)
+{
+	atomic64_set_release((struct atomic64 *)entry, value);
+}
+
+static bool is_present(const struct mmu *mmu, u64 entry)
+{
+	return entry & mmu->format->read;
+}
+
+static bool is_table(const struct mmu *mmu, u64 entry, u32 level)
+{
+	return level > 1 && is_present(mmu, entry) && !(entry & mmu->format->large);
+}
+
+static u64 *table_of(u64 entry)
+{
+	return hpa_to_ptr(HPA(entry & PTE_ADDR));
+}
+
+static u64 *entry_of(u64 *table, u64 gpa, u32 level)
+{
+	return &table[(gpa >> (12 + INDEX_BITS * (level - 1))) & (ENTRIES - 1)];
+}
+
+/*
+ * The entry for `gpa` at `*level` or, if a leaf or nothing is in the way, higher up: *level then
+ * says where.
+ */
+static u64 *find_entry(const struct mmu *mmu, u64 gpa, u32 *level)
+{
+	u64 *table = mmu->root;
+	u32 at = LEVELS;
+
+	for (;;) {
+		u64 *entry = entry_of(table, gpa, at);
+		u64 value = entry_get(entry);
+
+		if (at == *level || !is_table(mmu, value, at)) {
+			*level = at;
+			return entry;
+		}
+		table = table_of(value);
+		at--;
+	}
+}
+
+/*
+ * Put a table in the place of a leaf or of nothing. The table translates as the leaf did, so nobody
+ * who walks at this moment sees a difference. false: pool exhausted.
+ */
+static bool make_table(struct mmu *mmu, u64 *entry, u32 level)
+{
+	u64 old = entry_get(entry);
+	u64 *table = pool_take(mmu);
+	u32 i;
+
+	if (!table)
+		return false;
+	if (is_present(mmu, old)) {
+		u64 leaf = level == 2 ? old & ~mmu->format->large : old;
+
+		for (i = 0; i < ENTRIES; i++)
+			entry_set(&table[i], leaf + i * entry_span(level - 1));
+	}
+	entry_set(entry, ptr_to_hpa(table).v | mmu->format->table);
+	return true;
+}
+
+/* The entry for `gpa` at exactly `level`, making tables down to it. NULL: pool exhausted. */
+static u64 *get_entry(struct mmu *mmu, u64 gpa, u32 level)
+{
+	for (;;) {
+		u32 at = level;
+		u64 *entry = find_entry(mmu, gpa, &at);
+
+		if (at == level)
+			return entry;
+		if (!make_table(mmu, entry, at))
+			return NULL;
+	}
+}
+
+static u64 make_leaf(const struct mmu_format *format, hpa_t hpa, u32 access, u32 level)
+{
+	u64 entry = hpa.v | format->leaf | format->read;
+
+	entry |= access & MMU_WRITE ? format->write : 0;
+	entry |= access & MMU_EXEC ? format->execute_enable : format->execute_disable;
+	return level > 1 ? entry | format->large : entry;
+}
+
+static u32 leaf_access(const struct mmu_format *format, u64 entry)
+{
+	u32 access = MMU_READ;
+
+	if (entry & format->write)
+		access |= MMU_WRITE;
+	if (!(entry & format->execute_disable) &&
+	    (entry & format->execute_enable) == format->execute_enable)
+		access |= MMU_EXEC;
+	return access;
+}
+
+/* Whether processors that hold `old` may go on using it when the entry is `new`. */
+static bool narrows(const struct mmu *mmu, u64 old, u64 new)
+{
+	u32 lost;
+
+	if (!is_present(mmu, old))
+		return false;
+	if (!is_present(mmu, new) || (old & PTE_ADDR) != (new &PTE_ADDR))
+		return true;
+	lost = leaf_access(mmu->format, old) & ~leaf_access(mmu->format, new);
+	return lost != 0;
+}
+
+/* Level of the page that maps the start of the range: 2 MiB if it fits and no table is there yet.
+ */
+static u32 choose_level(const struct mmu *mmu, u64 gpa, u64 hpa, u64 size)
+{
+	u32 level = 2;
+	u64 *entry;
+
+	if ((gpa | hpa) & (PAGE_SIZE_2M - 1) || size < PAGE_SIZE_2M)
+		return 1;
+	entry = find_entry(mmu, gpa, &level);
+	return is_table(mmu, entry_get(entry), level) ? 1 : 2;
+}
+
+static bool map_locked(struct mmu *mmu, u64 gpa, u64 hpa, u64 size, u32 access, bool *narrowed)
+{
+	while (size) {
+		u32 level = choose_level(mmu, gpa, hpa, size);
+		u64 *entry = get_entry(mmu, gpa, level);
+		u64 leaf, span = entry_span(level);
+
+		if (!entry)
+			return false;
+		leaf = make_leaf(mmu->format, HPA(hpa), access, level);
+		*narrowed |= narrows(mmu, entry_get(entry), leaf);
+		entry_set(entry, leaf);
+		gpa += span;
+		hpa += span;
+		size -= span;
+	}
+	return true;
+}
+
+bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
+{
+	struct mmu *mmu = &vm->mmu;
+	bool narrowed = false, ok;
+
+	ASSERT(!((gpa.v | hpa.v | size) & ~PAGE_MASK));
+	ASSERT(access & MMU_READ);
+	if (gpa.v >= ADDRESS_LIMIT || size > ADDRESS_LIMIT - gpa.v)
+		return false;
+
+	write_lock(&mmu->lock);
+	ok = map_locked(mmu, gpa.v, hpa.v, size, access, &narrowed);
+	write_unlock(&mmu->lock);
+	if (narrowed)
+		backend_op(map_changed)(vm);
+	return ok;
+}
+
+static bool unmap_locked(struct mmu *mmu, u64 gpa, u64 end, bool *narrowed)
+{
+	bool ok = true;
+
+	while (gpa < end) {
+		u32 level = 1;
+		u64 *entry = find_entry(mmu, gpa, &level);
+		u64 span = entry_span(level);
+		bool whole = !(gpa & (span - 1)) && end - gpa >= span;
+
+		/* A large page that is to go in part only becomes small pages, and is looked at
+		 * again. */
+		if (is_present(mmu, entry_get(entry)) && !whole) {
+			if (make_table(mmu, entry, level))
+				continue;
+			ok = false;
+		} else if (is_present(mmu, entry_get(entry))) {
+			entry_set(entry, 0);
+			*narrowed = true;
+		}
+		gpa = ALIGN_DOWN(gpa, span) + span;
+	}
+	return ok;
+}
+
+bool mmu_unmap(struct vm *vm, gpa_t gpa, u64 size)
+{
+	struct mmu *mmu = &vm->mmu;
+	bool narrowed = false, ok;
+
+	ASSERT(!((gpa.v | size) & ~PAGE_MASK));
+	if (gpa.v >= ADDRESS_LIMIT)
+		return true;
+	size = min_u64(size, ADDRESS_LIMIT - gpa.v);
+
+	write_lock(&mmu->lock);
+	ok = unmap_locked(mmu, gpa.v, gpa.v + size, &narrowed);
+	write_unlock(&mmu->lock);
+	if (narrowed)
+		backend_op(map_changed)(vm);
+	return ok;
+}
+
+bool mmu_lookup(struct vm *vm, gpa_t gpa, hpa_t *hpa, u32 *access)
+{
+	struct mmu *mmu = &vm->mmu;
+	u64 entry, offset;
+	u32 level = 1;
+
+	if (gpa.v >= ADDRESS_LIMIT)
+		return false;
+	read_lock(&mmu->lock);
+	entry = entry_get(find_entry(mmu, gpa.v, &level));
+	read_unlock(&mmu->lock);
+	if (!is_present(mmu, entry))
+		return false;
+	offset = entry_span(level) - 1;
+	*hpa = HPA((entry & PTE_ADDR & ~offset) | (gpa.v & offset));
+	*access = leaf_access(mmu->format, entry);
+	return true;
+}

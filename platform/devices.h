@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* All devices of one VM: what vm->platform points to. */
+#ifndef PLATFORM_DEVICES_H
+#define PLATFORM_DEVICES_H
+
+#include "platform/kbd.h"
+#include "platform/legacy.h"
+#include "platform/pci.h"
+#include "platform/pm.h"
+#include "platform/rtc.h"
+#include "platform/uart.h"
+
+struct platform {
+	struct uart uart;
+	struct rtc rtc;
+	struct pm pm;
+	struct pci pci;
+	struct kbd kbd;
+	struct legacy legacy;
+};
+
+#endif

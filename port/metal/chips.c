@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The machine's own 8259s and I/O APICs, masked for good: Postern takes interrupts from local APICs
+ * only. 8259A data sheet, "Initialization Command Words"; 82093AA data sheet, "Redirection table".
+ */
+#include "metal.h"
+
+#define PIC_COMMAND(base) (base)
+#define PIC_DATA(base)    ((u16)((base) + 1))
+#define PIC_FIRST         0x20
+#define PIC_SECOND        0xa0
+
+#define CHIP_IOAPIC_SELECT     0x00
+#define CHIP_IOAPIC_WINDOW     0x10
+#define CHIP_IOAPIC_VERSION    1
+#define CHIP_IOAPIC_ENTRY(pin) (0x10 + 2 * (pin))
+#define CHIP_IOAPIC_MASKED     BIT(16)
+
+/* Vectors are moved off the exceptions first: a spurious interrupt ignores the mask. */
+static void pic_mask(u16 base, u8 vectors, u8 cascade)
+{
+	out8(PIC_COMMAND(base), 0x11);
+	out8(PIC_DATA(base), vectors);
+	out8(PIC_DATA(base), cascade);
+	out8(PIC_DATA(base), 0x01);
+	out8(PIC_DATA(base), 0xff);
+}
+
+static void ioapic_mask(u64 address)
+{
+	volatile u32 *regs = hpa_to_ptr(HPA(address));
+	u32 pins;
+
+	paging_set_uncached(address);
+	regs[CHIP_IOAPIC_SELECT / 4] = CHIP_IOAPIC_VERSION;
+	pins = (regs[CHIP_IOAPIC_WINDOW / 4] >> 16 & 0xff) + 1;
+	for (u32 pin = 0; pin < pins; pin++) {
+		regs[CHIP_IOAPIC_SELECT / 4] = CHIP_IOAPIC_ENTRY(pin);
+		regs[CHIP_IOAPIC_WINDOW / 4] = CHIP_IOAPIC_MASKED;
+	}
+}
+
+/*
+ * Before anything touches the local APIC: an 8259 that drives its output while LINT0 is masked
+ * leaves QEMU's processor with an interrupt that has no vector.
+ */
+void chips_mask_pics(void)
+{
+	pic_mask(PIC_FIRST, 0x20, BIT(2));
+	pic_mask(PIC_SECOND, 0x28, 2);
+}
+
+void chips_mask_ioapics(void)
+{
+	for (u32 i = 0; i < acpi_info.ioapic_count; i++)
+		ioapic_mask(acpi_info.ioapic[i]);
+}

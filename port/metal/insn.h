@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The instruction seam, metal side: inline assembly. port/posix/insn.h has the same functions and
+ * calls the processor model. Back ends touch the processor only through these.
+ */
+#ifndef METAL_INSN_H
+#define METAL_INSN_H
+
+#include "postern/types.h"
+#include "x86/regs.h"
+
+static inline void insn_cpuid(u32 leaf, u32 subleaf, struct cpuid_regs *r)
+{
+	__asm__ volatile("cpuid"
+	                 : "=a"(r->eax), "=b"(r->ebx), "=c"(r->ecx), "=d"(r->edx)
+	                 : "a"(leaf), "c"(subleaf));
+}
+
+static inline u64 insn_rdmsr(u32 msr)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
+	return (u64)hi << 32 | lo;
+}
+
+static inline void insn_wrmsr(u32 msr, u64 value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+}
+
+static inline u64 insn_rdtsc(void)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (u64)hi << 32 | lo;
+}
+
+/* Global interrupt flag (SVM). Clear: INTR, NMI, INIT, SMI are held until it is set again. */
+static inline void insn_clgi(void)
+{
+	__asm__ volatile("clgi" : : : "memory");
+}
+
+static inline void insn_stgi(void)
+{
+	__asm__ volatile("stgi" : : : "memory");
+}
+
+static inline u64 insn_xgetbv(u32 reg)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(reg));
+	return (u64)hi << 32 | lo;
+}
+
+static inline void insn_xsetbv(u32 reg, u64 value)
+{
+	__asm__ volatile("xsetbv" : : "c"(reg), "a"((u32)value), "d"((u32)(value >> 32)));
+}
+
+/*
+ * FPU, SSE and AVX state of the guest, which stays in the registers while the hypervisor runs (it
+ * uses none). `area` is 64-byte aligned; mask 0: the processor has no XSAVE, FXSAVE is used. XCR0
+ * must be the mask's superset.
+ */
+static inline void insn_fpu_save(void *area, u64 mask)
+{
+	if (mask)
+		__asm__ volatile("xsave64 (%0)"
+		                 :
+		                 : "r"(area), "a"((u32)mask), "d"((u32)(mask >> 32))
+		                 : "memory");
+	else
+		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+}
+
+static inline void insn_fpu_restore(const void *area, u64 mask)
+{
+	if (mask)
+		__asm__ volatile("xrstor64 (%0)"
+		                 :
+		                 : "r"(area), "a"((u32)mask), "d"((u32)(mask >> 32))
+		                 : "memory");
+	else
+		__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+#define INSN_DEBUG_REGISTER(n)                                                                     \
+	static inline u64 insn_read_dr##n(void)                                                    \
+	{                                                                                          \
+		u64 v;                                                                             \
+		__asm__ volatile("mov %%dr" #n ", %0" : "=r"(v));                                  \
+		return v;                                                                          \
+	}                                                                                          \
+	static inline void insn_write_dr##n(u64 v)                                                 \
+	{                                                                                          \
+		__asm__ volatile("mov %0, %%dr" #n : : "r"(v));                                    \
+	}
+INSN_DEBUG_REGISTER(0)
+INSN_DEBUG_REGISTER(1)
+INSN_DEBUG_REGISTER(2)
+INSN_DEBUG_REGISTER(3)
+
+/*
+ * Enter an SVM guest and come back at its exit (port/metal/svm_entry.S): VMLOAD guest; general
+ * registers (all but RAX and RSP, which the VMCB holds) from gpr[], by enum x86_gpr; VMRUN;
+ * registers back; VMSAVE guest; VMLOAD host. GIF is clear before and after; RFLAGS.IF is set during
+ * VMRUN, so that physical interrupts make the guest exit. `host` is a page that received VMSAVE on
+ * this processor.
+ */
+void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host);
+static inline void insn_vmsave(hpa_t vmcb)
+{
+	__asm__ volatile("vmsave %%rax" : : "a"(vmcb.v) : "memory");
+}
+
+/*
+ * The physical local APIC, whatever its mode (port/metal/apic.c).
+ * insn_apic_send: write the ICR (destination APIC ID, low half as in APIC_ICR).
+ * insn_apic_pending: the vector's IRR bit, read back from the APIC.
+ * insn_apic_eoi: end of interrupt.
+ */
+void insn_apic_send(u32 dest, u32 icr_low);
+bool insn_apic_pending(u8 vector);
+void insn_apic_eoi(void);
+u32 insn_apic_id(void);
+
+#endif

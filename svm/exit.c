@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exit codes into neutral exits. APM volume 2, "SVM Intercept Codes", "IOIO Intercepts", "Nested
+ * versus Guest Page Faults", "EXITINTINFO", "State Saved on Exit".
+ *
+ * An exit that an instruction caused ends that instruction's part in the interrupt shadow: the
+ * hypervisor completes it, so the shadow is cleared here.
+ */
+#include "svm/svm.h"
+#include "postern/port.h"
+
+#define NPF_PRESENT BIT64(0)
+#define NPF_WRITE   BIT64(1)
+#define NPF_FETCH   BIT64(4)
+#define NPF_WALK    BIT64(33)
+
+/* Exit codes that need no more than a kind; everything else is decoded below. */
+static const struct {
+	u16 code;
+	u8 kind;
+	bool instruction; /* completed by emulation */
+} simple_exits[] = {
+        {SVM_EXIT_INTR, EXIT_INTR, false},         {SVM_EXIT_NMI, EXIT_NMI, false},
+        {SVM_EXIT_SMI, EXIT_INTR, false},          {SVM_EXIT_INIT, EXIT_INIT, false},
+        {SVM_EXIT_VINTR, EXIT_INTR_WINDOW, false}, {SVM_EXIT_RDPMC, EXIT_RDPMC, true},
+        {SVM_EXIT_CPUID, EXIT_CPUID, true},        {SVM_EXIT_INVD, EXIT_INVALIDATE, true},
+        {SVM_EXIT_PAUSE, EXIT_PAUSE, true},        {SVM_EXIT_HLT, EXIT_HLT, true},
+        {SVM_EXIT_INVLPGA, EXIT_VIRT_INSN, true},  {SVM_EXIT_TASK_SWITCH, EXIT_TASK_SWITCH, false},
+        {SVM_EXIT_SHUTDOWN, EXIT_SHUTDOWN, false}, {SVM_EXIT_VMRUN, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_VMMCALL, EXIT_VMCALL, true},     {SVM_EXIT_VMLOAD, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_VMSAVE, EXIT_VIRT_INSN, true},   {SVM_EXIT_STGI, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_CLGI, EXIT_VIRT_INSN, true},     {SVM_EXIT_SKINIT, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_WBINVD, EXIT_INVALIDATE, true},  {SVM_EXIT_MONITOR, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_MWAIT, EXIT_VIRT_INSN, true},    {SVM_EXIT_MWAIT_ARMED, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_XSETBV, EXIT_XSETBV, true},      {SVM_EXIT_RDPRU, EXIT_VIRT_INSN, true},
+        {SVM_EXIT_INVLPGB, EXIT_VIRT_INSN, true},  {SVM_EXIT_MCOMMIT, EXIT_VIRT_INSN, true},
+};
+
+static void instruction_exit(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	control->int_state &= ~SVM_INT_SHADOW;
+	svm_intr_insn_exit(vcpu);
+	if (svm_has(SVM_CPUID_NRIPS))
+		vcpu->exit.next_rip = control->next_rip;
+}
+
+static void decode_simple(struct vcpu *vcpu, u64 code)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(simple_exits); i++) {
+		if (simple_exits[i].code != code)
+			continue;
+		vcpu->exit.kind = simple_exits[i].kind;
+		if (simple_exits[i].instruction)
+			instruction_exit(vcpu);
+		return;
+	}
+	vcpu->exit.kind = code == SVM_EXIT_INVALID ? EXIT_INVALID : EXIT_UNKNOWN;
+}
+
+static void decode_io(struct vcpu *vcpu)
+{
+	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u32 info = (u32)control->exit_info_1;
+	u32 address = SVM_IOIO_ADDR(info);
+
+	instruction_exit(vcpu);
+	vcpu->exit.kind = EXIT_IO;
+	/* The address of the next instruction comes with this exit on every processor. */
+	vcpu->exit.next_rip = control->exit_info_2;
+	vcpu->exit.io = (struct exit_io){
+	        .port = SVM_IOIO_PORT(info),
+	        .size = (u8)SVM_IOIO_SIZE(info),
+	        .in = info & SVM_IOIO_IN,
+	        .string = info & SVM_IOIO_STRING,
+	        .rep = info & SVM_IOIO_REP,
+	        .address_size = (u8)(address * 2),
+	        /* Valid with decode assists only. */
+	        .segment = svm_has(SVM_CPUID_DECODE) ? (u8)SVM_IOIO_SEG(info) : 0xff,
+	};
+}
+
+static void decode_memory(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u64 info = control->exit_info_1;
+
+	control->int_state &= ~SVM_INT_SHADOW;
+	svm_intr_insn_exit(vcpu);
+	vcpu->exit.kind = EXIT_MEMORY;
+	vcpu->exit.memory = (struct exit_memory){
+	        .gpa = GPA(control->exit_info_2),
+	        .write = info & NPF_WRITE,
+	        .fetch = info & NPF_FETCH,
+	        .present = info & NPF_PRESENT,
+	        .walk = info & NPF_WALK,
+	};
+}
+
+static void decode_exception(struct vcpu *vcpu, u8 vector)
+{
+	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	/* The guest's single step, or ours? */
+	if (vector == VECTOR_DB && svm_intr_step_exit(vcpu)) {
+		vcpu->exit.kind = EXIT_NMI_WINDOW;
+		return;
+	}
+	vcpu->exit.kind = EXIT_EXCEPTION;
+	vcpu->exit.exception = (struct exit_exception){
+	        .vector = vector,
+	        .has_error = vector == VECTOR_AC,
+	        .error = (u32)control->exit_info_1,
+	};
+}
+
+/*
+ * The event whose delivery the exit interrupted. INT n, INT3 and INTO leave RIP at the instruction,
+ * which simply runs again; everything else must be injected again.
+ */
+static void decode_interrupted_event(struct vcpu *vcpu)
+{
+	u64 info = svm_vmcb(vcpu)->control.exit_int_info;
+	struct intr_event *again = &vcpu->intr.again;
+	u8 vector = (u8)(info & SVM_EVENT_VECTOR);
+
+	again->valid = false;
+	if (!(info & SVM_EVENT_VALID))
+		return;
+	switch (info & SVM_EVENT_TYPE) {
+	case SVM_EVENT_INTR:
+		again->type = INTR_TYPE_EXTERNAL;
+		break;
+	case SVM_EVENT_NMI:
+		again->type = INTR_TYPE_NMI;
+		break;
+	case SVM_EVENT_EXCEPTION:
+		if (vector == VECTOR_BP || vector == VECTOR_OF)
+			return;
+		again->type = INTR_TYPE_EXCEPTION;
+		break;
+	default:
+		return;
+	}
+	again->vector = vector;
+	again->has_error = info & SVM_EVENT_ERROR;
+	again->error = (u32)(info >> 32);
+	again->valid = true;
+}
+
+void svm_decode_exit(struct vcpu *vcpu)
+{
+	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u64 code = control->exit_code;
+
+	vcpu->exit.next_rip = 0;
+	vcpu->exit.raw[0] = code;
+	vcpu->exit.raw[1] = control->exit_info_1;
+	vcpu->exit.raw[2] = control->exit_info_2;
+	decode_interrupted_event(vcpu);
+	if (code == SVM_EXIT_MSR) {
+		instruction_exit(vcpu);
+		vcpu->exit.kind = control->exit_info_1 & 1 ? EXIT_WRMSR : EXIT_RDMSR;
+	} else if (code == SVM_EXIT_IOIO) {
+		decode_io(vcpu);
+	} else if (code == SVM_EXIT_NPF) {
+		decode_memory(vcpu);
+	} else if (code == SVM_EXIT_IRET) {
+		vcpu->exit.kind = EXIT_NMI_WINDOW;
+		svm_intr_iret_exit(vcpu);
+	} else if (code == SVM_EXIT_CR_WRITE(8)) {
+		instruction_exit(vcpu);
+		vcpu->exit.kind = EXIT_CR;
+		vcpu->exit.cr = (struct exit_cr){.reg = 8, .write = true};
+	} else if (code >= SVM_EXIT_EXCEPTION(0) && code <= SVM_EXIT_EXCEPTION(31)) {
+		decode_exception(vcpu, (u8)(code - SVM_EXIT_EXCEPTION(0)));
+	} else {
+		decode_simple(vcpu, code);
+	}
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The four injection primitives on SVM. APM volume 2, "Event Injection", "Virtual Interrupts",
+ * "Interrupt Shadows", "NMI Support".
+ *
+ * - Events go through EVENTINJ, one per entry.
+ * - Interrupt window: a virtual interrupt (V_IRQ) of the highest priority that ignores the TPR,
+ * with the VINTR intercept: the processor exits where it would take it, that is, as soon as IF is
+ * set and no shadow blocks. It works behind an injected event, so no forced exit is needed for this
+ * class. irq/intr.c opens it only for an interrupt that the TPR lets through; the other case exits
+ * on the write of CR8. So nothing depends on how a processor compares V_INTR_PRIO with V_TPR.
+ * - NMI window: the processor has none. While an NMI handler runs, IRET is intercepted; that exit
+ * comes before the IRET, so one instruction is stepped over (TF, #DB intercept). Likewise over the
+ *   instruction behind STI or MOV SS.
+ * - Forced immediate exit (requirement S4.2): an IPI to itself while GIF is clear, seen pending in
+ * the physical APIC before VMRUN, so that the exit cannot come late.
+ */
+#include "insn.h"
+#include "postern/port.h"
+#include "svm/svm.h"
+#include "x86/apic.h"
+
+#define DR6_BS BIT64(14)
+
+enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class)
+{
+	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	const struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (control->event_inj & SVM_EVENT_VALID)
+		return INTR_BLOCK_SLOT;
+	if (class == INTR_CLASS_EXCEPTION)
+		return INTR_BLOCK_NONE;
+	if (class == INTR_CLASS_NMI && svm->nmi_masked)
+		return INTR_BLOCK_NMI;
+	if (class == INTR_CLASS_EXTERNAL && !(vcpu->regs.rflags & RFLAGS_IF))
+		return INTR_BLOCK_IF;
+	if (control->int_state & SVM_INT_SHADOW)
+		return INTR_BLOCK_SHADOW;
+	return INTR_BLOCK_NONE;
+}
+
+static u64 event_type(u8 type)
+{
+	switch (type) {
+	case INTR_TYPE_NMI:
+		return SVM_EVENT_NMI;
+	case INTR_TYPE_EXCEPTION:
+		return SVM_EVENT_EXCEPTION;
+	case INTR_TYPE_SOFTWARE:
+		return SVM_EVENT_SOFT;
+	default:
+		return SVM_EVENT_INTR;
+	}
+}
+
+static void intercept_iret(struct vcpu *vcpu, bool on)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	if (on)
+		control->intercept_misc1 |= SVM_MISC1(SVM_EXIT_IRET);
+	else
+		control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_IRET);
+	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+}
+
+void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u64 slot = event->vector | event_type(event->type) | SVM_EVENT_VALID;
+
+	ASSERT(!(control->event_inj & SVM_EVENT_VALID));
+	if (event->has_error)
+		slot |= SVM_EVENT_ERROR | (u64)event->error << 32;
+	control->event_inj = slot;
+	if (event->type != INTR_TYPE_NMI)
+		return;
+	svm_of(vcpu)->nmi_masked = true;
+	intercept_iret(vcpu, true);
+}
+
+static void set_interrupt_window(struct vcpu *vcpu, bool open)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	control->int_ctl &=
+	        ~(SVM_V_IRQ | SVM_V_INTR_PRIO_MASK | SVM_V_IGN_TPR | SVM_V_INTR_VECTOR_MASK);
+	control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_VINTR);
+	if (open) {
+		control->int_ctl |= SVM_V_IRQ | SVM_V_INTR_PRIO(0xf) | SVM_V_IGN_TPR;
+		control->intercept_misc1 |= SVM_MISC1(SVM_EXIT_VINTR);
+	}
+	svm_dirty(vcpu, SVM_CLEAN_INT_CTL | SVM_CLEAN_INTERCEPTS);
+}
+
+/* --- single step --- */
+
+static void start_step(struct vcpu *vcpu, enum svm_step step)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (svm->step == SVM_STEP_NONE) {
+		svm->step_tf = vcpu->regs.rflags & RFLAGS_TF;
+		vcpu->regs.rflags |= RFLAGS_TF;
+	}
+	svm->step = (u8)step;
+}
+
+/* The guest's flags as they would be without our step. IRET has loaded its own: nothing to undo. */
+static void end_step(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (svm->step == SVM_STEP_SHADOW && !svm->step_tf)
+		vcpu->regs.rflags &= ~RFLAGS_TF;
+	svm->step = SVM_STEP_NONE;
+}
+
+/* The instruction in the shadow exited and is completed by emulation: the step is over. */
+void svm_intr_insn_exit(struct vcpu *vcpu)
+{
+	if (svm_of(vcpu)->step == SVM_STEP_SHADOW)
+		end_step(vcpu);
+}
+
+bool svm_intr_step_exit(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+	u8 step = svm->step;
+
+	if (step == SVM_STEP_NONE)
+		return false;
+	end_step(vcpu);
+	if (step == SVM_STEP_IRET)
+		svm->nmi_masked = false;
+	if (svm->step_tf)
+		return false; /* the guest was stepping too: its #DB */
+	svm->vmcb->save.dr6 &= ~DR6_BS;
+	svm_dirty(vcpu, SVM_CLEAN_DR);
+	return true;
+}
+
+/* IRET is about to run: NMIs are open once it has. Step over it if one waits, else just remember.
+ */
+void svm_intr_iret_exit(struct vcpu *vcpu)
+{
+	intercept_iret(vcpu, false);
+	start_step(vcpu, SVM_STEP_IRET);
+}
+
+void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (class == INTR_CLASS_EXTERNAL) {
+		set_interrupt_window(vcpu, open);
+		return;
+	}
+	/* Masked: the IRET intercept is on already. Else only a shadow can be in the way. */
+	if (open && !svm->nmi_masked && svm->step == SVM_STEP_NONE)
+		start_step(vcpu, SVM_STEP_SHADOW);
+}
+
+bool svm_intr_force(struct vcpu *vcpu __unused, enum intr_class class)
+{
+	return class == INTR_CLASS_NMI;
+}
+
+void svm_force_exit(void)
+{
+	insn_apic_send(insn_apic_id(), APIC_DM_FIXED | APIC_LEVEL_ASSERT | CPU_VECTOR_FORCE);
+	wait_until(insn_apic_pending(CPU_VECTOR_FORCE));
+}
+
+/* --- exits on demand --- */
+
+void svm_intr_tpr_exit(struct vcpu *vcpu, bool on)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	if (on)
+		control->intercept_cr |= BIT(16 + 8);
+	else
+		control->intercept_cr &= ~BIT(16 + 8);
+	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+}
+
+void svm_pause_exits(struct vcpu *vcpu, bool on)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u32 bit = SVM_MISC1(SVM_EXIT_PAUSE);
+
+	if (!!(control->intercept_misc1 & bit) == on)
+		return;
+	control->intercept_misc1 ^= bit;
+	/* With a filter, only every so many PAUSEs in a row exit ("Pause Intercept Filtering"). */
+	control->pause_filter_count = svm_has(SVM_CPUID_PAUSE_FILTER) ? 1000 : 0;
+	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entry and exit. APM volume 2, "VMRUN Instruction", "Global Interrupt Flag, STGI and CLGI
+ * Instructions", "TLB Control".
+ *
+ * Physical interrupts: with V_INTR_MASKING the host's RFLAGS.IF at VMRUN (always 1 here) gates them
+ * while the guest runs, whatever the guest's IF; and GIF=0 holds them from host_irqs_block() to
+ * VMRUN, which sets GIF. So one that arrives after the last look at the requests makes the guest
+ * exit at once.
+ *
+ * ASIDs are handed out per processor. A flush is a new ASID, which works everywhere; when they run
+ * out, the generation ends: everything is flushed (TLB control 1, which every processor has) and
+ * numbering starts again.
+ */
+#include "host/host.h"
+#include "insn.h"
+#include "postern/port.h"
+#include "svm/svm.h"
+#include "x86/apic.h"
+
+void svm_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (svm->asid_cpu != cpu->index)
+		svm->asid_generation = 0;
+	/* Another processor may have a cached copy of an older state ("VMCB Clean Field"). */
+	svm->vmcb->control.clean_bits = 0;
+	host_load_guest(vcpu);
+}
+
+void svm_vcpu_put(struct vcpu *vcpu)
+{
+	host_put_guest(vcpu);
+}
+
+void svm_host_irqs_block(void)
+{
+	insn_clgi();
+}
+
+void svm_host_irqs_unblock(void)
+{
+	insn_stgi();
+}
+
+void svm_flush(struct vcpu *vcpu)
+{
+	svm_of(vcpu)->flush = true;
+}
+
+void svm_map_changed(struct vm *vm)
+{
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, vm)
+		vcpu_request(vcpu, VCPU_REQUEST_FLUSH);
+}
+
+/* Give the vCPU an ASID of this processor's current generation, a fresh one if it needs a flush. */
+static void assign_asid(struct vcpu *vcpu, struct cpu *cpu)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	struct svm_vcpu *svm = svm_of(vcpu);
+	struct svm_cpu *processor = cpu->arch;
+
+	control->tlb_control = SVM_TLB_NOTHING;
+	if (svm->asid_generation == processor->generation && !svm->flush)
+		return;
+	if (processor->next_asid > processor->max_asid) {
+		processor->generation++;
+		processor->next_asid = 1;
+		control->tlb_control = SVM_TLB_FLUSH_ALL;
+	}
+	control->asid = processor->next_asid++;
+	svm_dirty(vcpu, SVM_CLEAN_ASID);
+	svm->asid_cpu = cpu->index;
+	svm->asid_generation = processor->generation;
+	svm->flush = false;
+	vcpu_count(vcpu, COUNTER_TLB_FLUSHES);
+}
+
+static void store_regs(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = svm_vmcb(vcpu);
+	const struct vcpu_regs *regs = &vcpu->regs;
+
+	vmcb->save.rax = regs->gpr[GPR_RAX];
+	vmcb->save.rsp = regs->gpr[GPR_RSP];
+	vmcb->save.rip = regs->rip;
+	vmcb->save.rflags = regs->rflags;
+	if ((vmcb->control.int_ctl & SVM_V_TPR) != regs->cr8) {
+		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~SVM_V_TPR) | regs->cr8;
+		svm_dirty(vcpu, SVM_CLEAN_INT_CTL);
+	}
+	if (vmcb->control.tsc_offset != vcpu->tsc_offset) {
+		vmcb->control.tsc_offset = vcpu->tsc_offset;
+		svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+	}
+}
+
+static void load_regs(struct vcpu *vcpu)
+{
+	const struct vmcb *vmcb = svm_vmcb(vcpu);
+	struct vcpu_regs *regs = &vcpu->regs;
+
+	regs->gpr[GPR_RAX] = vmcb->save.rax;
+	regs->gpr[GPR_RSP] = vmcb->save.rsp;
+	regs->rip = vmcb->save.rip;
+	regs->rflags = vmcb->save.rflags;
+	regs->cr8 = vmcb->control.int_ctl & SVM_V_TPR;
+}
+
+void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	struct cpu *cpu = this_cpu();
+	struct svm_cpu *processor = cpu->arch;
+
+	assign_asid(vcpu, cpu);
+	store_regs(vcpu);
+	if (force_immediate_exit)
+		svm_force_exit();
+	insn_svm_run(svm_of(vcpu)->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb));
+	load_regs(vcpu);
+	if (control->exit_code != SVM_EXIT_INVALID)
+		control->event_inj = 0;
+	if (svm_has(SVM_CPUID_CLEAN))
+		control->clean_bits = ~0u;
+	svm_decode_exit(vcpu);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Private to svm/: state of the SVM back end. Tags as in core/vcpu.h.
+ */
+#ifndef SVM_SVM_H
+#define SVM_SVM_H
+
+#include "core/machine.h"
+#include "x86/svm.h"
+
+/* Per processor (cpu->arch). */
+struct svm_cpu {
+	u8 *hsave;      /* (i) the processor's own save area (VM_HSAVE_PA) */
+	u8 *host_vmcb;  /* (i) what VMSAVE keeps of the host: FS, GS, TR, LDTR, SYSCALL registers */
+	u32 next_asid;  /* [o] */
+	u32 max_asid;   /* (i) */
+	u64 generation; /* [o] of ASIDs; bumped when they run out */
+};
+
+/* Per VM (vm->arch). */
+struct svm_vm {
+	u8 *msrpm; /* [all vCPUs outside] MSR permission map, SVM_MSRPM_SIZE */
+	u8 *iopm;  /* (i) I/O permission map: every port exits */
+};
+
+/* How an NMI gets its turn when it cannot be injected: svm/intr.c. */
+enum svm_step {
+	SVM_STEP_NONE,
+	SVM_STEP_SHADOW, /* over the instruction in the interrupt shadow */
+	SVM_STEP_IRET,   /* over the IRET that ends the NMI handler */
+};
+
+/* Per vCPU (vcpu->arch). */
+struct svm_vcpu {
+	struct vmcb *vmcb;   /* (i) */
+	hpa_t vmcb_hpa;      /* (i) */
+	u32 asid_cpu;        /* [o] processor that gave the ASID */
+	u64 asid_generation; /* [o] 0: none yet */
+	bool flush;          /* [o] before the next entry */
+	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
+	u8 step;             /* [o] enum svm_step */
+	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
+};
+
+/* What the processor has, found by svm_probe(). Constant afterwards. */
+struct svm_features {
+	u32 edx; /* CPUID 8000_000A */
+	u32 asids;
+	u32 revision;
+};
+extern struct svm_features svm_features;
+
+static inline bool svm_has(u32 feature)
+{
+	return svm_features.edx & feature;
+}
+
+static inline struct svm_vcpu *svm_of(struct vcpu *vcpu)
+{
+	return vcpu->arch;
+}
+
+static inline struct vmcb *svm_vmcb(struct vcpu *vcpu)
+{
+	return svm_of(vcpu)->vmcb;
+}
+
+/* The VMCB field group changed: the processor must not use its cached copy (SVM_CLEAN_*). */
+static inline void svm_dirty(struct vcpu *vcpu, u32 group)
+{
+	svm_vmcb(vcpu)->control.clean_bits &= ~group;
+}
+
+/* svm/vmcb.c */
+bool svm_vcpu_init(struct vcpu *vcpu);
+void svm_vcpu_exit(struct vcpu *vcpu);
+void svm_reset(struct vcpu *vcpu, bool init);
+void svm_get_state(struct vcpu *vcpu, struct vcpu_state *state);
+void svm_set_state(struct vcpu *vcpu, const struct vcpu_state *state);
+
+/* svm/maps.c */
+bool svm_vm_init(struct vm *vm);
+void svm_vm_exit(struct vm *vm);
+void svm_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
+
+/* svm/run.c */
+void svm_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
+void svm_vcpu_put(struct vcpu *vcpu);
+void svm_host_irqs_block(void);
+void svm_host_irqs_unblock(void);
+void svm_run(struct vcpu *vcpu, bool force_immediate_exit);
+void svm_flush(struct vcpu *vcpu);
+void svm_map_changed(struct vm *vm);
+
+/* svm/exit.c: VMCB exit fields to vcpu->exit and vcpu->intr.again. */
+void svm_decode_exit(struct vcpu *vcpu);
+
+/* svm/intr.c */
+enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class);
+void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event);
+void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
+bool svm_intr_force(struct vcpu *vcpu, enum intr_class class);
+void svm_intr_tpr_exit(struct vcpu *vcpu, bool on);
+void svm_pause_exits(struct vcpu *vcpu, bool on);
+void svm_force_exit(void);
+/* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
+bool svm_intr_step_exit(struct vcpu *vcpu);
+void svm_intr_iret_exit(struct vcpu *vcpu);
+void svm_intr_insn_exit(struct vcpu *vcpu);
+
+#endif
