@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the command says about itself, made from the lists that it works by. */
+#include "cli/options.h"
+#include "cli/status.h"
+
+void options_help(FILE *out)
+{
+	fputs("Postern, a hypervisor for x86: boots a guest under Postern on QEMU.\n"
+	      "\n"
+	      "usage: postern run [OPTION]... [-- COMMAND...]\n"
+	      "       postern cpus\n"
+	      "       postern --help | --version\n"
+	      "\n"
+	      "  run    boot a guest, show its console, end with the account of its exits,\n"
+	      "         interrupts and IPIs; 'postern run --help' lists the options\n"
+	      "  cpus   list the processors that 'run --cpu' can stand for\n"
+	      "\n"
+	      "Without options, 'postern run' boots the demonstration guest.\n",
+	      out);
+}
+
+static void help_settings(FILE *out)
+{
+#define SHOW_BOOL(def, min, max)   fprintf(out, " (on or off; %s)\n", (def) ? "on" : "off")
+#define SHOW_NUMBER(def, min, max) fprintf(out, " (%d to %d; %d)\n", min, max, def)
+#define X(id, key, type, def, min, max, what)                                                      \
+	fprintf(out, "  %-14s %s", key, what);                                                     \
+	SHOW_##type(def, min, max);
+	SETTINGS(X)
+#undef X
+#undef SHOW_BOOL
+#undef SHOW_NUMBER
+}
+
+static void help_statuses(FILE *out)
+{
+#define X(id, value, when) fprintf(out, "  %-5d %s\n", value, when);
+	STATUSES(X)
+#undef X
+}
+
+void options_help_run(FILE *out)
+{
+	fprintf(out,
+	        "usage: postern run [OPTION]... [-- COMMAND...]\n"
+	        "\n"
+	        "  -k KERNEL       Linux bzImage or 64-bit ELF test guest\n"
+	        "                  (default: guest/vmlinuz beside the executable)\n"
+	        "  -i INITRD       initial RAM file system (default: guest/initrd.img beside the\n"
+	        "                  executable, if -k is absent or COMMAND is given)\n"
+	        "  -a CMDLINE      the guest's whole kernel command line\n"
+	        "                  (default: \"%s\")\n"
+	        "  -c VCPUS        virtual CPUs, 1 to %u (default: 2)\n"
+	        "  -m SIZE         guest memory, %lluM to %lluG, as in 512M or 1G (default: 512M)\n"
+	        "  --pcpus N       physical CPUs, 1 to %u (default: VCPUS, but at most 2)\n"
+	        "  --cpu MODEL     processor to stand for, see 'postern cpus' (default: barcelona)\n"
+	        "  --set KEY=VALUE change a setting, see below; may be repeated\n"
+	        "  --timeout S     end the run after S seconds of real time, as in 90 or 0.5\n"
+	        "  --json FILE     write the report there (schema postern.report/1)\n"
+	        "  --quiet         no account and no status line\n"
+	        "  --verbose       show the hypervisor's log on standard error\n"
+	        "  -- COMMAND...   run this in the guest and return its exit status; one word is\n"
+	        "                  shell text, several are a command and its arguments\n"
+	        "\n"
+	        "Keys, when standard input is a terminal: Ctrl-A X ends the run, Ctrl-A Ctrl-A\n"
+	        "sends Ctrl-A; all others, Ctrl-C too, go to the guest.\n"
+	        "\n"
+	        "Settings:\n",
+	        OPTIONS_CMDLINE, OPTIONS_MAX_VCPUS, OPTIONS_MIN_MEMORY >> 20,
+	        OPTIONS_MAX_MEMORY >> 30, OPTIONS_MAX_PCPUS);
+	help_settings(out);
+	fputs("\nExit status: what the guest or COMMAND returned when it ended by itself, otherwise\n",
+	      out);
+	help_statuses(out);
+	fputs("\nEnvironment: POSTERN_QEMU names the emulator (qemu-system-x86_64), POSTERN_IMAGE\n"
+	      "the hypervisor's image (postern.elf beside the executable), TMPDIR the place for\n"
+	      "temporary files.\n",
+	      out);
+}
+
+void options_list_cpus(FILE *out)
+{
+	fprintf(out, "%-16s %-6s %-10s %s\n", "MODEL", "VENDOR", "AVAILABLE", "STANDS FOR");
+#define X(name, vendor, available, what)                                                           \
+	fprintf(out, "%-16s %-6s %-10s %s\n", name, vendor, (available) ? "yes" : "not yet", what);
+	CPU_MODELS(X)
+#undef X
+}

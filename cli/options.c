@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Command-line parsing. Everything is checked here, before anything is started: each refusal is one
+ * line that names the option, the value and what would be right.
+ */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/say.h"
+
+enum setting_type {
+	BOOL,
+	NUMBER
+};
+
+struct setting {
+	const char *key;
+	enum setting_type type;
+	u64 min;
+	u64 max;
+};
+
+static const struct setting settings[] = {
+#define X(id, key, type, def, min, max, what) [SETTING_##id] = {key, type, min, max},
+        SETTINGS(X)
+#undef X
+};
+
+static const struct {
+	const char *name;
+	bool available;
+} cpu_models[] = {
+#define X(name, vendor, available, what) {name, available},
+        CPU_MODELS(X)
+#undef X
+};
+
+enum {
+	OPT_PCPUS = 256,
+	OPT_CPU,
+	OPT_SET,
+	OPT_TIMEOUT,
+	OPT_JSON,
+	OPT_QUIET,
+	OPT_VERBOSE
+};
+
+static const struct option long_options[] = {
+        {"pcpus", required_argument, NULL, OPT_PCPUS},
+        {"cpu", required_argument, NULL, OPT_CPU},
+        {"set", required_argument, NULL, OPT_SET},
+        {"timeout", required_argument, NULL, OPT_TIMEOUT},
+        {"json", required_argument, NULL, OPT_JSON},
+        {"quiet", no_argument, NULL, OPT_QUIET},
+        {"verbose", no_argument, NULL, OPT_VERBOSE},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+};
+
+/* Decimal digits only: strtoull() alone would take signs, blanks and "0x". */
+static bool parse_number(const char *text, const char **end, u64 *value)
+{
+	char *stop;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*value = strtoull(text, &stop, 10);
+	*end = stop;
+	return errno == 0;
+}
+
+bool options_parse_size(const char *text, u64 *bytes)
+{
+	const char *end;
+	u64 value;
+	int shift;
+
+	if (!parse_number(text, &end, &value))
+		return false;
+	switch (*end) {
+	case 'M':
+	case 'm':
+		shift = 20;
+		break;
+	case 'G':
+	case 'g':
+		shift = 30;
+		break;
+	default:
+		return false;
+	}
+	if (end[1] != 0 || value > UINT64_MAX >> shift)
+		return false;
+	*bytes = value << shift;
+	return true;
+}
+
+bool options_parse_seconds(const char *text, u64 *ns)
+{
+	u64 fraction = 0;
+	u64 unit = 100000000; /* nanoseconds of the next decimal place */
+	const char *end;
+	u64 seconds;
+
+	if (!parse_number(text, &end, &seconds) || seconds > OPTIONS_MAX_SECONDS)
+		return false;
+	if (*end == '.') {
+		for (end++; isdigit((unsigned char)*end); end++, unit /= 10)
+			fraction += (u64)(*end - '0') * unit;
+	}
+	*ns = seconds * 1000000000 + fraction;
+	return *end == 0 && *ns > 0 && *ns <= OPTIONS_MAX_SECONDS * 1000000000ull;
+}
+
+static bool parse_count(const char *option, const char *text, u32 max, u32 *count)
+{
+	const char *end;
+	u64 value;
+
+	if (!parse_number(text, &end, &value) || *end != 0 || value < 1 || value > max) {
+		say("%s %s: not a number from 1 to %u", option, text, max);
+		return false;
+	}
+	*count = (u32)value;
+	return true;
+}
+
+static bool parse_memory(const char *text, u64 *memory)
+{
+	if (!options_parse_size(text, memory)) {
+		say("-m %s: not a size; give a number with M or G, as in 512M or 1G", text);
+		return false;
+	}
+	if (*memory < OPTIONS_MIN_MEMORY || *memory > OPTIONS_MAX_MEMORY) {
+		say("-m %s: the guest's memory must be from %lluM to %lluG", text,
+		    OPTIONS_MIN_MEMORY >> 20, OPTIONS_MAX_MEMORY >> 30);
+		return false;
+	}
+	if (*memory % PAGE_SIZE_2M != 0) {
+		say("-m %s: the guest's memory must be a multiple of 2M", text);
+		return false;
+	}
+	return true;
+}
+
+static bool parse_cpu(const char *text, const char **cpu)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++) {
+		if (strcmp(text, cpu_models[i].name) != 0)
+			continue;
+		if (!cpu_models[i].available) {
+			say("--cpu %s: this version does not have that processor yet; "
+			    "'postern cpus' lists those it has",
+			    text);
+			return false;
+		}
+		*cpu = cpu_models[i].name;
+		return true;
+	}
+	say("--cpu %s: no such processor; 'postern cpus' lists them", text);
+	return false;
+}
+
+static bool parse_bool(const char *text, u64 *value)
+{
+	static const char *const words[2][4] = {
+	        {"0", "off", "no", "false"},
+	        {"1", "on", "yes", "true"},
+	};
+
+	for (u64 v = 0; v < 2; v++) {
+		for (size_t i = 0; i < ARRAY_SIZE(words[v]); i++) {
+			if (strcmp(text, words[v][i]) == 0) {
+				*value = v;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static bool parse_value(const struct setting *setting, const char *text, u64 *value)
+{
+	const char *end;
+
+	if (setting->type == BOOL) {
+		if (parse_bool(text, value))
+			return true;
+		say("--set %s=%s: not on or off", setting->key, text);
+		return false;
+	}
+	if (parse_number(text, &end, value) && *end == 0 && *value >= setting->min &&
+	    *value <= setting->max)
+		return true;
+	say("--set %s=%s: not a number from %llu to %llu", setting->key, text,
+	    (unsigned long long)setting->min, (unsigned long long)setting->max);
+	return false;
+}
+
+static bool parse_setting(struct options *options, const char *text)
+{
+	const char *equals = strchr(text, '=');
+
+	if (!equals) {
+		say("--set %s: not of the form KEY=VALUE", text);
+		return false;
+	}
+	for (u32 i = 0; i < SETTING_COUNT; i++) {
+		size_t len = strlen(settings[i].key);
+
+		if (len != (size_t)(equals - text) || strncmp(text, settings[i].key, len) != 0)
+			continue;
+		options->has_setting[i] = true;
+		return parse_value(&settings[i], equals + 1, &options->setting[i]);
+	}
+	say("--set %s: no such setting; 'postern run --help' lists them", text);
+	return false;
+}
+
+static bool parse_cmdline(const char *text, const char **cmdline)
+{
+	if (strlen(text) > OPTIONS_MAX_CMDLINE) {
+		say("-a: the kernel command line is longer than %u characters",
+		    OPTIONS_MAX_CMDLINE);
+		return false;
+	}
+	*cmdline = text;
+	return true;
+}
+
+static bool parse_timeout(const char *text, u64 *ns)
+{
+	if (options_parse_seconds(text, ns))
+		return true;
+	say("--timeout %s: not a number of seconds above 0 and up to %u", text,
+	    OPTIONS_MAX_SECONDS);
+	return false;
+}
+
+static bool parse_option(struct options *options, int option, const char *value)
+{
+	switch (option) {
+	case 'k':
+		options->kernel = value;
+		return true;
+	case 'i':
+		options->initrd = value;
+		return true;
+	case 'a':
+		return parse_cmdline(value, &options->cmdline);
+	case 'c':
+		return parse_count("-c", value, OPTIONS_MAX_VCPUS, &options->vcpus);
+	case 'm':
+		return parse_memory(value, &options->memory);
+	case OPT_PCPUS:
+		return parse_count("--pcpus", value, OPTIONS_MAX_PCPUS, &options->pcpus);
+	case OPT_CPU:
+		return parse_cpu(value, &options->cpu);
+	case OPT_SET:
+		return parse_setting(options, value);
+	case OPT_TIMEOUT:
+		return parse_timeout(value, &options->timeout_ns);
+	case OPT_JSON:
+		options->json = value;
+		return true;
+	case OPT_QUIET:
+		options->quiet = true;
+		return true;
+	case OPT_VERBOSE:
+		options->verbose = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* `at`: the argument that getopt_long() was reading when it gave up. */
+static void complain(int result, const char *at)
+{
+	if (result == 1)
+		say("unexpected argument '%s'; a command for the guest goes behind --", optarg);
+	else if (result == ':')
+		say("option %s needs a value", at);
+	else if (strncmp(at, "--", 2) != 0 && optopt)
+		say("unknown option -%c; see 'postern run --help'", optopt);
+	else if (optopt)
+		say("option %s takes no value", at);
+	else
+		say("unknown or ambiguous option %s; see 'postern run --help'", at);
+}
+
+enum options_result options_parse(struct options *options, int argc, char *const argv[])
+{
+	int result;
+
+	*options = (struct options){
+	        .cmdline = OPTIONS_CMDLINE,
+	        .cpu = cpu_models[0].name,
+	        .vcpus = 2,
+	        .memory = 512ull << 20,
+	};
+	optind = 0; /* glibc: start afresh, also when called more than once */
+	for (;;) {
+		int at = optind > 0 ? optind : 1;
+
+		result = getopt_long(argc, argv, "-:k:i:a:c:m:h", long_options, NULL);
+		if (result == -1)
+			break;
+		if (result == 'h')
+			return OPTIONS_HELP;
+		if (result == '?' || result == ':' || result == 1) {
+			complain(result, argv[at]);
+			return OPTIONS_BAD;
+		}
+		if (!parse_option(options, result, optarg))
+			return OPTIONS_BAD;
+	}
+	options->command = argv + optind;
+	options->command_words = argc - optind;
+	if (options->command_words == 0 && strcmp(argv[argc - 1], "--") == 0 && argc > 1) {
+		say("nothing behind --: give the command for the guest");
+		return OPTIONS_BAD;
+	}
+	if (options->pcpus == 0)
+		options->pcpus = (u32)min_u64(options->vcpus, 2);
+	return OPTIONS_OK;
+}
+
+bool options_wants_demo_initrd(const struct options *options)
+{
+	return !options->initrd && (!options->kernel || options->command_words > 0);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of `postern run`, checked. */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <stdio.h>
+
+#include "postern/settings.h"
+#include "postern/types.h"
+
+#define OPTIONS_VERSION     "0.1.0"
+#define OPTIONS_MAX_VCPUS   64u
+#define OPTIONS_MAX_PCPUS   16u
+#define OPTIONS_MIN_MEMORY  (16ull << 20)
+#define OPTIONS_MAX_MEMORY  (64ull << 30)
+#define OPTIONS_MAX_SECONDS 1000000u
+#define OPTIONS_CMDLINE     "console=ttyS0 quiet panic=-1"
+#define OPTIONS_MAX_CMDLINE 2047u /* what Linux on x86 takes (COMMAND_LINE_SIZE less the NUL) */
+
+struct options {
+	const char *kernel;  /* NULL: the demonstration guest's */
+	const char *initrd;  /* NULL: see options_wants_demo_initrd() */
+	const char *cmdline; /* never NULL */
+	const char *cpu;     /* a name of CPU_MODELS */
+	const char *json;    /* NULL: none */
+	u32 vcpus;
+	u32 pcpus;
+	u64 memory;     /* bytes */
+	u64 timeout_ns; /* 0: none */
+	bool quiet;
+	bool verbose;
+	bool has_setting[SETTING_COUNT];
+	u64 setting[SETTING_COUNT];
+	char *const *command; /* the words after "--" */
+	int command_words;    /* 0: none */
+};
+
+enum options_result {
+	OPTIONS_OK,
+	OPTIONS_HELP, /* asked for, not yet printed */
+	OPTIONS_BAD,  /* one line has been printed */
+};
+
+/* argv[0] is the subcommand's name. */
+enum options_result options_parse(struct options *options, int argc, char *const argv[]);
+
+/* The demonstration guest's initrd is meant: its kernel is, or COMMAND needs something to run it.
+ */
+bool options_wants_demo_initrd(const struct options *options);
+
+/* "512M", "1G" to bytes. false: not of that form, or too large for 64 bits. */
+bool options_parse_size(const char *text, u64 *bytes);
+/* "90", "0.5" to nanoseconds; more than 0, at most OPTIONS_MAX_SECONDS. */
+bool options_parse_seconds(const char *text, u64 *ns);
+
+void options_help(FILE *out);     /* postern --help */
+void options_help_run(FILE *out); /* postern run --help */
+void options_list_cpus(FILE *out);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Record contents. Every index and count is checked against this build's lists; a record that does
+ * not hold together is refused whole, and the state stays as it was. Accounts are absolute, not
+ * increments: each replaces the one before, so that a lost record costs freshness only.
+ */
+#include "cli/report.h"
+
+#include <string.h>
+
+static const char *const exit_names[] = {
+#define X(id, name, what) [EXIT_##id] = name,
+        EXIT_KINDS(X)
+#undef X
+};
+
+static const char *const counter_names[] = {
+#define X(id, name, what) [COUNTER_##id] = name,
+        COUNTERS(X)
+#undef X
+};
+
+static const char *const ending_names[] = {
+#define X(id, name) [ENDED_##id] = name,
+        ENDINGS(X)
+#undef X
+};
+
+const char *report_exit_name(u32 kind)
+{
+	return exit_names[kind];
+}
+
+const char *report_counter_name(u32 counter)
+{
+	return counter_names[counter];
+}
+
+const char *report_ending_name(u32 ending)
+{
+	return ending_names[ending];
+}
+
+bool report_counter_is_route(u32 counter)
+{
+	return strncmp(counter_names[counter], "inj-", 4) == 0;
+}
+
+bool report_counter_is_ipi(u32 counter)
+{
+	return counter != COUNTER_IPI_RECEIVED && strncmp(counter_names[counter], "ipi-", 4) == 0;
+}
+
+u64 report_exits(const struct account *account)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < EXIT_KIND_COUNT; i++)
+		sum += account->exits[i];
+	return sum;
+}
+
+u64 report_injected(const struct account *account)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < COUNTER_COUNT; i++) {
+		if (report_counter_is_route(i) && i != COUNTER_INJ_EXCEPTION &&
+		    i != COUNTER_INJ_AGAIN)
+			sum += account->counters[i];
+	}
+	return sum;
+}
+
+u64 report_ipis_sent(const struct account *account)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < COUNTER_COUNT; i++) {
+		if (report_counter_is_ipi(i))
+			sum += account->counters[i];
+	}
+	return sum;
+}
+
+void report_total(const struct report *report, u32 vcpus, struct account *total)
+{
+	memset(total, 0, sizeof(*total));
+	for (u32 v = 0; v < vcpus && v < REPORT_MAX_VCPUS; v++) {
+		const struct account *account = &report->vcpu[v];
+
+		for (u32 i = 0; i < EXIT_KIND_COUNT; i++)
+			total->exits[i] += account->exits[i];
+		for (u32 i = 0; i < COUNTER_COUNT; i++)
+			total->counters[i] += account->counters[i];
+		total->model_overhead += account->model_overhead;
+	}
+}
+
+void report_init(struct report *report, report_text_fn on_text, void *context)
+{
+	memset(report, 0, sizeof(*report));
+	report->on_text = on_text;
+	report->context = context;
+}
+
+static bool take_hello(struct report *report, const u8 *payload)
+{
+	struct report_hello hello;
+
+	memcpy(&hello, payload, sizeof(hello));
+	if (!memchr(hello.cpu, 0, sizeof(hello.cpu)) ||
+	    !memchr(hello.backend, 0, sizeof(hello.backend)))
+		return false;
+	report->has_hello = true;
+	report->hello = hello;
+	report->foreign = hello.version != REPORT_VERSION || hello.exit_kinds != EXIT_KIND_COUNT ||
+	                  hello.counters != COUNTER_COUNT;
+	return true;
+}
+
+static bool take_text(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	char text[REPORT_MAX_LEN + 1];
+
+	for (u32 i = 0; i < h->len; i++)
+		text[i] = payload[i] < ' ' || payload[i] == 0x7f ? '?' : (char)payload[i];
+	text[h->len] = 0;
+	if (h->type == REPORT_PANIC)
+		report->panicked = true;
+	if (report->on_text)
+		report->on_text(report->context, h->type, text);
+	return true;
+}
+
+static bool take_status(struct report *report, const u8 *payload)
+{
+	struct report_status status;
+
+	memcpy(&status, payload, sizeof(status));
+	if (status.phase > REPORT_PHASE_ENDING)
+		return false;
+	report->status = status;
+	report->elapsed_ns = max_u64(report->elapsed_ns, status.elapsed_ns);
+	return true;
+}
+
+static void account_put(struct account *account, u32 index, u64 value)
+{
+	if (index < EXIT_KIND_COUNT)
+		account->exits[index] = value;
+	else if (index < EXIT_KIND_COUNT + COUNTER_COUNT)
+		account->counters[index - EXIT_KIND_COUNT] = value;
+	else
+		account->model_overhead = value;
+}
+
+static bool take_account(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	struct report_account head;
+	struct report_item item;
+	struct account account = {0};
+
+	memcpy(&head, payload, sizeof(head));
+	payload += sizeof(head);
+	if (head.vcpu >= REPORT_MAX_VCPUS ||
+	    h->len != sizeof(head) + (u32)head.count * sizeof(struct report_item))
+		return false;
+	for (u32 i = 0; i < head.count; i++) {
+		memcpy(&item, payload + i * sizeof(item), sizeof(item));
+		if (!report->foreign && item.index > EXIT_KIND_COUNT + COUNTER_COUNT)
+			return false;
+		account_put(&account, item.index, item.value);
+	}
+	if (report->foreign)
+		return true; /* a record, but its indices mean something else */
+	report->vcpu[head.vcpu] = account;
+	report->vcpus_seen = (u32)max_u64(report->vcpus_seen, head.vcpu + 1u);
+	report->elapsed_ns = max_u64(report->elapsed_ns, head.elapsed_ns);
+	return true;
+}
+
+static bool take_end(struct report *report, const u8 *payload)
+{
+	struct report_end end;
+
+	memcpy(&end, payload, sizeof(end));
+	if (end.ended == ENDED_RUNNING || end.ended >= ENDING_COUNT)
+		return false;
+	report->ended = true;
+	report->ending = end.ended;
+	report->code = end.code;
+	report->elapsed_ns = end.elapsed_ns;
+	return true;
+}
+
+bool report_take(void *context, const struct report_header *h, const u8 *payload)
+{
+	struct report *report = context;
+
+	/* The host command starts one VM; text is the hypervisor's, whichever VM it is about. */
+	if (h->vm != 0 && h->type != REPORT_LOG && h->type != REPORT_PANIC)
+		return true;
+	switch (h->type) {
+	case REPORT_HELLO:
+		return take_hello(report, payload);
+	case REPORT_LOG:
+	case REPORT_PANIC:
+		return take_text(report, h, payload);
+	case REPORT_STATUS:
+		return take_status(report, payload);
+	case REPORT_ACCOUNT:
+		return take_account(report, h, payload);
+	case REPORT_END:
+		return take_end(report, payload);
+	default:
+		return false;
+	}
+}

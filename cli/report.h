@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the records of a run add up to: the state that the status line and the account show. */
+#ifndef CLI_REPORT_H
+#define CLI_REPORT_H
+
+#include "postern/report.h"
+#include "postern/settings.h"
+
+#define REPORT_MAX_VCPUS 64
+
+/* A LOG or PANIC line has come: text is NUL-terminated and free of control characters. */
+typedef void (*report_text_fn)(void *context, enum report_type type, const char *text);
+
+struct report {
+	bool has_hello;
+	bool foreign; /* the image was built from other lists of exits and counters */
+	struct report_hello hello;
+	struct report_status status;
+	struct account vcpu[REPORT_MAX_VCPUS]; /* the last ACCOUNT of each */
+	u32 vcpus_seen;                        /* highest vCPU number with an ACCOUNT, plus one */
+	u64 elapsed_ns;                        /* the latest that any record told */
+	bool panicked;
+	bool ended;
+	enum ending ending;
+	s32 code;
+	report_text_fn on_text;
+	void *context;
+};
+
+void report_init(struct report *report, report_text_fn on_text, void *context);
+
+/* A channel_take_fn; context is the struct report. */
+bool report_take(void *context, const struct report_header *h, const u8 *payload);
+
+/* Names as in reports; index below EXIT_KIND_COUNT, COUNTER_COUNT, ENDING_COUNT. */
+const char *report_exit_name(u32 kind);
+const char *report_counter_name(u32 counter);
+const char *report_ending_name(u32 ending);
+
+/* The group that a counter belongs to by its name: "inj-", "ipi-"; received IPIs are in none. */
+bool report_counter_is_route(u32 counter);
+bool report_counter_is_ipi(u32 counter);
+
+/* Sums over one account. */
+u64 report_exits(const struct account *account);
+u64 report_injected(const struct account *account); /* interrupts: no exceptions, no repetitions */
+u64 report_ipis_sent(const struct account *account);
+
+void report_total(const struct report *report, u32 vcpus, struct account *total);
+
+#endif

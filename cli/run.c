@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The run: one loop over poll(), no threads. The rules:
+ *   - Whatever happens, the run ends by QEMU's death, asked for or not; then everything that is
+ *     still in the pipes is read, and only then is judged how it went.
+ *   - To end it, the image is asked for its last account; the answer is awaited for GRACE_NS, then
+ *     QEMU is killed. A second signal does not wait.
+ *   - Signals come through a descriptor, so that no code here runs at an arbitrary point.
+ *   - Nothing waits for a slow reader of the standard output but the guest.
+ *   - Records and console are written byte by byte; waking up for each byte would take the
+ * processor from QEMU. So after a read the next one waits a little, which the pipes are large
+ * enough for.
+ */
+#include "cli/run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/channel.h"
+#include "cli/console.h"
+#include "cli/json.h"
+#include "cli/outcome.h"
+#include "cli/qemu.h"
+#include "cli/report.h"
+#include "cli/say.h"
+
+#define MS                  1000000ull
+#define NEVER               UINT64_MAX
+#define GRACE_NS            (3000 * MS) /* from asking for the end to killing QEMU */
+#define EXIT_NS             (2000 * MS) /* from END or PANIC to killing QEMU */
+#define ASK_AGAIN_NS        (500 * MS)  /* a command sent before the image listens may be lost */
+#define SAMPLE_NS           (20 * MS)
+#define CONSOLE_NS          (2 * MS)
+#define STATUS_NS           (250 * MS)
+#define SILENCE_NS          (150 * MS) /* of the guest before the status line is drawn */
+#define RATE_NS             (500 * MS) /* over which exits per second are taken, at least */
+#define CONSOLE_BUFFER_SIZE 4096 /* PIPE_BUF: never blocks when poll() says it can be written */
+
+enum {
+	SIGNALS,
+	GUEST_OUT,
+	STDOUT,
+	RECORDS,
+	COMMANDS,
+	ERRORS,
+	STDIN,
+	GUEST_IN,
+	SLOTS
+};
+
+struct run {
+	const struct options *options;
+	struct qemu qemu;
+	struct console console;
+	struct report report;
+	struct channel channel[2]; /* debug console, second serial line */
+	struct json_file json;
+	int signals;
+	sigset_t signals_before;
+	struct pollfd slot[SLOTS];
+
+	u8 out[CONSOLE_BUFFER_SIZE]; /* from the guest, not yet written */
+	size_t out_len;
+	u8 in[CONSOLE_BUFFER_SIZE]; /* to the guest, not yet written */
+	size_t in_len;
+	bool out_failed; /* nobody reads the standard output */
+	int out_errno;
+
+	char asked;   /* REPORT_CMD_TIMEOUT, REPORT_CMD_INTERRUPT; 0: nothing */
+	bool hurried; /* asked twice */
+	u64 start;
+	u64 ask_at;
+	u64 kill_at;
+	u64 sample_at;
+	u64 output_at; /* last guest output */
+	u64 status_at;
+
+	u64 rate; /* exits per second */
+	u64 rate_at;
+	u64 rate_exits;
+	char last_log[512];
+};
+
+static u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
+static void on_text(void *context, enum report_type type, const char *text)
+{
+	struct run *run = context;
+	bool panic = type == REPORT_PANIC;
+
+	snprintf(run->last_log, sizeof(run->last_log), "%s", text);
+	if (panic || run->options->verbose)
+		console_say(&run->console, text);
+}
+
+/* Ask the image to end the run. The first reason counts; a second request kills. */
+static void ask_end(struct run *run, char command)
+{
+	u64 now = now_ns();
+
+	if (run->asked) {
+		run->hurried = true;
+		run->kill_at = now;
+		return;
+	}
+	run->asked = command;
+	run->ask_at = now;
+	run->kill_at = min_u64(run->kill_at, now + GRACE_NS);
+}
+
+static bool open_signals(struct run *run)
+{
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction old;
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would make the kernel reap QEMU before us */
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGCONT);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		/* What our parent has us ignore (nohup, background jobs) stays ignored. */
+		if (sigaction(ends[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaddset(&set, ends[i]);
+	}
+	if (sigprocmask(SIG_BLOCK, &set, &run->signals_before) == 0)
+		run->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (run->signals >= 0)
+		return true;
+	say("cannot wait for signals: %s", strerror(errno));
+	return false;
+}
+
+static void take_signals(struct run *run)
+{
+	struct signalfd_siginfo info;
+
+	while (read(run->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCONT)
+			console_resume(&run->console);
+		else if (info.ssi_signo != SIGCHLD)
+			ask_end(run, REPORT_CMD_INTERRUPT);
+	}
+}
+
+/* read() for non-blocking pipes: >0 bytes, 0 nothing now; closes at the end of the stream. */
+static size_t read_pipe(int *fd, void *buffer, size_t size)
+{
+	ssize_t n;
+
+	if (*fd < 0)
+		return 0;
+	n = read(*fd, buffer, size);
+	if (n > 0)
+		return (size_t)n;
+	if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		close(*fd);
+		*fd = -1;
+	}
+	return 0;
+}
+
+static void read_records(struct run *run, int *fd, struct channel *channel)
+{
+	u8 buffer[16384];
+	size_t n;
+
+	while ((n = read_pipe(fd, buffer, sizeof(buffer))) > 0)
+		channel_feed(channel, buffer, n);
+	run->sample_at = now_ns() + SAMPLE_NS;
+	if (run->report.ended || run->report.panicked || run->report.foreign)
+		run->kill_at = min_u64(run->kill_at, now_ns() + EXIT_NS);
+}
+
+static void read_guest(struct run *run)
+{
+	run->out_len = read_pipe(&run->qemu.console_out, run->out, sizeof(run->out));
+	if (run->out_len > 0)
+		run->output_at = now_ns();
+	if (run->out_failed)
+		run->out_len = 0;
+	console_note_output(&run->console, run->out, run->out_len);
+}
+
+static void write_stdout(struct run *run)
+{
+	ssize_t n = write(1, run->out, run->out_len);
+
+	if (n >= 0) {
+		run->out_len -= (size_t)n;
+		memmove(run->out, run->out + n, run->out_len);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		run->out_failed = true;
+		run->out_errno = errno;
+		run->out_len = 0;
+		if (!run->asked)
+			ask_end(run, REPORT_CMD_INTERRUPT);
+	}
+}
+
+static void read_stdin(struct run *run)
+{
+	u8 typed[CONSOLE_BUFFER_SIZE];
+	ssize_t n = read(0, typed, sizeof(typed));
+
+	if (n <= 0) {
+		run->console.reads = n < 0 && (errno == EAGAIN || errno == EINTR);
+		return;
+	}
+	if (console_filter(&run->console, typed, (size_t)n, run->in, &run->in_len))
+		ask_end(run, REPORT_CMD_INTERRUPT);
+}
+
+static void write_guest(struct run *run)
+{
+	ssize_t n = write(run->qemu.console_in, run->in, run->in_len);
+
+	if (n > 0) {
+		run->in_len -= (size_t)n;
+		memmove(run->in, run->in + n, run->in_len);
+	} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		run->in_len = 0;
+		run->console.reads = false;
+	}
+}
+
+static void update_rate(struct run *run)
+{
+	const struct report_status *status = &run->report.status;
+
+	/* by the guest's clock: STATUS records come late when the host is busy */
+	if (status->elapsed_ns < run->rate_at + RATE_NS)
+		return;
+	run->rate = (u64)((double)(status->exits - run->rate_exits) * 1e9 /
+	                  (double)(status->elapsed_ns - run->rate_at));
+	run->rate_at = status->elapsed_ns;
+	run->rate_exits = status->exits;
+}
+
+static void draw_status(struct run *run, u64 now)
+{
+	static const char *const phases[] = {
+	        [REPORT_PHASE_BOOT] = "starting",
+	        [REPORT_PHASE_RUNNING] = "running",
+	        [REPORT_PHASE_ENDING] = "ending",
+	};
+	const struct report_status *status = &run->report.status;
+	char text[200];
+
+	update_rate(run);
+	snprintf(text, sizeof(text), " postern: %s %llu.%llu s, %u/%u vCPUs, %llu exits/s%s",
+	         run->asked ? "ending" : phases[status->phase],
+	         (unsigned long long)((now - run->start) / 1000000000),
+	         (unsigned long long)((now - run->start) / 100000000 % 10), status->vcpus_online,
+	         run->options->vcpus, (unsigned long long)run->rate,
+	         run->console.escapes ? " | Ctrl-A X ends the run " : " ");
+	console_draw_status(&run->console, text);
+}
+
+/* What is due by time. Returns when something next is. */
+static u64 do_timed(struct run *run, u64 now)
+{
+	u64 due = NEVER;
+	char command = run->asked;
+
+	if (run->options->timeout_ns && !run->asked) {
+		due = run->start + run->options->timeout_ns;
+		if (now >= due)
+			ask_end(run, REPORT_CMD_TIMEOUT);
+	}
+	if (run->asked && !run->report.ended) {
+		if (now >= run->ask_at) {
+			command = run->asked;
+			/* A full pipe holds earlier ones: nothing is lost. */
+			if (write(run->qemu.command_in, &command, 1) < 0 && errno != EAGAIN)
+				run->kill_at = now;
+			run->ask_at = now + ASK_AGAIN_NS;
+		}
+		due = run->ask_at;
+	}
+	if (now >= run->kill_at)
+		qemu_kill(&run->qemu);
+	else
+		due = min_u64(due, run->kill_at);
+	if (run->console.shows_status) {
+		run->status_at = max_u64(run->status_at, run->output_at + SILENCE_NS);
+		if (now >= run->status_at && run->out_len == 0) {
+			draw_status(run, now);
+			run->status_at = now + STATUS_NS;
+		}
+		due = min_u64(due, max_u64(run->status_at, now + 10 * MS));
+	}
+	return due;
+}
+
+static void watch(struct run *run, int slot, bool wanted, int fd, short events)
+{
+	run->slot[slot] = (struct pollfd){.fd = wanted ? fd : -1, .events = events};
+}
+
+static bool is_ready(const struct run *run, int slot)
+{
+	return run->slot[slot].fd >= 0 && run->slot[slot].revents != 0;
+}
+
+static void wait_ready(struct run *run, u64 now, u64 due)
+{
+	bool samples = now >= run->sample_at;
+	bool listens = now >= run->output_at + CONSOLE_NS;
+	struct timespec ts;
+
+	if (!samples)
+		due = min_u64(due, run->sample_at);
+	if (!listens)
+		due = min_u64(due, run->output_at + CONSOLE_NS);
+	watch(run, SIGNALS, true, run->signals, POLLIN);
+	watch(run, GUEST_OUT, listens && run->out_len == 0, run->qemu.console_out, POLLIN);
+	watch(run, STDOUT, run->out_len > 0, 1, POLLOUT);
+	watch(run, RECORDS, samples, run->qemu.records, POLLIN);
+	watch(run, COMMANDS, samples, run->qemu.command_out, POLLIN);
+	watch(run, ERRORS, true, run->qemu.errors, POLLIN);
+	watch(run, STDIN, run->console.reads && run->in_len == 0, 0, POLLIN);
+	watch(run, GUEST_IN, run->in_len > 0, run->qemu.console_in, POLLOUT);
+	due = due > now ? due - now : 0;
+	ts.tv_sec = (time_t)(due / 1000000000);
+	ts.tv_nsec = (long)(due % 1000000000);
+	if (ppoll(run->slot, SLOTS, due > 3600 * 1000 * MS ? NULL : &ts, NULL) <= 0) {
+		for (int i = 0; i < SLOTS; i++)
+			run->slot[i].revents = 0;
+	}
+}
+
+static void loop(struct run *run)
+{
+	while (!qemu_has_ended(&run->qemu)) {
+		u64 now = now_ns();
+
+		wait_ready(run, now, do_timed(run, now));
+		if (is_ready(run, SIGNALS))
+			take_signals(run);
+		if (is_ready(run, RECORDS))
+			read_records(run, &run->qemu.records, &run->channel[0]);
+		if (is_ready(run, COMMANDS))
+			read_records(run, &run->qemu.command_out, &run->channel[1]);
+		if (is_ready(run, STDOUT))
+			write_stdout(run);
+		if (is_ready(run, GUEST_OUT))
+			read_guest(run);
+		if (is_ready(run, ERRORS))
+			qemu_read_errors(&run->qemu);
+		if (is_ready(run, GUEST_IN))
+			write_guest(run);
+		if (is_ready(run, STDIN))
+			read_stdin(run);
+	}
+}
+
+/* QEMU is gone: what it left in the pipes. A signal gives up on a reader that does not read. */
+static void drain(struct run *run)
+{
+	qemu_read_errors(&run->qemu);
+	read_records(run, &run->qemu.records, &run->channel[0]);
+	read_records(run, &run->qemu.command_out, &run->channel[1]);
+	channel_end(&run->channel[0]);
+	channel_end(&run->channel[1]);
+	for (;;) {
+		struct pollfd fds[] = {{.fd = 1, .events = POLLOUT},
+		                       {.fd = run->signals, .events = POLLIN}};
+
+		if (run->out_len == 0)
+			read_guest(run);
+		if (run->out_len == 0)
+			return;
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents) {
+			take_signals(run);
+			if (run->hurried)
+				return;
+			ask_end(run, REPORT_CMD_INTERRUPT);
+		}
+		if (fds[0].revents)
+			write_stdout(run);
+	}
+}
+
+static enum status status_of_code(s32 code)
+{
+	return (enum status)(code >= 0 && code <= 255 ? code : 255);
+}
+
+static enum status status_of_ending(enum ending ending, s32 code)
+{
+	switch (ending) {
+	case ENDED_RESET:
+		return STATUS_RESET;
+	case ENDED_TRIPLE_FAULT:
+		return STATUS_TRIPLE_FAULT;
+	case ENDED_TIMEOUT:
+		return STATUS_TIMEOUT;
+	case ENDED_INTERRUPTED:
+		return STATUS_INTERRUPTED;
+	case ENDED_PANIC:
+		return STATUS_PANIC;
+	default:
+		return status_of_code(code);
+	}
+}
+
+/* The image ended the run before it began, without a panic: its last line of log is the reason. */
+static enum status explain_refusal(const struct run *run)
+{
+	say("the image refuses: %s", run->last_log[0] ? run->last_log : "it gave no reason");
+	return STATUS_CONFIG;
+}
+
+/* QEMU ended and neither the image nor the user has said why. Says so in one line. */
+static enum status explain_loss(struct run *run)
+{
+	int status = run->qemu.wait_status;
+	const char *error = qemu_last_error(&run->qemu);
+
+	/* isa-debug-exit turns the image's value v into 2v + 1; QEMU's own failures are 1. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) > 1 && WEXITSTATUS(status) % 2 == 1)
+		return explain_refusal(run);
+	if (WIFSIGNALED(status)) {
+		say("QEMU was killed by signal %d (%s)%s%s", WTERMSIG(status),
+		    strsignal(WTERMSIG(status)), *error ? ": " : "", error);
+		return STATUS_LOST;
+	}
+	say("QEMU ended with status %d%s: %s", WEXITSTATUS(status),
+	    run->report.has_hello ? "" : " before the image ran",
+	    *error ? error : "it gave no reason");
+	return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
+}
+
+static void judge(struct run *run, struct outcome *outcome)
+{
+	const struct report *report = &run->report;
+
+	*outcome = (struct outcome){
+	        .ended = OUTCOME_LOST,
+	        .elapsed_ns = report->elapsed_ns,
+	        .options = run->options,
+	        .report = report,
+	};
+	if (report->foreign) {
+		say("the hypervisor image and this command are of different builds");
+		outcome->status = STATUS_NO_QEMU;
+	} else if (report->ended) {
+		outcome->ended = report_ending_name(report->ending);
+		outcome->code = report->code;
+		outcome->status = status_of_ending(report->ending, report->code);
+		if (report->ending == ENDED_PANIC && !report->panicked)
+			outcome->status = explain_refusal(run);
+	} else if (report->panicked) {
+		outcome->ended = report_ending_name(ENDED_PANIC);
+		outcome->status = STATUS_PANIC;
+	} else if (run->asked) {
+		enum ending ending =
+		        run->asked == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED;
+
+		outcome->ended = report_ending_name(ending);
+		outcome->status = status_of_ending(ending, 0);
+	} else {
+		outcome->status = explain_loss(run);
+	}
+	if (run->out_failed) {
+		say("cannot write the standard output: %s", strerror(run->out_errno));
+		outcome->status = STATUS_NO_OUTPUT;
+	}
+}
+
+static enum status prepare(struct run *run)
+{
+	enum status status;
+
+	if (!json_open(&run->json, run->options->json))
+		return STATUS_NO_OUTPUT;
+	if (!open_signals(run))
+		return STATUS_SYSTEM;
+	status = qemu_prepare(&run->qemu, run->options);
+	if (status == STATUS_OK)
+		status = qemu_start(&run->qemu, run->options);
+	return status;
+}
+
+static enum status tell(struct run *run, const struct outcome *outcome)
+{
+	enum status status = outcome->status;
+
+	if (!json_commit(&run->json, outcome))
+		status = STATUS_NO_OUTPUT;
+	sigprocmask(SIG_SETMASK, &run->signals_before, NULL);
+	if (run->options->quiet || run->out_failed)
+		return status;
+	if (run->console.in_line)
+		putchar('\n');
+	account_print(stdout, outcome);
+	if (fflush(stdout) != 0) {
+		say("cannot write the standard output: %s", strerror(errno));
+		status = STATUS_NO_OUTPUT;
+	}
+	return status;
+}
+
+int run(const struct options *options)
+{
+	/* not on the stack: it holds the accounts and buffers of a whole run */
+	static struct run state;
+	struct outcome outcome;
+	enum status status;
+
+	state = (struct run){.options = options,
+	                     .qemu = QEMU_NONE,
+	                     .json.fd = -1,
+	                     .signals = -1,
+	                     .kill_at = NEVER};
+	report_init(&state.report, on_text, &state);
+	channel_init(&state.channel[0], report_take, &state.report);
+	channel_init(&state.channel[1], report_take, &state.report);
+	status = prepare(&state);
+	if (status == STATUS_OK) {
+		state.start = now_ns();
+		console_open(&state.console, !options->quiet);
+		loop(&state);
+		drain(&state);
+		console_close(&state.console);
+		qemu_cleanup(&state.qemu);
+		judge(&state, &outcome);
+		status = tell(&state, &outcome);
+	}
+	qemu_cleanup(&state.qemu);
+	json_discard(&state.json);
+	return status;
+}

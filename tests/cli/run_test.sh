@@ -1,0 +1,342 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The host command from end to end, against a stand-in for QEMU: run_test.sh POSTERN FAKE_QEMU.
+# Prints "ok" and "not ok" lines; fails if any is "not ok".
+# shellcheck disable=SC2089,SC2090 # the quotes in names are meant to be there
+
+postern=$(realpath "$1") || exit 2
+POSTERN_QEMU=$(realpath "$2") || exit 2
+export POSTERN_QEMU
+
+# Blanks, commas and quotes in every path: they must not meet QEMU's option syntax.
+work=$(mktemp -d) || exit 2
+dir="$work/a dir, with 'marks'"
+TMPDIR="$dir/tmp"
+mkdir -p "$TMPDIR" "$dir/out"
+export TMPDIR
+trap 'rm -rf "$work"' EXIT
+echo image >"$dir/postern.elf"
+echo kernel >"$dir/kernel"
+POSTERN_IMAGE="$dir/postern.elf"
+export POSTERN_IMAGE
+mkdir "$dir/root"
+echo content >"$dir/root/file"
+(cd "$dir/root" && find . | cpio -o -H newc 2>/dev/null) >"$dir/initrd"
+
+passed=0
+failed=0
+check() { # NAME CONDITION...: the condition is a command
+	name=$1
+	shift
+	if "$@"; then
+		passed=$((passed + 1))
+		echo "ok $name"
+	else
+		failed=$((failed + 1))
+		echo "not ok $name"
+		sed 's/^/# out: /' "$dir/out/out" | head -n 20
+		sed 's/^/# err: /' "$dir/out/err" | head -n 20
+	fi
+}
+
+# run MODE ARGUMENT...: sets $status; output in out/out and out/err
+run() {
+	FAKE_MODE=$1
+	export FAKE_MODE
+	shift
+	timeout 20 "$postern" run -k "$dir/kernel" "$@" >"$dir/out/out" 2>"$dir/out/err" </dev/null
+	status=$?
+}
+out() { grep -q -- "$1" "$dir/out/out"; }
+lacks() { ! out "$1"; }
+err() { grep -q -- "$1" "$dir/out/err"; }
+silent_err() { [ ! -s "$dir/out/err" ]; }
+one_line() { [ "$(wc -l <"$dir/out/err")" = 1 ] && err "^postern: "; }
+is() { [ "$1" = "$2" ]; }
+clean() { [ -z "$(ls -A "$TMPDIR")" ]; }
+# clean_end NAME STATUS: the status, no trace in the temporary directory
+clean_end() {
+	check "$1: status $2 (is $status)" is "$status" "$2"
+	check "$1: nothing left behind" clean
+}
+# refused NAME STATUS PATTERN ARGUMENT...: refused before anything starts, in one line
+refused() {
+	case=$1 want=$2 pattern=$3
+	shift 3
+	timeout 20 "$postern" "$@" >"$dir/out/out" 2>"$dir/out/err" </dev/null
+	status=$?
+	check "$case: status $want (is $status)" is "$status" "$want"
+	check "$case: says so in one line" one_line
+	check "$case: names it" err "$pattern"
+	check "$case: nothing left behind" clean
+}
+
+# --- courses of a run
+run normal
+clean_end "power-off" 0
+check "power-off: guest's console shown" out "guest speaking"
+check "power-off: exits of both vCPUs and their sum" out "^  cpuid  *100  *200  *300$"
+check "power-off: all exits" out "^  all  *110  *210  *320$"
+check "power-off: HLT time" out "^  asleep in HLT  *1\.500  *1\.500  *3\.000$"
+check "power-off: exact large counts" out "^  eoi  *1152921504606846977  *1152921504606846977 "
+check "power-off: model overhead apart" out "^  model overhead (apart)  *3  *3  *6$"
+check "power-off: zero rows left out" lacks "rdmsr\|ipi-nmi"
+check "power-off: no log unless asked for" silent_err
+
+run normal --verbose
+check "--verbose: log on standard error, control characters replaced" \
+	err '^postern: a line of the log?\[2J$'
+
+run normal --quiet
+check "--quiet: the guest's console and nothing else" \
+	is "$(tr -d '\r' <"$dir/out/out")" "guest speaking"
+
+run normal -c 16
+check "16 vCPUs: smallest, largest, total" out "^  cpuid  *100  *1600  *13600$"
+
+FAKE_CODE=7 run normal
+clean_end "guest's status" 7
+FAKE_CODE=9 run debug-exit
+clean_end "debug exit" 9
+run reset
+clean_end "reset" 75
+run triple
+clean_end "triple fault" 76
+check "triple fault: account printed" out "ended: triple-fault; elapsed: 3.000 s"
+run garbage
+clean_end "garbage among the records" 0
+check "garbage among the records: account whole" out "^  cpuid  *100  *200  *300$"
+run linger
+clean_end "QEMU stays after END" 0
+
+run die
+clean_end "QEMU killed" 74
+check "QEMU killed: one line" one_line
+check "QEMU killed: says by what" err "killed by signal 9"
+check "QEMU killed: account so far" out "^  cpuid  *100  *200  *300$"
+run refuse
+clean_end "QEMU refuses" 69
+check "QEMU refuses: one line with its reason" err "before the image ran: -accel x: boom$"
+check "QEMU refuses: one line" one_line
+run refusal
+clean_end "image refuses" 78
+check "image refuses: its reason in one line" one_line
+check "image refuses: its reason" err "refuses: error: the kernel is no bzImage$"
+run config
+clean_end "image refuses without a record of its end" 78
+check "image refuses without a record of its end: its reason" err "unknown key 'x'"
+run panic
+clean_end "panic" 70
+check "panic: all lines shown" err "^postern: panic: it broke$"
+check "panic: account so far" out "ended: hypervisor-panic"
+run foreign
+clean_end "image of another build" 69
+check "image of another build: says so" err "different builds"
+
+run hang --timeout 0.3
+clean_end "timeout" 124
+check "timeout: final account" out "ended: timeout; elapsed: 3.000 s"
+run deaf --timeout 0.3
+clean_end "timeout, image does not answer" 124
+check "timeout, image does not answer: account so far" out "ended: timeout; elapsed: 2.500 s"
+
+# By timeout(1): a script's background jobs ignore SIGINT.
+signalled() {
+	FAKE_MODE=$1
+	export FAKE_MODE
+	timeout --preserve-status -s "$2" 1 "$postern" run -k "$dir/kernel" >"$dir/out/out" \
+		2>"$dir/out/err" </dev/null
+	status=$?
+}
+signalled hang INT
+clean_end "SIGINT" 130
+check "SIGINT: final account" out "ended: interrupted; elapsed: 3.000 s"
+signalled hang TERM
+clean_end "SIGTERM" 130
+signalled deaf INT
+clean_end "SIGINT, image does not answer" 130
+check "SIGINT, image does not answer: account so far" out "ended: interrupted; elapsed: 2.500 s"
+
+# A killed postern takes its QEMU with it.
+FAKE_MODE=deaf "$postern" run -k "$dir/kernel" >"$dir/out/out" 2>"$dir/out/err" </dev/null &
+parent=$!
+child=
+tries=0
+while [ -z "$child" ] && [ $tries -lt 50 ]; do
+	sleep 0.1
+	child=$(tr -d ' ' <"/proc/$parent/task/$parent/children" 2>/dev/null)
+	tries=$((tries + 1))
+done
+sleep 0.2
+kill -KILL "$parent"
+wait "$parent" 2>/dev/null
+sleep 0.3
+check "SIGKILL: QEMU was running" [ -n "$child" ]
+gone() { [ ! -d "/proc/$1" ] || grep -q '^State:.*[ZX]' "/proc/$1/status"; }
+check "SIGKILL: QEMU is gone" gone "$child"
+rm -rf "$TMPDIR"/postern.*
+
+# --- standard streams
+printf 'one\ntwo q\n' | FAKE_MODE='echo' timeout 20 "$postern" run -k "$dir/kernel" --quiet \
+	>"$dir/out/out" 2>"$dir/out/err"
+check "piped input reaches the guest" out "^two q"
+printf 'q' >"$dir/out/typed"
+FAKE_MODE='echo' timeout 20 "$postern" run -k "$dir/kernel" --quiet <"$dir/out/typed" \
+	>"$dir/out/out" 2>"$dir/out/err"
+check "input from a file reaches the guest" out "^q"
+run normal
+FAKE_MODE=normal timeout 20 "$postern" run -k "$dir/kernel" >/dev/full 2>"$dir/out/err" </dev/null
+status=$?
+clean_end "standard output full" 73
+check "standard output full: one line" one_line
+FAKE_MODE=normal timeout 20 "$postern" run -k "$dir/kernel" <&- >&- 2>&-
+status=$?
+clean_end "all standard streams closed, as with /dev/null" 0
+
+# --- what the image is given
+FAKE_COPY="$work/copy" run inputs -i "$dir/initrd" -c 3 -m 1G --set x2apic=off --set slice-us=500 \
+	-a "console=ttyS0 x=a,b" -- echo "it's" 'a "word"'
+clean_end "inputs" 0
+check "inputs: configuration" out "^memory=1073741824"
+check "inputs: vcpus" out "^vcpus=3"
+check "inputs: settings in numbers" out "^set.x2apic=0"
+check "inputs: settings in numbers" out "^set.slice-us=500"
+check "inputs: command line" out "^console=ttyS0 x=a,b$"
+check "inputs: two processors at most by default" out "^2$"
+check "inputs: memory for guest and hypervisor" out "^1136M$"
+mkdir "$work/unpacked"
+names=$(cpio -t <"$work/copy" 2>/dev/null | tr '\n' ' ')
+check "command: the initrd itself is first" is "$names" ". file "
+size=$(($(wc -c <"$dir/initrd") / 512)) # cpio(1) pads to blocks of 512
+dd if="$work/copy" bs=512 skip=$size of="$work/second" 2>/dev/null
+names=$(cpio -t <"$work/second" 2>/dev/null | tr '\n' ' ')
+check "command: then an archive with the command" is "$names" "postern postern/command "
+(cd "$work/unpacked" && cpio -i --quiet 2>/dev/null <"$work/second")
+check "command: executable" [ -x "$work/unpacked/postern/command" ]
+check "command: words arrive unchanged" \
+	is "$("$work/unpacked/postern/command")" "it's a \"word\""
+
+# --- JSON
+json="$dir/out/report.json"
+FAKE_CODE=5 run normal --quiet --json "$json"
+clean_end "--json" 5
+has() { tr -d ' \t\n' <"$json" | grep -q -- "$1"; }
+check "--json: schema" has '^{"schema":"postern.report/1","cpu":"barcelona","vcpus":2,"pcpus":2,'
+check "--json: ending" has '"guest":{"ended":"poweroff","code":5},"elapsed_ns":3000000000,'
+check "--json: totals" has '"cpuid":300,'
+check "--json: exact large counts" has '"eoi":1152921504606846977'
+check "--json: routes" has '"injected":{"ipi":0,"msi":0,"ioapic":0,"timer":100,'
+check "--json: IPIs" has '"ipi":{"unicast":14,'
+check "--json: vCPUs" has '"vcpu":\[{"index":0,"exits":110,'
+check "--json: no temporary file left" is "$(echo "$dir"/out/report.json*)" "$json"
+run die --json "$json"
+check "--json: also when QEMU dies" has '"guest":{"ended":"emulator-ended","code":0}'
+echo old >"$json"
+ln -s report.json "$dir/out/link.json"
+run normal --json "$dir/out/link.json"
+check "--json: a symbolic link stays one" [ -L "$dir/out/link.json" ]
+check "--json: and leads to the report" has '"schema"'
+run normal --quiet --json /dev/null
+clean_end "--json /dev/null" 0
+check "--json /dev/null: is still a device" [ -c /dev/null ]
+run normal --quiet --json /dev/full
+clean_end "--json /dev/full" 73
+refused "--json unwritable" 73 "No such file" run -k "$dir/kernel" --json "$dir/none/r.json"
+refused "--json directory" 73 "Is a directory" run -k "$dir/kernel" --json "$dir"
+
+# --- refusals
+refused "no command" 64 "no command"
+refused "unknown command" 64 "unknown command 'fly'" fly
+refused "unknown option" 64 "unknown or ambiguous option --fly" run --fly
+refused "unknown letter" 64 "unknown option -z" run -z
+refused "missing value" 64 "option --timeout needs a value" run --timeout
+refused "missing letter's value" 64 "option -k needs a value" run -k
+refused "needless value" 64 "option --quiet=1 takes no value" run --quiet=1
+refused "stray word" 64 "unexpected argument 'word'" run word
+refused "empty command" 64 "nothing behind --" run --
+refused "unknown processor" 64 "no such processor" run --cpu 8086
+refused "future processor" 64 "does not have" run --cpu genoa
+refused "no vCPU" 64 "from 1 to 64" run -c 0
+refused "too many vCPUs" 64 "from 1 to 64" run -c 65
+refused "not a number of vCPUs" 64 "from 1 to 64" run -c 2x
+refused "too many CPUs" 64 "from 1 to 16" run --pcpus 17
+refused "size without unit" 64 "give a number with M or G" run -m 512
+refused "size too small" 64 "must be from 16M" run -m 1M
+refused "size too large" 64 "must be from 16M" run -m 65G
+refused "size that overflows" 64 "not a size" run -m 99999999999999999999G
+refused "odd size" 64 "multiple of 2M" run -m 513M
+refused "unknown setting" 64 "no such setting" run --set fly=on
+refused "setting without value" 64 "KEY=VALUE" run --set x2apic
+refused "setting not on or off" 64 "not on or off" run --set x2apic=2
+refused "setting out of range" 64 "from 100 to 100000" run --set slice-us=99
+refused "no time" 64 "number of seconds" run --timeout 0
+refused "negative time" 64 "number of seconds" run --timeout -1
+refused "missing kernel" 66 "No such file" run -k "$dir/none"
+refused "kernel is a directory" 66 "not a regular file" run -k "$dir"
+: >"$dir/empty"
+refused "empty kernel" 66 "empty" run -k "$dir/empty"
+refused "missing initrd" 66 "No such file" run -k "$dir/kernel" -i "$dir/none"
+refused "no demonstration guest" 66 "make guest" run
+POSTERN_IMAGE="$dir/none" refused "missing image" 66 "hypervisor image" run -k "$dir/kernel"
+POSTERN_QEMU="$dir/none" refused "missing QEMU" 69 "cannot start QEMU" run -k "$dir/kernel"
+POSTERN_QEMU=no-such-qemu refused "no QEMU in PATH" 69 "qemu-system-x86" run -k "$dir/kernel"
+POSTERN_QEMU="$dir/kernel" refused "QEMU not executable" 69 "Permission denied" \
+	run -k "$dir/kernel"
+TMPDIR="$dir/none" "$postern" run -k "$dir/kernel" >"$dir/out/out" 2>"$dir/out/err" </dev/null
+status=$?
+check "no temporary directory: status 71" is "$status" 71
+check "no temporary directory: one line" one_line
+
+# --- what it says about itself
+for words in "--help" "run --help" "cpus" "--version"; do
+	# shellcheck disable=SC2086 # two words
+	"$postern" $words >"$dir/out/out" 2>"$dir/out/err"
+	status=$?
+	check "postern $words: status 0" is "$status" 0
+	check "postern $words: nothing on standard error" silent_err
+done
+"$postern" cpus >"$dir/out/out"
+check "cpus: available" out "^barcelona  *AMD  *yes "
+check "cpus: not yet" out "^sapphire-rapids  *Intel  *not yet "
+"$postern" run --help >"$dir/out/out"
+check "run --help: statuses" out "^  124  *the time"
+check "run --help: settings" out "^  slice-us .*(100 to 100000; 2000)"
+"$postern" run --help >/dev/full 2>"$dir/out/err"
+status=$?
+check "--help to a full disk: status 73" is "$status" 73
+
+# --- what is written about it
+docs=$(dirname "$0")/../../docs
+: >"$dir/out/err"
+documented() { # FILE FORMAT NAME...: each NAME, put into FORMAT, is in FILE
+	file=$1 format=$2
+	shift 2
+	for word in "$@"; do
+		# shellcheck disable=SC2059 # the format is one
+		grep -qF -- "$(printf "$format" "$word")" "$file" || echo "$file lacks: $word"
+	done >"$dir/out/err"
+	silent_err
+}
+run normal --quiet --json "$json"
+# shellcheck disable=SC2046 # words
+check "report.md: every member" documented "$docs/report.md" '\140%s\140' \
+	$(grep -o '"[a-z0-9_-]*":' "$json" | tr -d '":' | sort -u)
+"$postern" run --help >"$dir/out/out"
+# shellcheck disable=SC2046 # words
+check "postern.1: every exit status" documented "$docs/postern.1" '.It %s' \
+	$(sed -n 's/^  \([1-9][0-9]*\)  *[A-Za-z].*/\1/p' "$dir/out/out")
+# shellcheck disable=SC2046 # words
+check "postern.1: every setting" documented "$docs/postern.1" '.It Cm %s' \
+	$(sed -n '/^Settings:/,/^$/s/^  \([a-z0-9-]*\) .*/\1/p' "$dir/out/out")
+# shellcheck disable=SC2046 # words
+check "postern.1: every long option" documented "$docs/postern.1" '.It Fl Fl %s' \
+	$(sed -n 's/^  --\([a-z]*\) .*/\1/p' "$dir/out/out")
+if command -v mandoc >/dev/null; then
+	mandoc -T lint "$docs/postern.1" 2>&1 | grep 'postern\.1:' >"$dir/out/err"
+	check "postern.1: clean in mandoc -T lint" silent_err
+else
+	echo "ok postern.1: clean in mandoc -T lint # SKIP mandoc is not installed"
+fi
+
+echo "# host command: $passed passed, $failed failed"
+[ "$failed" = 0 ]
