@@ -128,7 +128,7 @@ static enum exit_action handle_memory(struct vcpu *vcpu)
 	 * The processor was delivering an event and its stack or descriptor table is not memory.
 	 * There is no instruction to emulate; real hardware would fetch all ones and shut down.
 	 */
-	if (vcpu->intr.again.valid) {
+	if (vcpu->exit.delivering) {
 		vm_end(vcpu->vm, ENDED_TRIPLE_FAULT, 0);
 		return EXIT_ACTION_RESUME;
 	}

@@ -84,20 +84,27 @@ struct vcpu *sched_pick(struct cpu *cpu)
 	return vcpu;
 }
 
+/* How many vCPUs a processor has on its hands. A hint: it may change at any time. */
+static u32 load(struct cpu *cpu)
+{
+	return atomic32_read(&cpu->rq.length) + !atomic32_read(&cpu->idle);
+}
+
 /*
- * Where a runnable vCPU should wait: on its last processor while it is still loaded there or that
- * one sleeps; else on any that sleeps; else where it was.
+ * Where a runnable vCPU should wait: on its last processor while it is still loaded there; else on
+ * the one with the least to do, on the last one if that is as good.
  */
 static struct cpu *place(struct vcpu *vcpu)
 {
 	struct machine *machine = port_machine();
-	struct cpu *last = ptr_read(&vcpu->cpu);
-	u32 idle;
+	struct cpu *best = ptr_read(&vcpu->cpu);
 
-	if (atomic32_read_acquire(&vcpu->on_cpu) || atomic32_read(&last->idle))
-		return last;
-	idle = atomic32_read(&machine->idle_cpus);
-	return idle ? &machine->cpu[__builtin_ctz(idle)] : last;
+	if (atomic32_read_acquire(&vcpu->on_cpu))
+		return best;
+	for (u32 i = 0; i < machine->cpu_count; i++)
+		if (load(&machine->cpu[i]) < load(best))
+			best = &machine->cpu[i];
+	return best;
 }
 
 void sched_enqueue(struct vcpu *vcpu)

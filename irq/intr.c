@@ -132,11 +132,13 @@ static bool prepare_nmi(struct vcpu *vcpu)
 	struct intr_event event = {.vector = VECTOR_NMI, .type = INTR_TYPE_NMI, .valid = true};
 	enum intr_block block;
 	bool force = false;
+	u32 limit;
 
 	/* The processor holds one NMI while another is handled; a third is lost (APM "NMI"). */
 	intr->nmi_pending += lapic_take_nmi(vcpu);
-	if (intr->nmi_pending > 2)
-		intr->nmi_pending = 2;
+	limit = blocked(vcpu, INTR_CLASS_NMI) == INTR_BLOCK_NMI ? 1 : 2;
+	if (intr->nmi_pending > limit)
+		intr->nmi_pending = limit;
 	if (intr->nmi_pending) {
 		block = blocked(vcpu, INTR_CLASS_NMI);
 		if (block == INTR_BLOCK_NONE) {
@@ -156,6 +158,7 @@ static bool prepare_external(struct vcpu *vcpu)
 	bool force = false;
 
 	if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_NONE) {
+		set_window(vcpu, false);
 		take_external(vcpu);
 		pending = has_external(vcpu);
 	} else if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_SLOT) {

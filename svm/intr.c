@@ -3,7 +3,14 @@
  * The four injection primitives on SVM. APM volume 2, "Event Injection", "Virtual Interrupts",
  * "Interrupt Shadows", "NMI Support".
  *
- * - Events go through EVENTINJ, one per entry.
+ * - Exceptions and NMIs go through EVENTINJ, one event per entry.
+ * - Maskable interrupts go as a virtual interrupt (V_IRQ with the vector, highest priority, TPR
+ * ignored, no VINTR intercept). It is injected only when IF is set and no shadow blocks, so the
+ * processor takes it before the first guest instruction, or exits first for a physical interrupt:
+ * then V_IRQ is still set and the interrupt goes again. EVENTINJ would do as well on real
+ * processors, and is used where V_IRQ is needed for a window or the exit is forced; but QEMU 7.2
+ * forgets to clear its note of an interrupt delivered by EVENTINJ and, if another thread stops it
+ * just then, delivers it twice.
  * - Interrupt window: a virtual interrupt (V_IRQ) of the highest priority that ignores the TPR,
  * with the VINTR intercept: the processor exits where it would take it, that is, as soon as IF is
  * set and no shadow blocks. It works behind an injected event, so no forced exit is needed for this
@@ -27,7 +34,7 @@ enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	const struct svm_vcpu *svm = svm_of(vcpu);
 
-	if (control->event_inj & SVM_EVENT_VALID)
+	if (control->event_inj & SVM_EVENT_VALID || svm->virq)
 		return INTR_BLOCK_SLOT;
 	if (class == INTR_CLASS_EXCEPTION)
 		return INTR_BLOCK_NONE;
@@ -65,33 +72,75 @@ static void intercept_iret(struct vcpu *vcpu, bool on)
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 }
 
-void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
-{
-	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
-	u64 slot = event->vector | event_type(event->type) | SVM_EVENT_VALID;
-
-	ASSERT(!(control->event_inj & SVM_EVENT_VALID));
-	if (event->has_error)
-		slot |= SVM_EVENT_ERROR | (u64)event->error << 32;
-	control->event_inj = slot;
-	if (event->type != INTR_TYPE_NMI)
-		return;
-	svm_of(vcpu)->nmi_masked = true;
-	intercept_iret(vcpu, true);
-}
-
-static void set_interrupt_window(struct vcpu *vcpu, bool open)
+/* V_IRQ for `vector`, or none. `window`: exit where the processor would take it. */
+static void set_virq(struct vcpu *vcpu, bool on, u8 vector, bool window)
 {
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 
 	control->int_ctl &=
 	        ~(SVM_V_IRQ | SVM_V_INTR_PRIO_MASK | SVM_V_IGN_TPR | SVM_V_INTR_VECTOR_MASK);
 	control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_VINTR);
-	if (open) {
-		control->int_ctl |= SVM_V_IRQ | SVM_V_INTR_PRIO(0xf) | SVM_V_IGN_TPR;
+	if (on)
+		control->int_ctl |= SVM_V_IRQ | SVM_V_INTR_PRIO(0xf) | SVM_V_IGN_TPR |
+		                    SVM_V_INTR_VECTOR(vector);
+	if (window)
 		control->intercept_misc1 |= SVM_MISC1(SVM_EXIT_VINTR);
-	}
 	svm_dirty(vcpu, SVM_CLEAN_INT_CTL | SVM_CLEAN_INTERCEPTS);
+}
+
+static bool has_window(struct vcpu *vcpu)
+{
+	return svm_vmcb(vcpu)->control.intercept_misc1 & SVM_MISC1(SVM_EXIT_VINTR);
+}
+
+void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	struct svm_vcpu *svm = svm_of(vcpu);
+	u64 slot = event->vector | event_type(event->type) | SVM_EVENT_VALID;
+
+	ASSERT(!(control->event_inj & SVM_EVENT_VALID) && !svm->virq);
+	if (event->type == INTR_TYPE_EXTERNAL && !has_window(vcpu)) {
+		svm->virq = true;
+		set_virq(vcpu, true, event->vector, false);
+		return;
+	}
+	if (event->has_error)
+		slot |= SVM_EVENT_ERROR | (u64)event->error << 32;
+	control->event_inj = slot;
+	if (event->type != INTR_TYPE_NMI)
+		return;
+	svm->nmi_masked = true;
+	intercept_iret(vcpu, true);
+}
+
+void svm_intr_virq_to_event(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	if (!svm_of(vcpu)->virq)
+		return;
+	control->event_inj = (u8)(control->int_ctl >> 32) | SVM_EVENT_INTR | SVM_EVENT_VALID;
+	svm_of(vcpu)->virq = false;
+	set_virq(vcpu, false, 0, false);
+}
+
+bool svm_intr_virq_left(struct vcpu *vcpu)
+{
+	bool left;
+
+	if (!svm_of(vcpu)->virq)
+		return false;
+	left = svm_vmcb(vcpu)->control.int_ctl & SVM_V_IRQ;
+	svm_of(vcpu)->virq = false;
+	set_virq(vcpu, false, 0, false);
+	return left;
+}
+
+static void set_interrupt_window(struct vcpu *vcpu, bool open)
+{
+	svm_intr_virq_to_event(vcpu);
+	set_virq(vcpu, open, 0, open);
 }
 
 /* --- single step --- */

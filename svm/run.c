@@ -119,8 +119,11 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 
 	assign_asid(vcpu, cpu);
 	store_regs(vcpu);
-	if (force_immediate_exit)
+	if (force_immediate_exit) {
+		/* The self-IPI comes before a virtual interrupt, but behind an injected event. */
+		svm_intr_virq_to_event(vcpu);
 		svm_force_exit();
+	}
 	insn_svm_run(svm_of(vcpu)->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb));
 	load_regs(vcpu);
 	if (control->exit_code != SVM_EXIT_INVALID)

@@ -37,6 +37,7 @@ struct svm_vcpu {
 	u32 asid_cpu;        /* [o] processor that gave the ASID */
 	u64 asid_generation; /* [o] 0: none yet */
 	bool flush;          /* [o] before the next entry */
+	bool virq;           /* [o] V_IRQ carries an injected interrupt, not a window */
 	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
 	u8 step;             /* [o] enum svm_step */
 	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
@@ -103,6 +104,9 @@ bool svm_intr_force(struct vcpu *vcpu, enum intr_class class);
 void svm_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void svm_pause_exits(struct vcpu *vcpu, bool on);
 void svm_force_exit(void);
+/* An interrupt injected as V_IRQ: has the processor taken it? Or move it to EVENTINJ. */
+bool svm_intr_virq_left(struct vcpu *vcpu);
+void svm_intr_virq_to_event(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);
 void svm_intr_iret_exit(struct vcpu *vcpu);

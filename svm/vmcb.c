@@ -117,6 +117,7 @@ void svm_reset(struct vcpu *vcpu, bool init)
 	reset_save(save);
 	save->cr0 = CR0_ET | cache;
 	save->g_pat = pat;
+	svm->virq = false;
 	svm->nmi_masked = false;
 	svm->step = SVM_STEP_NONE;
 	svm->asid_generation = 0;

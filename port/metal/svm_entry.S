@@ -26,6 +26,8 @@ insn_svm_run:
 	push	%rdx
 	push	%rsi
 
+	/* GIF is clear, so nothing comes through; here, so that STI's shadow is over by VMRUN. */
+	sti
 	mov	%rdi, %rax
 	vmload	%rax
 	mov	1*8(%rsi), %rcx
@@ -42,7 +44,6 @@ insn_svm_run:
 	mov	14*8(%rsi), %r14
 	mov	15*8(%rsi), %r15
 	mov	6*8(%rsi), %rsi
-	sti
 	vmrun	%rax
 
 	push	%rsi
