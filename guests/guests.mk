@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The guests that Postern is shown and tested with, and the commands that run them.
+#   make guest   the demonstration guest: Debian's cloud kernel and an initial file system
+#   make micro   the freestanding micro guests of guests/micro/
+#   make run     install what is missing, build everything, boot the demonstration guest
+#   make deps    install everything that building, running and checking need
+
+GUEST := $(BUILD)/guest
+# Kernel versions in Debian 12. The demonstration runs the newer one, or the other where apt's
+# sources lack it.
+GUEST_KERNELS := 6.1 6.12
+
+GUEST_VCPUS ?= 4
+GUEST_PCPUS ?= 2
+
+GUEST_CFLAGS := -std=gnu11 -O2 $(WARNINGS) -static -s -pthread
+
+$(GUEST)/vmlinuz-%: scripts/fetch-kernel
+	scripts/fetch-kernel $* $(BUILD)/download $@
+
+$(GUEST)/vmlinuz: scripts/fetch-kernel
+	scripts/fetch-kernel 6.12 $(BUILD)/download $@ || scripts/fetch-kernel 6.1 $(BUILD)/download $@
+
+$(GUEST)/workload: guests/linux/workload.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -o $@ $<
+
+$(GUEST)/initrd.img: scripts/make-initrd guests/linux/init $(GUEST)/workload
+	scripts/make-initrd $@ guests/linux/init $(GUEST)/workload
+
+# Micro guests: one C file each, linked with a common start into an ELF64 executable at 1 MiB.
+MICRO_CFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Iguests/micro -MMD -MP -ffreestanding -fno-pic \
+	-fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+	-mno-red-zone -mgeneral-regs-only
+MICRO_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
+	-Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -T guests/micro/micro.ld
+MICRO_COMMON := $(GUEST)/micro/start.o $(GUEST)/micro/micro.o
+MICRO_NAMES := $(filter-out micro,$(basename $(notdir $(wildcard guests/micro/*.c))))
+MICRO_ELFS := $(MICRO_NAMES:%=$(GUEST)/micro/%.elf)
+
+$(GUEST)/micro/%.o: guests/micro/%.c
+	@mkdir -p $(@D)
+	$(CC) $(MICRO_CFLAGS) -c -o $@ $<
+
+$(GUEST)/micro/%.o: guests/micro/%.S
+	@mkdir -p $(@D)
+	$(CC) $(MICRO_CFLAGS) -c -o $@ $<
+
+$(GUEST)/micro/%.elf: $(GUEST)/micro/%.o $(MICRO_COMMON) guests/micro/micro.ld
+	$(CC) $(MICRO_LDFLAGS) -o $@ $(filter %.o,$^)
+
+.SECONDARY: $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON)
+-include $(wildcard $(GUEST)/micro/*.d)
+
+.PHONY: guest guest-kernels micro run deps
+guest: $(GUEST)/vmlinuz $(GUEST)/initrd.img
+guest-kernels: $(GUEST_KERNELS:%=$(GUEST)/vmlinuz-%)
+micro: $(MICRO_ELFS)
+
+deps:
+	@scripts/deps build run check
+
+# In steps, since nothing can be compiled, nor asked for its flags, before it is installed.
+run:
+	@scripts/deps build run
+	@$(MAKE) --no-print-directory all guest
+	$(BUILD)/postern run -c $(GUEST_VCPUS) --pcpus $(GUEST_PCPUS)
+
+# Checks of the tree's own rules, and runs of the whole thing on an emulator. Each prints "ok NAME"
+# or "not ok NAME" lines and fails when one of them is not ok.
+.PHONY: check-style check-layers check-size check-headers check-rules check-system \
+	check-system-full boot-ratio
+check-style:
+	@scripts/check-style
+check-layers:
+	@scripts/check-layers
+check-size:
+	@scripts/check-size
+check-headers:
+	@CC="$(CC)" scripts/check-headers
+check-rules: check-style check-layers check-size check-headers
+
+check-system: all guest guest-kernels micro
+	@BUILD=$(BUILD) tests/system/run
+check-system-full: all guest guest-kernels micro
+	@BUILD=$(BUILD) tests/system/run --full
+
+# Time of the demonstration under Postern against the same guest directly on the same QEMU.
+boot-ratio: all guest
+	@BUILD=$(BUILD) tests/system/boot-ratio
