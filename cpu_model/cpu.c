@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* State of a model processor as the port's boot code leaves it to the hypervisor. */
+#include "cpu_model/model.h"
+#include "x86/msr.h"
+
+#define PAT_RESET 0x0007040600070406ull
+
+void model_cpu_init(struct model_cpu *cpu, struct cpu *host, u32 index)
+{
+	cpu->cpu = host;
+	cpu->index = index;
+	cpu->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+	cpu->pat = PAT_RESET;
+	cpu->gif = true;
+	cpu->intr_flag = true;
+	cpu->xcr0 = XCR0_X87;
+	cpu->timer_deadline = TSC_NEVER;
+	if (model_has(MODEL_SVM_LOCKED))
+		cpu->vm_cr = VM_CR_SVMDIS | BIT64(3);
+	/* Something to recognise: a host GS base that a missing VMLOAD of the host loses. */
+	cpu->hidden.gs.base = 0xffff800000000000ull + index;
+}

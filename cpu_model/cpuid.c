@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPUID of the model processor. APM volume 3, "Obtaining Processor Information Via the CPUID
+ * Instruction". Its features beyond the ordinary ones are switches (enum model_feature).
+ */
+#include "cpu_model/model.h"
+#include "postern/port.h"
+
+static void features(struct model_cpu *cpu, struct cpuid_regs *r)
+{
+	r->eax = 0x00100f42; /* family 10h */
+	r->ebx = cpu->index << 24 | 8u << 8;
+	r->ecx = BIT(0) | BIT(13) | BIT(23); /* SSE3, CMPXCHG16B, POPCNT */
+	r->edx = 0x078bfbff;                 /* FPU .. SSE2: the x86-64 baseline */
+	if (model_has(MODEL_XSAVE))
+		r->ecx |= BIT(26) | BIT(27) | BIT(28); /* XSAVE, OSXSAVE, AVX */
+}
+
+static void xsave_leaf(u32 subleaf, struct cpuid_regs *r)
+{
+	if (!model_has(MODEL_XSAVE))
+		return;
+	if (subleaf == 0) {
+		r->eax = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+		r->ebx = r->ecx = 832;
+	} else if (subleaf == 2) {
+		r->eax = 256;
+		r->ebx = 576;
+	}
+}
+
+static void svm_leaf(struct cpuid_regs *r)
+{
+	if (model_has(MODEL_NO_SVM))
+		return;
+	r->eax = 1;
+	r->ebx = MODEL_ASIDS;
+	r->edx = (model_has(MODEL_NO_NPT) ? 0 : SVM_CPUID_NP) |
+	         (model_has(MODEL_NRIPS) ? SVM_CPUID_NRIPS : 0) |
+	         (model_has(MODEL_CLEAN_BITS) ? SVM_CPUID_CLEAN : 0) |
+	         (model_has(MODEL_FLUSH_ASID) ? SVM_CPUID_FLUSH_ASID : 0) |
+	         (model_has(MODEL_DECODE_ASSIST) ? SVM_CPUID_DECODE : 0) |
+	         (model_has(MODEL_PAUSE_FILTER) ? SVM_CPUID_PAUSE_FILTER : 0);
+}
+
+void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
+{
+	*r = (struct cpuid_regs){0};
+	switch (leaf) {
+	case 0:
+		*r = (struct cpuid_regs){0xd, 0x68747541, 0x444d4163, 0x69746e65};
+		break;
+	case 1:
+		features(cpu, r);
+		break;
+	case 0xd:
+		xsave_leaf(subleaf, r);
+		break;
+	case 0x80000000:
+		*r = (struct cpuid_regs){0x8000000a, 0x68747541, 0x444d4163, 0x69746e65};
+		break;
+	case 0x80000001:
+		r->eax = 0x00100f42;
+		r->ecx = BIT(0) | (model_has(MODEL_NO_SVM) ? 0 : BIT(2)) | BIT(4); /* AltMovCr8 */
+		r->edx = 0x2193fbff | BIT(26) | BIT(27); /* SYSCALL, NX, LM; 1 GiB pages, RDTSCP */
+		break;
+	case 0x80000007:
+		r->edx = BIT(8); /* invariant TSC */
+		break;
+	case 0x80000008:
+		r->eax = 0x3028;
+		break;
+	case 0x8000000a:
+		svm_leaf(r);
+		break;
+	default:
+		break;
+	}
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One instruction of the guest: intercepted, or executed. The order of checks is APM volume 2's,
+ * "Instruction Intercepts": exceptions of the instruction's own privilege and encoding first, then
+ * the intercept, then the instruction.
+ */
+#include "cpu_model/execute.h"
+#include "cpu_model/model.h"
+#include "postern/port.h"
+
+#include <string.h>
+
+/* EXITINFO1 of IOIO: address size of the instruction's form, 64 bits here. */
+#define IOIO_ADDR64 BIT(9)
+
+static enum model_result leave(struct model_cpu *cpu, u64 code)
+{
+	cpu->exit_code = code;
+	return MODEL_EXIT;
+}
+
+/* Some exits tell where the next instruction is, others do where the feature exists. */
+static enum model_result leave_insn(struct model_cpu *cpu, const struct guest_insn *insn, u64 code)
+{
+	cpu->next_rip = cpu->regs.rip + insn->length;
+	return leave(cpu, code);
+}
+
+static enum model_result raise(struct model_cpu *cpu, u8 vector, bool has_error)
+{
+	return model_raise(cpu, vector, has_error, 0) ? MODEL_RESTART : MODEL_EXIT;
+}
+
+static bool intercepted(struct model_cpu *cpu, u64 code)
+{
+	return model_intercepts(&cpu->control, code);
+}
+
+static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
+{
+	u64 *gpr = cpu->regs.gpr;
+	u32 msr = (u32)gpr[GPR_RCX];
+	u64 value;
+
+	if (model_intercepts_msr(&cpu->control, msr, write)) {
+		cpu->exit_info_1 = write;
+		return leave_insn(cpu, insn, SVM_EXIT_MSR);
+	}
+	if (write) {
+		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
+		return model_guest_wrmsr(cpu, msr, value) ? MODEL_DONE
+		                                          : raise(cpu, VECTOR_GP, true);
+	}
+	if (!model_guest_rdmsr(cpu, msr, &value))
+		return raise(cpu, VECTOR_GP, true);
+	gpr[GPR_RAX] = (u32)value;
+	gpr[GPR_RDX] = value >> 32;
+	return MODEL_DONE;
+}
+
+static enum model_result do_io(struct model_cpu *cpu, const struct guest_insn *insn, bool in)
+{
+	u16 port = (u16)cpu->regs.gpr[GPR_RDX];
+
+	if (!model_intercepts_io(&cpu->control, port, insn->size))
+		port_panic("guest reaches the host's I/O port %x", port);
+	cpu->exit_info_1 =
+	        (u32)port << 16 | IOIO_ADDR64 | (u32)insn->size << 4 | (in ? SVM_IOIO_IN : 0);
+	cpu->exit_info_2 = cpu->regs.rip + insn->length;
+	return leave_insn(cpu, insn, SVM_EXIT_IOIO);
+}
+
+/* Guest memory is shared between processors: one access, not a copy by bytes. */
+static u64 load(const u8 *p, u32 size)
+{
+	switch (size) {
+	case 1:
+		return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+	case 2:
+		return __atomic_load_n((const u16 *)(const void *)p, __ATOMIC_SEQ_CST);
+	case 4:
+		return __atomic_load_n((const u32 *)(const void *)p, __ATOMIC_SEQ_CST);
+	default:
+		return __atomic_load_n((const u64 *)(const void *)p, __ATOMIC_SEQ_CST);
+	}
+}
+
+static void store(u8 *p, u64 value, u32 size)
+{
+	switch (size) {
+	case 1:
+		__atomic_store_n(p, (u8)value, __ATOMIC_SEQ_CST);
+		break;
+	case 2:
+		__atomic_store_n((u16 *)(void *)p, (u16)value, __ATOMIC_SEQ_CST);
+		break;
+	case 4:
+		__atomic_store_n((u32 *)(void *)p, (u32)value, __ATOMIC_SEQ_CST);
+		break;
+	default:
+		__atomic_store_n((u64 *)(void *)p, value, __ATOMIC_SEQ_CST);
+		break;
+	}
+}
+
+static enum model_result do_memory(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
+{
+	u64 *gpr = cpu->regs.gpr;
+	gpa_t gpa = GPA(gpr[GPR_RBX]);
+	u8 *p;
+
+	/* Linear equals guest-physical: the page tables map one to one. */
+	if (gpa.v & (insn->size - 1u))
+		port_panic("script: access at %llx is not aligned", (unsigned long long)gpa.v);
+	p = model_translate(cpu, gpa, write ? MODEL_WRITE : MODEL_READ);
+	if (!p)
+		return MODEL_EXIT;
+	if (write) {
+		store(p, gpr[GPR_RAX], insn->size);
+		return MODEL_DONE;
+	}
+	/* A 32-bit destination clears the upper half, narrower ones leave the rest. */
+	if (insn->size >= 4)
+		gpr[GPR_RAX] = load(p, insn->size);
+	else
+		memcpy(&gpr[GPR_RAX], &(u64){load(p, insn->size)}, insn->size);
+	return MODEL_DONE;
+}
+
+static u64 *control_register(struct model_cpu *cpu, u8 reg)
+{
+	switch (reg) {
+	case 0:
+		return &cpu->regs.cr0;
+	case 2:
+		return &cpu->regs.cr2;
+	case 3:
+		return &cpu->regs.cr3;
+	case 4:
+		return &cpu->regs.cr4;
+	default:
+		port_panic("script: CR%u", reg);
+	}
+}
+
+static enum model_result do_read_cr(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	if (intercepted(cpu, SVM_EXIT_CR_READ(insn->reg)))
+		return leave_insn(cpu, insn, SVM_EXIT_CR_READ(insn->reg));
+	if (insn->reg == 8) {
+		ASSERT(cpu->control.int_ctl & SVM_V_INTR_MASKING);
+		cpu->regs.gpr[GPR_RAX] = cpu->v_tpr;
+	} else {
+		cpu->regs.gpr[GPR_RAX] = *control_register(cpu, insn->reg);
+	}
+	return MODEL_DONE;
+}
+
+static enum model_result do_write_cr(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	u64 value = cpu->regs.gpr[GPR_RAX];
+
+	if (intercepted(cpu, SVM_EXIT_CR_WRITE(insn->reg)))
+		return leave_insn(cpu, insn, SVM_EXIT_CR_WRITE(insn->reg));
+	if (insn->reg == 8) {
+		ASSERT(cpu->control.int_ctl & SVM_V_INTR_MASKING);
+		if (value & ~0xfull)
+			return raise(cpu, VECTOR_GP, true);
+		cpu->v_tpr = value;
+		return MODEL_DONE;
+	}
+	if (insn->reg == 0) {
+		if (((value ^ cpu->regs.cr0) & ~(CR0_TS | CR0_MP)) &&
+		    intercepted(cpu, SVM_EXIT_CR0_SEL))
+			return leave_insn(cpu, insn, SVM_EXIT_CR0_SEL);
+		if ((value & CR0_PG) && (cpu->regs.efer & EFER_LME))
+			cpu->regs.efer |= EFER_LMA;
+		else if (!(value & CR0_PG))
+			cpu->regs.efer &= ~EFER_LMA;
+		value |= CR0_ET;
+	}
+	*control_register(cpu, insn->reg) = value;
+	return MODEL_DONE;
+}
+
+static struct vmcb_segment flat(u16 selector, u16 attr)
+{
+	return (struct vmcb_segment){.selector = selector, .attr = attr, .limit = ~0u};
+}
+
+/* To the script's own code; in long mode through a 64-bit code segment, flat data, a full IDT. */
+static enum model_result do_far_jump(struct model_cpu *cpu)
+{
+	struct model_regs *regs = &cpu->regs;
+
+	if (!(regs->efer & EFER_LMA)) {
+		/* Hidden base beyond what a selector reaches, as it is right after reset. */
+		regs->cs.base = cpu->guest->code;
+		regs->rip = 0;
+		return MODEL_JUMPED;
+	}
+	regs->cs = flat(0x08, 0xa9b);
+	regs->ds = regs->es = regs->ss = flat(0x10, 0xc93);
+	regs->idtr = (struct vmcb_segment){.limit = 0xfff, .base = GUEST_TABLES};
+	regs->rip = cpu->guest->code;
+	return MODEL_JUMPED;
+}
+
+static enum model_result do_iret(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	if (intercepted(cpu, SVM_EXIT_IRET))
+		return leave_insn(cpu, insn, SVM_EXIT_IRET);
+	guest_pop_frame(cpu->guest);
+	return MODEL_JUMPED;
+}
+
+static enum model_result do_cpuid(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	u64 *gpr = cpu->regs.gpr;
+	struct cpuid_regs r;
+
+	if (intercepted(cpu, SVM_EXIT_CPUID))
+		return leave_insn(cpu, insn, SVM_EXIT_CPUID);
+	model_cpuid(cpu, (u32)gpr[GPR_RAX], (u32)gpr[GPR_RCX], &r);
+	gpr[GPR_RAX] = r.eax;
+	gpr[GPR_RBX] = r.ebx;
+	gpr[GPR_RCX] = r.ecx;
+	gpr[GPR_RDX] = r.edx;
+	return MODEL_DONE;
+}
+
+static enum model_result do_rdtsc(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	u64 tsc = model_time() + cpu->control.tsc_offset;
+
+	if (intercepted(cpu, SVM_EXIT_RDTSC))
+		return leave_insn(cpu, insn, SVM_EXIT_RDTSC);
+	cpu->regs.gpr[GPR_RAX] = (u32)tsc;
+	cpu->regs.gpr[GPR_RDX] = tsc >> 32;
+	return MODEL_DONE;
+}
+
+/* Instructions that only matter through their intercept; otherwise they do nothing, or fault. */
+static enum model_result do_simple(struct model_cpu *cpu, const struct guest_insn *insn, u64 code,
+                                   u8 otherwise)
+{
+	if (intercepted(cpu, code))
+		return leave_insn(cpu, insn, code);
+	return otherwise ? raise(cpu, otherwise, false) : MODEL_DONE;
+}
+
+static enum model_result do_pause(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	if (intercepted(cpu, SVM_EXIT_PAUSE)) {
+		/* APM "Pause Intercept Filtering": the count runs down first. */
+		if (!model_has(MODEL_PAUSE_FILTER) || cpu->pause_left == 0)
+			return leave_insn(cpu, insn, SVM_EXIT_PAUSE);
+		cpu->pause_left--;
+	}
+	return MODEL_DONE;
+}
+
+static enum model_result do_flag(struct model_cpu *cpu, bool set)
+{
+	if (set && !(cpu->regs.rflags & RFLAGS_IF))
+		cpu->sti_shadow = true;
+	if (set)
+		cpu->regs.rflags |= RFLAGS_IF;
+	else
+		cpu->regs.rflags &= ~RFLAGS_IF;
+	return MODEL_DONE;
+}
+
+static enum model_result do_triple_fault(struct model_cpu *cpu)
+{
+	cpu->regs.idtr.limit = 0;
+	return raise(cpu, VECTOR_BP, false);
+}
+
+static enum model_result do_fpu(struct model_cpu *cpu, bool write)
+{
+	if (write)
+		memcpy(cpu->fpu, &cpu->regs.gpr[GPR_RAX], sizeof(u64));
+	else
+		memcpy(&cpu->regs.gpr[GPR_RAX], cpu->fpu, sizeof(u64));
+	return MODEL_DONE;
+}
+
+enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	switch (insn->op) {
+	case OP_CPUID:
+		return do_cpuid(cpu, insn);
+	case OP_RDMSR:
+	case OP_WRMSR:
+		return do_msr(cpu, insn, insn->op == OP_WRMSR);
+	case OP_LOAD:
+	case OP_STORE:
+		return do_memory(cpu, insn, insn->op == OP_STORE);
+	case OP_IN:
+	case OP_OUT:
+		return do_io(cpu, insn, insn->op == OP_IN);
+	case OP_CLI:
+	case OP_STI:
+		return do_flag(cpu, insn->op == OP_STI);
+	case OP_HLT:
+		if (intercepted(cpu, SVM_EXIT_HLT))
+			return leave_insn(cpu, insn, SVM_EXIT_HLT);
+		port_panic("HLT is not intercepted: the guest would stop the processor");
+	case OP_PAUSE:
+		return do_pause(cpu, insn);
+	case OP_RDTSC:
+		return do_rdtsc(cpu, insn);
+	case OP_VMMCALL:
+		return do_simple(cpu, insn, SVM_EXIT_VMMCALL, VECTOR_UD);
+	case OP_READ_CR:
+		return do_read_cr(cpu, insn);
+	case OP_WRITE_CR:
+		return do_write_cr(cpu, insn);
+	case OP_WBINVD:
+		return do_simple(cpu, insn, SVM_EXIT_WBINVD, 0);
+	case OP_XSETBV:
+		return do_simple(cpu, insn, SVM_EXIT_XSETBV, VECTOR_UD);
+	case OP_VMRUN:
+		return do_simple(cpu, insn, SVM_EXIT_VMRUN, VECTOR_UD);
+	case OP_UD2:
+		return raise(cpu, VECTOR_UD, false);
+	case OP_IRET:
+		return do_iret(cpu, insn);
+	case OP_TRIPLE_FAULT:
+		return do_triple_fault(cpu);
+	case OP_FAR_JUMP:
+		return do_far_jump(cpu);
+	case OP_READ_FPU:
+	case OP_WRITE_FPU:
+		return do_fpu(cpu, insn->op == OP_WRITE_FPU);
+	default:
+		return MODEL_DONE;
+	}
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Execution of one guest instruction. */
+#ifndef CPU_MODEL_EXECUTE_H
+#define CPU_MODEL_EXECUTE_H
+
+#include "cpu_model/guest.h"
+
+struct model_cpu;
+
+enum model_result {
+	MODEL_DONE,    /* executed: RIP advances by its length */
+	MODEL_JUMPED,  /* executed, RIP is set */
+	MODEL_RESTART, /* an exception is being delivered instead */
+	MODEL_EXIT,    /* exit_code is set, nothing was changed */
+};
+
+enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *insn);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A processor with SVM, in software: what port/posix/insn.h executes on. It follows APM volume 2,
+ * "Secure Virtual Machine", and not any emulator. Guests are scripts (guest.h).
+ *
+ * What tests lean on:
+ *  - only what a processor really keeps is kept: the VMCB is read at VMRUN and written at #VMEXIT,
+ *    FS, GS, TR, LDTR and the system-call registers move by VMLOAD and VMSAVE only;
+ *  - translations are cached by ASID until a flush, so that a missing flush uses a stale one;
+ *  - next-RIP save, decode assist, clean bits and flush-by-ASID exist only when switched on; with
+ *    clean bits on, a field whose bit says "unchanged" is really not read again.
+ *
+ * One struct model_cpu belongs to the thread or coroutine that is that processor; others touch only
+ * its IRR, its pending NMI, and what wakes it.
+ */
+#ifndef CPU_MODEL_MODEL_H
+#define CPU_MODEL_MODEL_H
+
+#include "core/cpu.h"
+#include "postern/sync.h"
+#include "x86/regs.h"
+#include "x86/svm.h"
+
+enum model_feature {
+	MODEL_NRIPS = BIT(0),
+	MODEL_DECODE_ASSIST = BIT(1),
+	MODEL_CLEAN_BITS = BIT(2),
+	MODEL_FLUSH_ASID = BIT(3),
+	MODEL_XSAVE = BIT(4),
+	MODEL_NO_SVM = BIT(5), /* processor without SVM */
+	MODEL_NO_NPT = BIT(6),
+	MODEL_SVM_LOCKED = BIT(7), /* firmware has disabled and locked SVM */
+	MODEL_PAUSE_FILTER = BIT(8),
+};
+
+#define MODEL_ASIDS    16
+#define MODEL_TLB_SIZE 512 /* direct mapped by page and ASID */
+#define MODEL_FPU_SIZE 1024
+
+struct model_tlb_entry {
+	u32 asid; /* 0: empty, it is the host's own */
+	u64 page; /* guest-physical page number */
+	u64 frame;
+	bool write, exec;
+};
+
+/* What the guest's registers are while VMRUN is under way. */
+struct model_regs {
+	u64 gpr[GPR_COUNT];
+	u64 rip, rflags;
+	u64 cr0, cr2, cr3, cr4, efer, dr6, dr7, pat;
+	u8 cpl;
+	bool shadow; /* STI or MOV SS has just been executed */
+	struct vmcb_segment es, cs, ss, ds, gdtr, idtr;
+};
+
+/* What VMLOAD and VMSAVE move. */
+struct model_hidden {
+	struct x86_segment fs, gs, ldtr, tr;
+	u64 star, lstar, cstar, sfmask, kernel_gs_base;
+	u64 sysenter_cs, sysenter_esp, sysenter_eip;
+};
+
+struct model_guest;
+
+struct model_cpu {
+	struct cpu *cpu; /* (i) */
+	u32 index;       /* (i) also its APIC ID */
+
+	/* Host state */
+	u64 efer, vm_cr, hsave_pa, xcr0, pat, tsc_aux;
+	u64 dr[4];
+	bool gif, intr_flag, in_handler;
+	u8 fpu[MODEL_FPU_SIZE] __aligned(64);
+	struct model_hidden hidden;
+
+	/* Physical APIC */
+	struct atomic64 irr[4];
+	struct atomic32 nmi;
+	u8 in_service[256]; /* stack of vectors */
+	u32 in_service_depth;
+	u64 timer_deadline;
+	struct atomic32 asleep; /* threads: waits for a wake-up */
+
+	/* Guest under VMRUN */
+	struct model_guest *guest; /* NULL outside VMRUN */
+	struct model_regs regs;
+	struct vmcb_control control; /* as loaded */
+	struct vmcb *vmcb;           /* where it came from */
+	u64 exit_code, exit_info_1, exit_info_2, exit_int_info;
+	u64 next_rip; /* of the instruction that exits, 0: none */
+	u64 v_tpr;
+	bool v_irq;
+
+	/* Copy for clean bits: the control block as last run here. */
+	struct vmcb cached;
+
+	struct model_tlb_entry tlb[MODEL_TLB_SIZE];
+	u32 pause_left;       /* PAUSEs before the filter lets one exit */
+	bool trap_pending;    /* single step */
+	bool sti_shadow;      /* the instruction just executed starts a shadow */
+	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
+	/* Counted for tests */
+	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
+};
+
+struct model {
+	u32 features;
+	u32 cpu_count;
+	struct model_cpu cpu[MAX_CPUS];
+};
+
+/* --- the machine's side (port/posix) --- */
+struct model *model(void);
+struct model_cpu *model_current(void);
+/* The time stamp counter, without the side effects of asking the port. */
+u64 model_time(void);
+/* The guest has executed an instruction: time passes, the turn may go to another processor. */
+void model_elapse(struct model_cpu *cpu);
+/* `target` has something new to look at. */
+void model_wake(struct model_cpu *target);
+
+static inline bool model_has(u32 feature)
+{
+	return model()->features & feature;
+}
+
+/* --- cpu.c --- */
+void model_cpu_init(struct model_cpu *cpu, struct cpu *host, u32 index);
+
+/* --- apic.c --- */
+void model_apic_raise(struct model_cpu *cpu, u8 vector);
+/* Highest pending vector, -1: none. Looks at the timer's deadline too. */
+int model_apic_pending(struct model_cpu *cpu);
+/* Take physical interrupts if GIF and IF allow it: calls cpu_handle_interrupt(). */
+void model_take_interrupts(struct model_cpu *cpu);
+
+/* --- vmrun_checks.c: pure --- */
+/* NULL, or what makes VMRUN refuse the control block with VMEXIT_INVALID. */
+const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 features);
+
+/* --- intercept.c: pure functions over the control area --- */
+bool model_intercepts(const struct vmcb_control *control, u64 exit_code);
+bool model_intercepts_msr(const struct vmcb_control *control, u32 msr, bool write);
+bool model_intercepts_io(const struct vmcb_control *control, u16 port, u32 size);
+
+/* --- tlb.c, nested.c --- */
+enum model_access {
+	MODEL_READ,
+	MODEL_WRITE,
+	MODEL_EXEC
+};
+struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u32 asid, u64 page);
+void model_tlb_fill(struct model_cpu *cpu, u32 asid, u64 page, u64 frame, bool write, bool exec);
+void model_tlb_flush_all(struct model_cpu *cpu);
+void model_tlb_flush_asid(struct model_cpu *cpu, u32 asid);
+
+struct model_walk {
+	bool ok;
+	u64 frame; /* host page number */
+	bool write, exec;
+	u32 error; /* page-fault error code bits 4:0 */
+};
+/* Walk the nested tables for one access; sets accessed and dirty bits as the processor does. */
+struct model_walk model_nested_walk(hpa_t root, gpa_t gpa, enum model_access access);
+/*
+ * Host address of a guest-physical byte for this access, through the TLB. NULL: exit_code and
+ * exit_info_* hold the nested page fault.
+ */
+u8 *model_translate(struct model_cpu *cpu, gpa_t gpa, enum model_access access);
+
+/* --- inject.c --- */
+/* Vector an event through the guest's IDT. false: shutdown, exit_code is set if intercepted. */
+bool model_deliver(struct model_cpu *cpu, u8 vector, bool exception, bool has_error, u32 error);
+/* An exception that the guest's instruction raised. false: exit_code is set. */
+bool model_raise(struct model_cpu *cpu, u8 vector, bool has_error, u32 error);
+/* The event of EVENTINJ. false: exit_code is set. */
+bool model_inject(struct model_cpu *cpu, u64 event);
+
+/* --- vmrun.c --- */
+void model_vmrun(struct model_cpu *cpu, hpa_t vmcb);
+void model_vmload(struct model_cpu *cpu, hpa_t vmcb);
+void model_vmsave(struct model_cpu *cpu, hpa_t vmcb);
+
+/* --- msr.c --- */
+/* Registers that the guest reaches when its access is not intercepted. false: #GP. */
+bool model_guest_rdmsr(struct model_cpu *cpu, u32 msr, u64 *value);
+bool model_guest_wrmsr(struct model_cpu *cpu, u32 msr, u64 value);
+
+/* --- cpuid.c --- */
+void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs *r);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The instruction seam, host side: the functions of port/metal/insn.h, executed by the processor
+ * model on the calling thread's or coroutine's processor (cpu_model/insn.c).
+ */
+#ifndef POSIX_INSN_H
+#define POSIX_INSN_H
+
+#include "postern/types.h"
+#include "x86/regs.h"
+
+void insn_cpuid(u32 leaf, u32 subleaf, struct cpuid_regs *r);
+u64 insn_rdmsr(u32 msr);
+void insn_wrmsr(u32 msr, u64 value);
+u64 insn_rdtsc(void);
+void insn_clgi(void);
+void insn_stgi(void);
+void insn_xsetbv(u32 reg, u64 value);
+u64 insn_xgetbv(u32 reg);
+void insn_fpu_save(void *area, u64 mask);
+void insn_fpu_restore(const void *area, u64 mask);
+
+u64 insn_read_dr0(void);
+u64 insn_read_dr1(void);
+u64 insn_read_dr2(void);
+u64 insn_read_dr3(void);
+void insn_write_dr0(u64 v);
+void insn_write_dr1(u64 v);
+void insn_write_dr2(u64 v);
+void insn_write_dr3(u64 v);
+
+void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host);
+void insn_vmsave(hpa_t vmcb);
+
+void insn_apic_send(u32 dest, u32 icr_low);
+bool insn_apic_pending(u8 vector);
+void insn_apic_eoi(void);
+u32 insn_apic_id(void);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See harness.h. */
+#include "tests/model/harness.h"
+
+#include "core/machine.h"
+#include "platform/longmode.h"
+#include "platform/platform.h"
+
+#define HARNESS_MEMORY  (16ull << 20)
+#define SPURIOUS_VECTOR 0xff
+
+struct harness harness;
+struct vm *harness_vm;
+static u64 live_before;
+
+void harness_create(const struct harness *config)
+{
+	struct posix_config posix_config;
+	struct vm_config vm_config = {.memory = HARNESS_MEMORY, .cpu = "barcelona"};
+	const char *why = "";
+
+	harness = *config;
+	if (!harness.vcpus)
+		harness.vcpus = 1;
+	if (!harness.cpus)
+		harness.cpus = 1;
+	posix_config = (struct posix_config){.cpus = harness.cpus,
+	                                     .seed = harness.seed,
+	                                     .switch_ppm = harness.switch_ppm,
+	                                     .max_steps = harness.max_steps};
+	posix_machine_reset(&posix_config, harness.features);
+	live_before = arena_live_bytes();
+	vm_config.vcpus = harness.vcpus;
+	vm_config.x2apic = !harness.no_x2apic;
+	vm_config.tsc_deadline = !harness.no_tsc_deadline;
+	if (!machine_init(port_machine(), &why))
+		fail_msg("machine_init: %s", why);
+	harness_vm = vm_create(port_machine(), &vm_config);
+	assert_non_null(harness_vm);
+	assert_true(platform_create(harness_vm));
+	assert_true(longmode_start(harness_vm, HARNESS_BSP));
+}
+
+void harness_destroy(void)
+{
+	platform_destroy(harness_vm);
+	vm_destroy(harness_vm);
+	harness_vm = NULL;
+	assert_int_equal(arena_live_bytes(), live_before);
+}
+
+static void run(void)
+{
+	bool ok;
+
+	vm_start(harness_vm);
+	ok = harness.threads ? posix_run_threads(60000) : posix_run_stepper();
+	if (!ok)
+		fail_msg("%s", posix_failure());
+}
+
+void harness_run_to_end(enum ending ending)
+{
+	run();
+	assert_int_equal(atomic32_read(&harness_vm->ended), ending);
+	assert_int_equal(atomic32_read(&harness_vm->live_vcpus), 0);
+}
+
+void harness_run(void)
+{
+	run();
+	assert_int_equal(atomic32_read(&harness_vm->ended), ENDED_DEBUG_EXIT);
+	/* The port adds a 1 bit, as the device of the same name elsewhere does. */
+	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
+	harness_destroy();
+}
+
+u64 harness_counter(enum counter_id id)
+{
+	struct vcpu *vcpu;
+	u64 sum = 0;
+
+	for_each_vcpu (vcpu, harness_vm)
+		sum += counter_read(&vcpu->account.counters[id]);
+	return sum;
+}
+
+u64 harness_exits(enum exit_kind kind)
+{
+	struct vcpu *vcpu;
+	u64 sum = 0;
+
+	for_each_vcpu (vcpu, harness_vm)
+		sum += counter_read(&vcpu->account.exits[kind]);
+	return sum;
+}
+
+/* --- on the guest's side --- */
+
+void g_exit(u32 code)
+{
+	g_out(PLATFORM_DEBUG_EXIT_PORT, code, 4);
+	for (;;)
+		g_pause();
+}
+
+void g_apic_enable(void)
+{
+	u64 base = g_rdmsr(MSR_APIC_BASE);
+
+	G_CHECK(base & APIC_BASE_EN);
+	if (!harness.xapic)
+		g_wrmsr(MSR_APIC_BASE, base | APIC_BASE_EXTD);
+	g_apic_write(APIC_SVR, APIC_SVR_ENABLE | SPURIOUS_VECTOR);
+}
+
+u32 g_apic_read(u32 reg)
+{
+	if (harness.xapic)
+		return g_mmio_read(APIC_BASE_DEFAULT + reg);
+	return (u32)g_rdmsr(MSR_X2APIC_FIRST + reg / 16);
+}
+
+void g_apic_write(u32 reg, u32 value)
+{
+	if (harness.xapic)
+		g_mmio_write(APIC_BASE_DEFAULT + reg, value);
+	else
+		g_wrmsr(MSR_X2APIC_FIRST + reg / 16, value);
+}
+
+void g_apic_eoi(void)
+{
+	g_apic_write(APIC_EOI, 0);
+}
+
+void g_apic_icr(u32 dest, u32 low)
+{
+	if (harness.xapic) {
+		g_apic_write(APIC_ICR2, dest << 24);
+		g_apic_write(APIC_ICR, low);
+	} else {
+		g_wrmsr(MSR_X2APIC_FIRST + APIC_ICR / 16, (u64)dest << 32 | low);
+	}
+}
+
+void g_start_aps(void)
+{
+	g_apic_icr(0, APIC_DM_INIT | APIC_LEVEL_ASSERT | APIC_DEST_OTHERS);
+	g_apic_icr(0, APIC_DM_SIPI | APIC_LEVEL_ASSERT | APIC_DEST_OTHERS | HARNESS_SIPI);
+}
+
+u64 g_shared(u32 index)
+{
+	return g_read(HARNESS_SHARED + index * 8, 8);
+}
+
+void g_set_shared(u32 index, u64 value)
+{
+	g_write(HARNESS_SHARED + index * 8, value, 8);
+}
+
+void g_await(u32 index, u64 value)
+{
+	while (g_shared(index) < value)
+		g_pause();
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the explorer explores. */
+#ifndef TESTS_RACE_SCENARIOS_H
+#define TESTS_RACE_SCENARIOS_H
+
+#include "tests/race/explore.h"
+
+/* sleep.c */
+extern const struct race_scenario race_sleep;
+extern const struct race_scenario race_sleep_processor;
+extern const struct race_scenario race_sleep_wrong; /* must fail */
+/* kick.c */
+extern const struct race_scenario race_kick;
+
+#endif

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What the system tests share: running build/postern with a time limit and logs, reading its report,
+# and saying what is not right. Sourced by bash.
+
+BUILD=${BUILD:-build}
+POSTERN=$BUILD/postern
+GUEST=$BUILD/guest
+case $BUILD in
+/*) OUT=$BUILD/check/system ;;
+*) OUT=$PWD/$BUILD/check/system ;;
+esac
+
+passed=0
+failed=0
+
+# check NAME FUNCTION [ARGUMENT...]: one test. FUNCTION calls wrong() for each thing that is not
+# right, and note() for figures worth printing.
+check() {
+	local name=$1 reason
+	shift
+	[[ $name == $pattern ]] || return 0
+	reasons=()
+	notes=()
+	log=$OUT/$name.log
+	err=$OUT/$name.err
+	json=$OUT/$name.json
+	rm -f "$log" "$err" "$json"
+	"$@"
+	if [ ${#reasons[@]} -eq 0 ]; then
+		echo "ok $name${notes:+ # ${notes[*]}}"
+		passed=$((passed + 1))
+	else
+		echo "not ok $name"
+		for reason in "${reasons[@]}"; do
+			echo "#   $reason"
+		done
+		echo "#   logs: $log $err $json"
+		failed=$((failed + 1))
+	fi
+}
+
+wrong() {
+	reasons+=("$*")
+}
+
+note() {
+	notes+=("$*")
+}
+
+# boot SECONDS ARGUMENT...: `postern run`, ended by itself after SECONDS, and by force a little later.
+# Leaves the guest's console in $log, all else in $err, the report in $json, the exit in $status.
+boot() {
+	local seconds=$1
+	shift
+	status=0
+	timeout -k 10 $((seconds + 30)) "$POSTERN" run --timeout "$seconds" --json "$json" "$@" \
+		</dev/null >"$log" 2>"$err" || status=$?
+}
+
+# The string or number of a member of the report. Names are unique but for the vCPUs' own.
+report() {
+	[ -f "$json" ] || return 0
+	tr -d '\n\t' <"$json" | grep -oE "\"$1\" *: *(\"[^\"]*\"|-?[0-9.]+)" | head -n 1 |
+		sed 's/^"[^"]*" *: *//; s/"//g'
+}
+
+# The guest's console alone, without the account that follows it.
+console() {
+	awk '/^postern: .* ended: / { exit } { print }' "$log" | tr -d '\r'
+}
+
+# The number of a row of the account, its last column (the total); empty if the row is not there.
+account() {
+	awk -v row="$1" '/^postern: .* ended: / { on = 1 } on && $1 == row { print $NF; exit }' "$log"
+}
+
+expect_ended() {
+	local ended
+	ended=$(report ended)
+	[ "$ended" = "$1" ] || wrong "ended '$ended', not '$1'"
+}
+
+expect_status() {
+	[ "$status" -eq "$1" ] || wrong "exit status $status, not $1"
+}
+
+expect_console() {
+	console | grep -aE "$1" >/dev/null || wrong "the console does not show: $1"
+}
+
+expect_no_console() {
+	local line
+	while IFS= read -r line; do
+		wrong "console: $line"
+	done < <(console | grep -anE "$1" | head -n 5)
+}
+
+expect_account() {
+	local exits
+	exits=$(account all)
+	[ "${exits:-0}" -gt 0 ] || wrong "no account was printed"
+}
+
+# What Linux says when interrupts or timers do not behave as on a real machine.
+complaints='soft lockup|hard LOCKUP|rcu: INFO|rcu:.*detected stalls|[Ss]purious|(^|[^a-z])lost([^a-z]|$)'
+complaints+='|MP-BIOS bug|\.\.no vectors|[Nn]o irq handler|APIC error|timer not connected|WARNING:|BUG:'
+complaints+='|unchecked MSR|nobody cared|Kernel panic'
+complaints+='|workload: .*INCOMPLETE|workload: .*stuck'
+
+expect_no_complaints() {
+	expect_no_console "$complaints"
+	[ -z "$(account spurious)" ] || wrong "spurious vectors: $(account spurious)"
+}
+
+# The workload's own counts: present, and complete.
+expect_workload() {
+	local name have want
+	expect_console 'workload: .* complete'
+	while read -r name have want; do
+		[ "$have" -eq "$want" ] || wrong "workload: $name $have of $want"
+	done < <(console | sed -n 's,^workload: \([a-z-]*\) \([0-9]*\)/\([0-9]*\)$,\1 \2 \3,p')
+}
+
+# start ARGUMENT...: `postern run` in the background, as a job with a process group of its own.
+start() {
+	rm -rf "$OUT/tmp"
+	mkdir -p "$OUT/tmp"
+	set -m
+	TMPDIR=$OUT/tmp "$POSTERN" run --timeout 120 --json "$json" "$@" </dev/null >"$log" 2>"$err" &
+	job=$!
+	set +m
+}
+
+# Wait up to a minute for a line on the console of the run in the background.
+await_console() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		grep -aqE "$1" "$log" && return 0
+		kill -0 "$job" 2>/dev/null || break
+		sleep 0.1
+	done
+	wrong "the console never showed: $1"
+}
+
+# Wait for the run in the background to end by itself, with nothing left of it: no process, no file.
+await_end() {
+	local i child
+	for ((i = 0; i < 300; i++)); do
+		kill -0 "$job" 2>/dev/null || break
+		sleep 0.1
+	done
+	if kill -0 "$job" 2>/dev/null; then
+		wrong "postern did not end"
+		kill -KILL -- "-$job"
+	fi
+	status=0
+	wait "$job" || status=$?
+	for child in $children; do
+		! kill -0 "$child" 2>/dev/null || wrong "process $child is left"
+	done
+	[ -z "$(ls -A "$OUT/tmp")" ] || wrong "temporary files are left: $(ls -A "$OUT/tmp")"
+}

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# `make check` and its parts. Every test prints one line, "ok NAME" or "not ok NAME"; the last line
+# of `make check` is "N passed, N failed".
+#   make check-unit    one source file each, over fakes           (ASan, UBSan)
+#   make check-model   the hypervisor over the processor model    (ASan, UBSan)
+#   make check-tsan    the same with a thread for each processor  (TSan)
+#   make check-race    all interleavings of small scenarios
+#   make check-clang   everything built by clang; unit and model tests with it
+#   make check-full    all of `make check`, longer
+
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_CFLAGS := $(COMMON_CFLAGS) -Iport/posix -pthread -fno-omit-frame-pointer
+HOST_SRC := $(CORE_SRC) $(sort $(wildcard port/posix/*.c cpu_model/*.c))
+TAP := tests/tap
+
+# --- the host library: the hypervisor's own sources, the processor model, the host port ---
+
+HOST := $(BUILD)/host
+HOST_OBJ := $(HOST_SRC:%.c=$(HOST)/%.o)
+
+$(HOST)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $(SANITIZE) -c -o $@ $<
+
+$(HOST)/libpostern.a: $(HOST_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+# --- unit tests: the sources that each is linked with; everything else is a fake of its own ---
+
+IRQ_FAKE := tests/unit/irq_fake.c
+LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
+UNIT_acpi := $(PLATFORM_TEST_SRC)
+UNIT_bzimage := $(PLATFORM_TEST_SRC)
+UNIT_pci := $(PLATFORM_TEST_SRC)
+UNIT_pm := $(PLATFORM_TEST_SRC)
+UNIT_rtc := $(PLATFORM_TEST_SRC)
+UNIT_uart := $(PLATFORM_TEST_SRC)
+UNIT_apic_map := $(LAPIC_TEST_SRC)
+UNIT_bus := core/bus.c
+UNIT_decode := core/decode.c
+UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
+	mmu/nested.c mmu/walk.c
+UNIT_emulate_string := $(UNIT_emulate)
+UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
+UNIT_lapic := $(LAPIC_TEST_SRC)
+UNIT_lapic_icr := $(LAPIC_TEST_SRC)
+UNIT_lapic_timer := $(LAPIC_TEST_SRC)
+UNIT_msi := $(IRQ_FAKE) irq/msi.c irq/route.c
+UNIT_nested := mmu/nested.c
+UNIT_pic := $(IRQ_FAKE) irq/pic.c core/bus.c
+UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
+UNIT_walk := mmu/walk.c
+UNIT_LIBS_decode := -lZydis
+
+UNIT_NAMES := $(patsubst tests/unit/%_test.c,%,$(sort $(wildcard tests/unit/*_test.c)))
+UNIT_TESTS := $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test)
+
+.SECONDEXPANSION:
+$(UNIT_TESTS): $(HOST)/tests/unit/%_test: $(HOST)/tests/unit/%_test.o $$(addprefix $(HOST)/,$$(UNIT_$$*:.c=.o))
+	$(CC) $(SANITIZE) -pthread -o $@ $^ $(UNIT_LIBS_$*) -lcmocka
+
+# --- model tests: scripted guests on the whole hypervisor ---
+
+MODEL_NAMES := $(patsubst tests/model/%_test.c,%,$(sort $(wildcard tests/model/*_test.c)))
+MODEL_TESTS := $(MODEL_NAMES:%=$(HOST)/tests/model/%_test)
+
+$(MODEL_TESTS): %: %.o $(HOST)/tests/model/harness.o $(HOST)/libpostern.a
+	$(CC) $(SANITIZE) -pthread -o $@ $< $(HOST)/tests/model/harness.o -Wl,--whole-archive \
+		$(HOST)/libpostern.a -Wl,--no-whole-archive -lcmocka
+
+# --- the same under ThreadSanitizer, one thread for each processor ---
+# Scripts and what switches to them are not instrumented: see cpu_model/guest.c.
+
+TSAN := $(BUILD)/tsan
+TSAN_PLAIN := cpu_model/guest.c cpu_model/guest_ops.c port/posix/coro.c tests/model/harness.c \
+	tests/model/threads.c
+TSAN_OBJ := $(patsubst %.c,$(TSAN)/%.o,$(HOST_SRC) tests/model/harness.c tests/model/threads.c)
+$(TSAN_PLAIN:%.c=$(TSAN)/%.o): THREAD_SANITIZE :=
+# A fence on its own is beyond ThreadSanitizer (gcc says so); ours order atomic accesses anyway.
+THREAD_SANITIZE := -fsanitize=thread $(if $(findstring clang,$(CC)),,-Wno-tsan)
+
+$(TSAN)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $(THREAD_SANITIZE) -c -o $@ $<
+
+$(TSAN)/threads: $(TSAN_OBJ)
+	$(CC) -fsanitize=thread -pthread -o $@ $^ -lcmocka
+
+# --- the race explorer: not sanitized, since it runs scenarios by the hundred thousand ---
+
+RACE := $(BUILD)/race
+RACE_SRC := $(sort $(wildcard tests/race/*.c))
+RACE_OBJ := $(patsubst %.c,$(RACE)/%.o,$(HOST_SRC) $(RACE_SRC))
+
+$(RACE)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -c -o $@ $<
+
+$(RACE)/explorer: $(RACE_OBJ)
+	$(CC) -pthread -o $@ $^
+
+# --- running ---
+
+# $(call run,PROGRAMS,SECONDS): each of them, even if one fails.
+run = @status=0; for p in $(1); do $(TAP) $$(basename $$p) $(2) $$p || status=1; done; exit $$status
+
+.PHONY: check check-full check-build check-unit check-model check-tsan check-race check-clang \
+	host-tests
+host-tests: $(UNIT_TESTS) $(MODEL_TESTS)
+
+check-build: all guest
+	@echo "ok build"
+
+check-unit: export POSTERN_TEST_KERNEL := $(wildcard $(GUEST)/vmlinuz)
+check-unit: $(UNIT_TESTS)
+	$(call run,$(UNIT_TESTS),300)
+
+check-model: $(MODEL_TESTS)
+	$(call run,$(MODEL_TESTS),600)
+
+check-tsan: $(TSAN)/threads
+	@TSAN_OPTIONS='halt_on_error=1 second_deadlock_stack=1' $(TAP) tsan-threads 300 $(TSAN)/threads
+
+check-race: $(RACE)/explorer
+	@$(TAP) explorer 600 $(RACE)/explorer
+
+# A second build directory, so that both compilers' objects stay.
+check-clang:
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all host-tests
+	@echo "ok clang: build"
+	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
+
+CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-race check-cli \
+	check-clang check-system
+check:
+	@scripts/deps build run check
+	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
+
+# The soak and the explorer go on for longer, the system tests run the whole matrix.
+check-full:
+	@scripts/deps build run check
+	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
+		$(CHECK_TARGETS:check-system=check-system-full)
+
+.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
+	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
+	$(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
+-include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) \
+	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)

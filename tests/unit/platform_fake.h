@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The surroundings of platform/ for its unit tests: a VM with memory and buses, a clock that the
+ * test moves (one TSC tick is one ns), timers that fire when it does, and records of what devices
+ * did.
+ */
+#ifndef TESTS_UNIT_PLATFORM_FAKE_H
+#define TESTS_UNIT_PLATFORM_FAKE_H
+
+/* clang-format off: cmocka needs these four first */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "core/vm.h"
+#include "platform/devices.h"
+#include "platform/layout.h"
+#include "platform/platform.h"
+
+#define FAKE_MEMORY    (64ull << 20)
+#define FAKE_WALLCLOCK 1709208000ull /* 2024-02-29 12:00:00 UTC, a Thursday */
+#define FAKE_LINES     24
+#define FAKE_SECOND    1000000000ull
+
+struct fake {
+	struct vm vm;
+	struct vcpu vcpu[MAX_VCPUS];
+	u8 *memory;
+	struct vcpu_state state; /* what set_state was last given */
+	u64 tsc;
+	struct timer *timer[8];
+	u64 armed; /* calls of timer_arm() with a deadline */
+	bool line[FAKE_LINES];
+	u32 rises[FAKE_LINES];
+	/* Runs once inside the next irq_set_line(): what another processor does meanwhile. */
+	void (*in_set_line)(struct fake *fake);
+	u8 out[8192]; /* console output */
+	u32 out_count, out_writes;
+	const char *in; /* console input that waits */
+	u32 ended, end_code, ends;
+	u64 allocated;
+	bool out_of_memory;
+	bool small_firmware; /* no memory at the firmware area */
+};
+
+extern struct fake *fake;
+
+/* cmocka fixtures: a VM with platform_create() done, and without. */
+int fake_setup(void **state);
+int fake_setup_bare(void **state);
+int fake_teardown(void **state);
+
+void fake_set_memory(u64 size, u32 vcpus);
+/* Let time pass, timers firing in order. */
+void fake_advance(u64 ns);
+
+u64 fake_in(u16 port, u32 size);
+void fake_out(u16 port, u32 size, u64 value);
+/* Does anybody decode the port? */
+bool fake_decodes(u16 port);
+
+#endif
