@@ -73,8 +73,9 @@ void options_help_run(FILE *out)
 	      out);
 	help_statuses(out);
 	fputs("\nEnvironment: POSTERN_QEMU names the emulator (qemu-system-x86_64), POSTERN_IMAGE\n"
-	      "the hypervisor's image (postern.elf beside the executable), TMPDIR the place for\n"
-	      "temporary files.\n",
+	      "the hypervisor's image (postern.elf beside the executable), POSTERN_TCG=multi asks for\n"
+	      "one host thread for each processor (QEMU 7.2 is not safe with that), TMPDIR the place\n"
+	      "for temporary files.\n",
 	      out);
 }
 

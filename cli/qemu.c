@@ -107,14 +107,25 @@ static bool close_written(FILE *file)
 	return fclose(file) == 0 && ok;
 }
 
+/*
+ * One host thread for all processors, unless POSTERN_TCG=multi asks for one each: QEMU 7.2's SVM is not
+ * safe with several (docs/emulators.md).
+ */
+static bool wants_threads(void)
+{
+	const char *given = getenv("POSTERN_TCG");
+
+	return given && strcmp(given, "multi") == 0;
+}
+
 static enum status write_config(const char *dir, const struct options *options)
 {
 	FILE *file = create(dir, "config");
 
 	if (!file)
 		return fail("write a temporary file");
-	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\n", options->cpu, options->vcpus,
-	        (unsigned long long)options->memory);
+	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\nreserve-boot-cpu=%d\n", options->cpu,
+	        options->vcpus, (unsigned long long)options->memory, wants_threads());
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
 		if (options->has_setting[i])
 			fprintf(file, "set.%s=%llu\n", setting_keys[i],
@@ -238,7 +249,7 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	const char *const args[] = {
 	        emulator,
 	        "-accel",
-	        "tcg,thread=multi",
+	        wants_threads() ? "tcg,thread=multi" : "tcg,thread=single",
 	        "-machine",
 	        "pc",
 	        "-cpu",
@@ -277,7 +288,8 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	        NULL,
 	};
 
-	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus);
+	/* With threads one more, which runs no vCPU. */
+	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads());
 	snprintf(line->memory, sizeof(line->memory), "%lluM", (unsigned long long)(bytes >> 20));
 	_Static_assert(sizeof(args) <= sizeof(line->arg), "room for all arguments");
 	memcpy(line->arg, args, sizeof(args));

@@ -102,6 +102,8 @@ static bool parse_pair(struct config *config, const char *key, const char *text)
 		config->vm.vcpus = (u32)value;
 	else if (!strcmp(key, "memory") && value && value % PAGE_SIZE_2M == 0)
 		config->vm.memory = value;
+	else if (!strcmp(key, "reserve-boot-cpu") && value <= 1)
+		config->reserve_boot_cpu = value;
 	else
 		return false;
 	return true;

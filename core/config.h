@@ -9,6 +9,7 @@
 struct config {
 	struct vm_config vm;
 	char cpu[32];
+	bool reserve_boot_cpu; /* the boot processor runs no vCPU */
 	u64 setting[SETTING_COUNT];
 };
 

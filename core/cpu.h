@@ -11,7 +11,7 @@
 
 struct vcpu;
 
-#define MAX_CPUS 16
+#define MAX_CPUS 17 /* 16 that run vCPUs, and one that is reserved */
 
 /* Physical vectors that Postern uses. Nothing else is ever unmasked. */
 #define CPU_VECTOR_TIMER    0xf0 /* this processor's one-shot timer */

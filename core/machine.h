@@ -10,6 +10,7 @@
 struct machine {
 	struct cpu cpu[MAX_CPUS];
 	u32 cpu_count;          /* (i) after boot */
+	u32 first_cpu;          /* (i) those below it run no vCPU, only housekeeping: 0 or 1 */
 	struct vm *vm[MAX_VMS]; /* (i) while VMs run */
 	u32 vm_count;
 	const struct backend *backend; /* (i) chosen once by machine_init() */
@@ -18,7 +19,6 @@ struct machine {
 	u32 fpu_size;                  /* (i) bytes of a vCPU's FPU area */
 	bool has_tsc_aux;              /* (i) RDTSCP and its MSR exist */
 	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
-	struct atomic32 idle_cpus;     /* [a] bit per cpu->index */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */

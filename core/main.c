@@ -212,6 +212,9 @@ enum main_result postern_main(void)
 		return refuse("the configuration is not valid");
 	if (!machine_init(machine, &why))
 		return refuse(why);
+	machine->first_cpu = config.reserve_boot_cpu;
+	if (machine->first_cpu >= machine->cpu_count)
+		return refuse("the boot processor is reserved and there is no other");
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	log_features(machine);

@@ -38,7 +38,7 @@ void report_hello(struct machine *machine, const char *cpu)
 	} __packed record = {.header = header(REPORT_HELLO, 0, sizeof(record.hello))};
 
 	record.hello.version = REPORT_VERSION;
-	record.hello.pcpus = (u8)machine->cpu_count;
+	record.hello.pcpus = (u8)(machine->cpu_count - machine->first_cpu);
 	record.hello.vms = (u8)machine->vm_count;
 	record.hello.vcpus = machine->vm_count ? (u8)machine->vm[0]->vcpu_count : 0;
 	record.hello.tsc_khz = port_tsc_khz();

@@ -110,6 +110,8 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 		if (!enter(cpu, vcpu))
 			continue;
 		if (exit_handle(vcpu) == EXIT_ACTION_YIELD && sched_contended(cpu)) {
+			/* The guest's PAUSE did not reach the processor: say it in its place. */
+			race_relax();
 			sched_end_turn(cpu, vcpu);
 			return;
 		}
@@ -119,12 +121,13 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 void cpu_main(struct cpu *cpu)
 {
 	struct machine *machine = port_machine();
+	bool runs_vcpus = cpu->index >= machine->first_cpu;
 
-	if (!backend_op(cpu_init)(cpu))
+	if (runs_vcpus && !backend_op(cpu_init)(cpu))
 		port_panic("cpu %u: virtualization cannot be enabled", cpu->index);
 	atomic32_set(&cpu->online, 1);
 	while (!atomic32_read(&machine->stopping)) {
-		struct vcpu *vcpu = sched_pick(cpu);
+		struct vcpu *vcpu = runs_vcpus ? sched_pick(cpu) : NULL;
 
 		if (vcpu) {
 			run_vcpu(cpu, vcpu);
@@ -136,7 +139,8 @@ void cpu_main(struct cpu *cpu)
 	}
 	sched_unload(cpu);
 	port_timer_arm(TSC_NEVER);
-	backend_op(cpu_exit)(cpu);
+	if (runs_vcpus)
+		backend_op(cpu_exit)(cpu);
 	atomic32_set(&cpu->online, 0);
 }
 

@@ -55,6 +55,7 @@ static struct vcpu *steal(struct cpu *cpu)
 
 	for (u32 i = 1; i < machine->cpu_count; i++) {
 		struct cpu *other = &machine->cpu[(cpu->index + i) % machine->cpu_count];
+		/* A processor that runs no vCPU has an empty queue. */
 		struct vcpu *vcpu = queue_take(&other->rq, cpu);
 
 		if (vcpu)
@@ -101,7 +102,7 @@ static struct cpu *place(struct vcpu *vcpu)
 
 	if (atomic32_read_acquire(&vcpu->on_cpu))
 		return best;
-	for (u32 i = 0; i < machine->cpu_count; i++)
+	for (u32 i = machine->first_cpu; i < machine->cpu_count; i++)
 		if (load(&machine->cpu[i]) < load(best))
 			best = &machine->cpu[i];
 	return best;
@@ -238,10 +239,7 @@ static bool idle_has_work(struct cpu *cpu)
 
 void sched_idle(struct cpu *cpu)
 {
-	struct machine *machine = port_machine();
-
 	atomic32_set(&cpu->idle, 1);
-	atomic32_fetch_or(&machine->idle_cpus, BIT(cpu->index));
 	/* Published first, looked second: whoever enqueues after the look sends the IPI. */
 	port_irqs_block();
 	sched_arm_timer(cpu);
@@ -249,6 +247,5 @@ void sched_idle(struct cpu *cpu)
 		port_irqs_unblock();
 	else
 		port_idle();
-	atomic32_fetch_and(&machine->idle_cpus, ~BIT(cpu->index));
 	atomic32_set(&cpu->idle, 0);
 }

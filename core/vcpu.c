@@ -40,7 +40,12 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (requests & VCPU_REQUEST_FLUSH)
 		backend_op(flush)(vcpu);
-	/* EVENT: intr_prepare_entry() runs before every entry anyway. */
+	/*
+	 * EVENT needs nothing: intr_prepare_entry() runs before every entry, and after this. What the
+	 * lines above have asked of this vCPU itself is not worth another turn.
+	 */
+	if (atomic32_read_relaxed(&vcpu->requests) & VCPU_REQUEST_EVENT)
+		atomic32_fetch_and(&vcpu->requests, ~(u32)VCPU_REQUEST_EVENT);
 }
 
 bool vcpu_has_work(struct vcpu *vcpu)

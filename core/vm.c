@@ -69,6 +69,7 @@ static void destroy_vcpu(struct vcpu *vcpu)
 static bool create_vcpu(struct vm *vm, u32 index)
 {
 	struct machine *machine = vm->machine;
+	u32 guest_cpus = machine->cpu_count - machine->first_cpu;
 	struct vcpu *vcpu = port_alloc(sizeof(*vcpu), CACHE_LINE);
 
 	if (!vcpu)
@@ -78,7 +79,7 @@ static bool create_vcpu(struct vm *vm, u32 index)
 	vcpu->vm = vm;
 	vcpu->index = index;
 	vcpu->apic_id = index;
-	vcpu->cpu = &machine->cpu[(vm->id + index) % machine->cpu_count];
+	vcpu->cpu = &machine->cpu[machine->first_cpu + (vm->id + index) % guest_cpus];
 	atomic32_set(&vcpu->sched_state, VCPU_BLOCKED);
 	vcpu->fpu = port_alloc(machine->fpu_size, CACHE_LINE);
 	return vcpu->fpu && lapic_create(vcpu) && backend_op(vcpu_init)(vcpu);

@@ -4,13 +4,15 @@
  *
  * - One event per entry. Order: the event whose delivery an exit cut short, an exception that
  *   emulation raised, NMI, ExtINT, then the local APIC's highest vector (APM "Exceptions and
- * Interrupts", priorities; SDM "Priority Among Simultaneous Exceptions and Interrupts").
+ *   Interrupts", priorities; SDM "Priority Among Simultaneous Exceptions and Interrupts").
  * - A maskable interrupt needs RFLAGS.IF, no interrupt shadow, and a free slot; an NMI that no NMI
  *   handler runs. If not: a window, an exit as soon as it can be taken.
+ * - What was injected but not delivered (a request or a physical interrupt came first) is taken back
+ *   at the next preparation and competes anew, so the slot always holds the best that there is.
  * - An NMI behind another event in the same entry has no window on every processor: then the entry
- * is a forced immediate exit (requirement S4), and the NMI goes with the next one.
+ *   is a forced immediate exit (requirement S4), and the NMI goes with the next one.
  * - An interrupt whose priority class is not above the PPR waits for the guest: EOI and writes of
- * the TPR register exit anyway; CR8 is made to exit while something waits for it (intr_tpr_exit).
+ *   the TPR register exit anyway; CR8 is made to exit while something waits for it (intr_tpr_exit).
  */
 #include "irq/intr.h"
 #include "core/machine.h"
@@ -100,6 +102,44 @@ static void inject(struct vcpu *vcpu, struct intr_event *event, enum counter_id 
 	vcpu_count(vcpu, counter);
 }
 
+/* Accounts tell deliveries: what is taken back is not counted. */
+static void count_delivery(struct vcpu *vcpu, u8 source, u64 n)
+{
+	vcpu_count_n(vcpu, source_counter[source], n);
+	if (source == IRQ_SOURCE_IPI)
+		vcpu_count_n(vcpu, COUNTER_IPI_RECEIVED, n);
+}
+
+static void take_back(struct vcpu *vcpu)
+{
+	struct intr_state *intr = &vcpu->intr;
+
+	if (!intr->in_slot)
+		return;
+	intr->in_slot = false;
+	if (!backend_op(intr_retract)(vcpu))
+		return;
+	lapic_unack(vcpu, intr->slot_vector);
+	count_delivery(vcpu, intr->slot_source, (u64)-1);
+	vcpu_count(vcpu, COUNTER_INJ_AGAIN);
+}
+
+/* The highest deliverable vector of the local APIC, acknowledged, into `event`. false: none. */
+static bool take_lapic(struct vcpu *vcpu, struct intr_event *event)
+{
+	struct intr_state *intr = &vcpu->intr;
+	int vector = lapic_deliverable(vcpu);
+
+	if (vector < 0)
+		return false;
+	event->vector = (u8)vector;
+	intr->in_slot = true;
+	intr->slot_vector = event->vector;
+	intr->slot_source = (u8)lapic_ack(vcpu, event->vector);
+	count_delivery(vcpu, intr->slot_source, 1);
+	return true;
+}
+
 /*
  * Acknowledge the source and inject its vector. The 8259's INTR may have fallen since it was found
  * asserted (another vCPU masked the line): then there may be nothing left to take.
@@ -107,22 +147,15 @@ static void inject(struct vcpu *vcpu, struct intr_event *event, enum counter_id 
 static void take_external(struct vcpu *vcpu)
 {
 	struct intr_event event = {.type = INTR_TYPE_EXTERNAL, .valid = true};
-	enum counter_id counter = COUNTER_INJ_EXTINT;
-	int vector;
 
 	if (has_extint(vcpu)) {
 		event.vector = pic_ack(vcpu->vm);
 		lapic_ack_extint(vcpu);
-	} else {
-		vector = lapic_deliverable(vcpu);
-		if (vector < 0)
-			return;
-		event.vector = (u8)vector;
-		counter = source_counter[lapic_ack(vcpu, event.vector)];
-		if (counter == COUNTER_INJ_IPI)
-			vcpu_count(vcpu, COUNTER_IPI_RECEIVED);
+		vcpu_count(vcpu, COUNTER_INJ_EXTINT);
+	} else if (!take_lapic(vcpu, &event)) {
+		return;
 	}
-	inject(vcpu, &event, counter);
+	backend_op(intr_inject)(vcpu, &event);
 }
 
 /* Returns force_immediate_exit. */
@@ -160,7 +193,11 @@ static bool prepare_external(struct vcpu *vcpu)
 	if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_NONE) {
 		set_window(vcpu, false);
 		take_external(vcpu);
-		pending = has_external(vcpu);
+		/*
+		 * Behind a vector of the local APIC nothing else of it is deliverable; a higher one
+		 * that arrives from here on is a request, which the entry does not pass.
+		 */
+		pending = vcpu->intr.in_slot ? has_extint(vcpu) : has_external(vcpu);
 	} else if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_SLOT) {
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}
@@ -173,6 +210,7 @@ bool intr_prepare_entry(struct vcpu *vcpu)
 	struct intr_state *intr = &vcpu->intr;
 	bool force = false;
 
+	take_back(vcpu);
 	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
 		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);
 	if (intr->exception.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)

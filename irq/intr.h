@@ -56,7 +56,10 @@ struct intr_event {
 struct intr_state {
 	struct intr_event again;     /* delivery was cut short by an exit: goes first */
 	struct intr_event exception; /* raised by emulation */
-	bool window_open;            /* the external-interrupt window is requested */
+	bool in_slot; /* slot_vector came from the local APIC, perhaps not delivered */
+	u8 slot_vector;
+	u8 slot_source;   /* enum irq_source */
+	bool window_open; /* the external-interrupt window is requested */
 	bool nmi_window_open;
 	bool tpr_exit;   /* guest writes of CR8 exit */
 	u32 nmi_pending; /* NMIs taken over from the local APIC: 0, 1 or 2 */

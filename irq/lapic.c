@@ -194,6 +194,18 @@ enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector)
 	return (enum irq_source)atomic32_read_relaxed(&lapic->source[vector]);
 }
 
+void lapic_unack(struct vcpu *vcpu, u8 vector)
+{
+	struct lapic *lapic = &vcpu->lapic;
+	struct atomic32 *isr = lapic_vector_word(lapic, APIC_ISR, vector);
+	u32 bit = lapic_vector_bit(vector);
+
+	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) & ~bit);
+	atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), bit);
+	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
+	update_ppr(lapic);
+}
+
 /*
  * LVT0, Fixed and level-triggered: the input may ask again now. The 8259's INTR is what is wired to
  * LINT0 of every processor.

@@ -99,6 +99,8 @@ int lapic_deliverable(struct vcpu *vcpu);
 bool lapic_waits_for_tpr(struct vcpu *vcpu);
 /* Acknowledge `vector` (from lapic_deliverable): IRR to ISR, PPR. Returns where it came from. */
 enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector);
+/* Undo lapic_ack(): the vector was not delivered and competes again. */
+void lapic_unack(struct vcpu *vcpu, u8 vector);
 /*
  * true: this vCPU takes the 8259's INTR (LVT0 ExtINT unmasked, APIC hardware-disabled, or an ExtINT
  * message has come). Pure; any processor.

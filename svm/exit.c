@@ -116,25 +116,18 @@ static void decode_exception(struct vcpu *vcpu, u8 vector)
 }
 
 /*
- * The event whose delivery the exit interrupted, or that a physical interrupt came before. INT n,
- * INT3 and INTO leave RIP at the instruction, which simply runs again; everything else must be
- * injected again.
+ * The event whose delivery the exit interrupted. INT n, INT3 and INTO leave RIP at the instruction,
+ * which simply runs again; everything else must be injected again.
  */
 static void decode_interrupted_event(struct vcpu *vcpu)
 {
-	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
-	u64 info = control->exit_int_info;
-	u8 virq = (u8)(control->int_ctl >> 32); /* before it is cleared */
+	u64 info = svm_vmcb(vcpu)->control.exit_int_info;
 	struct intr_event *again = &vcpu->intr.again;
 	u8 vector = (u8)(info & SVM_EVENT_VECTOR);
 
 	vcpu->exit.delivering = info & SVM_EVENT_VALID;
+	svm_intr_virq_exit(vcpu);
 	again->valid = false;
-	if (svm_intr_virq_left(vcpu) && !vcpu->exit.delivering) {
-		*again = (struct intr_event){
-		        .vector = virq, .type = INTR_TYPE_EXTERNAL, .valid = true};
-		return;
-	}
 	if (!vcpu->exit.delivering)
 		return;
 	switch (info & SVM_EVENT_TYPE) {

@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The four injection primitives on SVM. APM volume 2, "Event Injection", "Virtual Interrupts",
+ * The injection primitives on SVM. APM volume 2, "Event Injection", "Virtual Interrupts",
  * "Interrupt Shadows", "NMI Support".
  *
  * - Exceptions and NMIs go through EVENTINJ, one event per entry.
  * - Maskable interrupts go as a virtual interrupt (V_IRQ with the vector, highest priority, TPR
- * ignored, no VINTR intercept). It is injected only when IF is set and no shadow blocks, so the
- * processor takes it before the first guest instruction, or exits first for a physical interrupt:
- * then V_IRQ is still set and the interrupt goes again. EVENTINJ would do as well on real
- * processors, and is used where V_IRQ is needed for a window or the exit is forced; but QEMU 7.2
- * forgets to clear its note of an interrupt delivered by EVENTINJ and, if another thread stops it
- * just then, delivers it twice.
- * - Interrupt window: a virtual interrupt (V_IRQ) of the highest priority that ignores the TPR,
- * with the VINTR intercept: the processor exits where it would take it, that is, as soon as IF is
- * set and no shadow blocks. It works behind an injected event, so no forced exit is needed for this
- * class. irq/intr.c opens it only for an interrupt that the TPR lets through; the other case exits
- * on the write of CR8. So nothing depends on how a processor compares V_INTR_PRIO with V_TPR.
+ *   ignored, no VINTR intercept). It is injected only when IF is set and no shadow blocks, so the
+ *   processor takes it before the first guest instruction, or exits first for a physical interrupt:
+ *   then V_IRQ is still set and it can be taken back. EVENTINJ would do as well on real processors,
+ *   and is used where V_IRQ is needed for a window or the exit is forced; but QEMU 7.2 may deliver
+ *   such an interrupt twice (docs/emulators.md).
+ * - Interrupt window: a virtual interrupt (V_IRQ) of the highest priority that ignores the TPR, with
+ *   the VINTR intercept: the processor exits where it would take it, that is, as soon as IF is set
+ *   and no shadow blocks. It works behind an injected event, so no forced exit is needed for this
+ *   class. irq/intr.c opens it only for an interrupt that the TPR lets through; the other case exits
+ *   on the write of CR8. So nothing depends on how a processor compares V_INTR_PRIO with V_TPR.
  * - NMI window: the processor has none. While an NMI handler runs, IRET is intercepted; that exit
- * comes before the IRET, so one instruction is stepped over (TF, #DB intercept). Likewise over the
+ *   comes before the IRET, so one instruction is stepped over (TF, #DB intercept). Likewise over the
  *   instruction behind STI or MOV SS.
  * - Forced immediate exit (requirement S4.2): an IPI to itself while GIF is clear, seen pending in
- * the physical APIC before VMRUN, so that the exit cannot come late.
+ *   the physical APIC before VMRUN, so that the exit cannot come late.
  */
 #include "insn.h"
 #include "postern/port.h"
@@ -125,16 +124,34 @@ void svm_intr_virq_to_event(struct vcpu *vcpu)
 	set_virq(vcpu, false, 0, false);
 }
 
-bool svm_intr_virq_left(struct vcpu *vcpu)
+/*
+ * V_IRQ still set: not taken, and it stays in the slot. A delivery that began and was interrupted is
+ * in EXITINTINFO (vcpu->exit.delivering) and goes again from there, whatever V_IRQ says.
+ */
+void svm_intr_virq_exit(struct vcpu *vcpu)
 {
-	bool left;
+	struct svm_vcpu *svm = svm_of(vcpu);
 
-	if (!svm_of(vcpu)->virq)
-		return false;
-	left = svm_vmcb(vcpu)->control.int_ctl & SVM_V_IRQ;
-	svm_of(vcpu)->virq = false;
+	if (!svm->virq || (svm->vmcb->control.int_ctl & SVM_V_IRQ && !vcpu->exit.delivering))
+		return;
+	svm->virq = false;
 	set_virq(vcpu, false, 0, false);
-	return left;
+}
+
+bool svm_intr_retract(struct vcpu *vcpu)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	u64 slot = control->event_inj & (SVM_EVENT_VALID | SVM_EVENT_TYPE);
+
+	if (svm_of(vcpu)->virq) {
+		svm_of(vcpu)->virq = false;
+		set_virq(vcpu, false, 0, false);
+		return true;
+	}
+	if (slot != (SVM_EVENT_VALID | SVM_EVENT_INTR))
+		return false;
+	control->event_inj = 0;
+	return true;
 }
 
 static void set_interrupt_window(struct vcpu *vcpu, bool open)

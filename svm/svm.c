@@ -147,6 +147,7 @@ const struct backend svm_backend = {
         .run = svm_run,
         .intr_blocked = svm_intr_blocked,
         .intr_inject = svm_intr_inject,
+        .intr_retract = svm_intr_retract,
         .intr_window = svm_intr_window,
         .intr_force = svm_intr_force,
         .intr_tpr_exit = svm_intr_tpr_exit,

@@ -99,13 +99,14 @@ void svm_decode_exit(struct vcpu *vcpu);
 /* svm/intr.c */
 enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class);
 void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event);
+bool svm_intr_retract(struct vcpu *vcpu);
 void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
 bool svm_intr_force(struct vcpu *vcpu, enum intr_class class);
 void svm_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void svm_pause_exits(struct vcpu *vcpu, bool on);
 void svm_force_exit(void);
-/* An interrupt injected as V_IRQ: has the processor taken it? Or move it to EVENTINJ. */
-bool svm_intr_virq_left(struct vcpu *vcpu);
+/* An interrupt injected as V_IRQ: what has become of it after an exit; move it to EVENTINJ. */
+void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);

@@ -53,7 +53,7 @@ enum exit_kind {
 	X(INJ_EXTINT, "inj-extint", "injected: ExtINT from the 8259 pair")                         \
 	X(INJ_NMI, "inj-nmi", "injected: NMIs")                                                    \
 	X(INJ_EXCEPTION, "inj-exception", "injected: exceptions")                                  \
-	X(INJ_AGAIN, "inj-again", "injected again: delivery was interrupted by an exit")           \
+	X(INJ_AGAIN, "inj-again", "injected once more: an exit came before or during delivery")    \
 	X(IPI_SENT_UNICAST, "ipi-unicast", "fixed IPIs sent to one vCPU")                          \
 	X(IPI_SENT_MULTI, "ipi-multicast", "fixed IPIs sent to several vCPUs")                     \
 	X(IPI_SENT_SELF, "ipi-self", "fixed IPIs to the sender itself")                            \

@@ -8,38 +8,46 @@
  * Unless said otherwise a vCPU operation runs on the processor where the vCPU is loaded, interrupts
  * open, no locks held.
  *
- * probe           this processor can run it; else *why names the missing requirement
- * cpu_init        enable it on the calling processor
- * cpu_exit        disable it again
- * vm_init         allocate per-VM structures (permission maps); false: out of memory
- * vm_exit
- * vcpu_init       allocate per-vCPU structures; false: out of memory
- * vcpu_exit
- * vcpu_load       make `vcpu` the one this processor runs (another one ran here, or it ran
- * elsewhere) vcpu_put        it no longer is reset           control structures and state of
- * power-on or INIT get_state       architectural state outside vcpu_regs; valid between exits
+ * probe             this processor can run it; else *why names the missing requirement
+ * cpu_init          enable it on the calling processor
+ * cpu_exit          disable it again
+ * vm_init           allocate per-VM structures (permission maps); false: out of memory
+ * vm_exit           free them
+ * vcpu_init         allocate per-vCPU structures; false: out of memory
+ * vcpu_exit         free them
+ * vcpu_load         make `vcpu` the one this processor runs (another ran here, or it ran elsewhere)
+ * vcpu_put          it no longer is
+ * reset             control structures and state of power-on or INIT
+ * get_state         architectural state outside vcpu_regs; valid between exits
  * set_state
- * host_irqs_block    from here to host_irqs_unblock no physical interrupt is taken: one that is
- *                    pending makes the guest exit at once instead
+ * host_irqs_block   from here to host_irqs_unblock no physical interrupt is taken: one that is
+ *                   pending makes the guest exit at once instead
  * host_irqs_unblock
- * run             enter the guest, return at the next exit with vcpu->regs and vcpu->exit filled in
- *                 and the event that the exit interrupted in vcpu->intr.again. Interrupts blocked
- * by host_irqs_block. force_immediate_exit (requirement S4.1): inject what is to be injected, but
- * leave before the first guest instruction; a parameter and never a field, so that nothing can
- * forget to clear it. The four primitives of irq/intr.c (interrupts open or blocked, own
- * processor): intr_blocked    why an event of this class cannot be injected now (INTR_BLOCK_NONE:
- * it can). Pure. intr_inject     put the event into the entry's injection slot. The slot must be
- * free. intr_window     exit as soon as an event of this class can be injected (open) or no longer
- * (close) intr_force      whether a pending event that finds the slot taken must be handled by a
- * forced immediate exit (true) or the back end has a window for this class that works behind an
- * injected event (false). Pure. intr_tpr_exit   exit when the guest writes its task priority (CR8),
- * because a pending interrupt waits for it to drop; off: guest CR8 accesses run without exit
- * pause_exits     whether PAUSE (or a loop of them) exits: on while others wait for the processor
- * flush           the next entry must not use cached guest translations of this vCPU
- * map_changed     nested translations of `vm` were removed or restricted: every vCPU flushes
- * msr_intercept   whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it
- * runs, or with all vCPUs outside. insn_bytes      the bytes of the instruction that exited, if the
- * processor delivered them; count features        text for the boot log: what it found
+ * run               enter the guest, return at the next exit with vcpu->regs and vcpu->exit filled
+ *                   in and the event that the exit interrupted in vcpu->intr.again. Interrupts
+ *                   blocked by host_irqs_block. force_immediate_exit (requirement S4.1): inject what
+ *                   is to be injected, but leave before the first guest instruction; a parameter and
+ *                   never a field, so that nothing can forget to clear it.
+ *
+ * What irq/intr.c asks (interrupts open or blocked, own processor):
+ * intr_blocked      why an event of this class cannot be injected now (INTR_BLOCK_NONE: it can). Pure.
+ * intr_inject       put the event into the entry's injection slot. The slot must be free.
+ * intr_retract      take an external interrupt out of the slot again if the processor has not
+ *                   delivered it (nothing was entered since, or it exited first). false: it was
+ *                   delivered.
+ * intr_window       exit as soon as an event of this class can be injected (open), or no longer
+ * intr_force        a pending event that finds the slot taken needs a forced immediate exit (true), or
+ *                   there is a window for this class that works behind an injected event (false). Pure.
+ * intr_tpr_exit     exit when the guest writes its task priority (CR8), because a pending interrupt
+ *                   waits for it to drop; off: guest CR8 accesses run without exit
+ *
+ * pause_exits       whether PAUSE (or a loop of them) exits: on while others wait for the processor
+ * flush             the next entry must not use cached guest translations of this vCPU
+ * map_changed       nested translations of `vm` were removed or restricted: every vCPU flushes
+ * msr_intercept     whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it runs,
+ *                   or with all vCPUs outside.
+ * insn_bytes        the bytes of the instruction that exited, if the processor delivered them; count
+ * features          text for the boot log: what it found
  */
 #ifndef POSTERN_BACKEND_H
 #define POSTERN_BACKEND_H
@@ -67,6 +75,7 @@ struct vm;
 	X(void, run, (struct vcpu * vcpu, bool force_immediate_exit))                              \
 	X(enum intr_block, intr_blocked, (struct vcpu * vcpu, enum intr_class class))              \
 	X(void, intr_inject, (struct vcpu * vcpu, const struct intr_event *event))                 \
+	X(bool, intr_retract, (struct vcpu * vcpu))                                                \
 	X(void, intr_window, (struct vcpu * vcpu, enum intr_class class, bool open))               \
 	X(bool, intr_force, (struct vcpu * vcpu, enum intr_class class))                           \
 	X(void, intr_tpr_exit, (struct vcpu * vcpu, bool on))                                      \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a run can be configured with; one list for the host command (which checks and documents) and
- * the image (which obeys). The host command hands it over as the boot file "config": lines
- * KEY=VALUE cpu=MODEL  vcpus=N  memory=BYTES  timeout ignored by the image, and set.KEY=VALUE for
- * --set. The guest's files are boot files "kernel0", "initrd0", "cmdline0" (text) for VM 0, and so
- * on.
+ * the image (which obeys). The host command hands it over as the boot file "config", lines of
+ * KEY=VALUE: cpu=MODEL, vcpus=N, memory=BYTES, set.KEY=VALUE for --set, and reserve-boot-cpu=1 if
+ * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that). The guest's files
+ * are boot files "kernel0", "initrd0", "cmdline0" (text) for VM 0, and so on.
  */
 #ifndef POSTERN_SETTINGS_H
 #define POSTERN_SETTINGS_H

@@ -190,5 +190,5 @@ boot_gdtr:
 cpu_stacks:
 	.skip 0x5000
 boot_stack:
-	.skip 16 * 0xb000 - 0x5000
+	.skip 17 * 0xb000 - 0x5000
 	.section .note.GNU-stack, "", @progbits

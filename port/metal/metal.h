@@ -164,7 +164,7 @@ struct cpu_stacks {
 	u8 nmi[2 * PAGE_SIZE];
 } __aligned(PAGE_SIZE);
 _Static_assert(offsetof(struct cpu_stacks, guard1) == 0x5000, "boot.S");
-_Static_assert(sizeof(struct cpu_stacks) == 0xb000 && MAX_CPUS == 16, "boot.S");
+_Static_assert(sizeof(struct cpu_stacks) == 0xb000 && MAX_CPUS == 17, "boot.S");
 extern struct cpu_stacks cpu_stacks[MAX_CPUS];
 
 /* struct cpu's ->port */
