@@ -9,6 +9,10 @@ endif
 BUILD ?= build
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
+# Commands are shown with V=1.
+ifndef V
+MAKEFLAGS += --silent
+endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes \
 	-Wold-style-definition -Wpointer-arith -Wvla -Wwrite-strings -Wimplicit-fallthrough

@@ -26,10 +26,10 @@
 #define ECX1_OSXSAVE    BIT(27)
 #define ECX1_AVX        (BIT(12) | BIT(28) | BIT(29)) /* FMA, AVX, F16C */
 #define ECX1_HYPERVISOR BIT(31)
-/* Leaf 1 EDX: machine check, thermal, debug store and the like are not there. */
+/* Leaf 1 EDX: thermal, debug store and the like are not there. Machine check is, without banks. */
 #define EDX1_APIC   BIT(9)
 #define EDX1_HTT    BIT(28)
-#define EDX1_HIDDEN (BIT(7) | BIT(14) | BIT(18) | BIT(21) | BIT(22) | BIT(29) | BIT(30) | BIT(31))
+#define EDX1_HIDDEN (BIT(18) | BIT(21) | BIT(22) | BIT(29) | BIT(30) | BIT(31))
 
 /* Leaf 7 subleaf 0: what needs no state beyond AVX and no MSR of its own. */
 #define EBX7_KEPT                                                                                  \
@@ -45,7 +45,6 @@
 	(BIT(2) | BIT(3) | BIT(9) | BIT(10) | BIT(12) | BIT(13) | BIT(15) | BIT(19) | BIT(22) |    \
 	 BIT(23) | BIT(24) | BIT(26) | BIT(27) | BIT(28) | BIT(29))
 #define ECX81_CMP_LEGACY BIT(1)
-#define EDX81_HIDDEN     (BIT(7) | BIT(14))
 
 #define CPUID_APM_INVARIANT_TSC BIT(8)
 
@@ -165,7 +164,7 @@ static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 		r->ecx &= ~(ECX81_HIDDEN | ECX81_CMP_LEGACY);
 		if (cores > 1)
 			r->ecx |= ECX81_CMP_LEGACY;
-		r->edx &= ~(EDX81_HIDDEN | EDX1_APIC);
+		r->edx &= ~EDX1_APIC;
 		if (atomic64_read_relaxed(&vcpu->lapic.base) & APIC_BASE_EN)
 			r->edx |= EDX1_APIC;
 		break;

@@ -111,6 +111,8 @@ static bool read_stored(struct vcpu *vcpu, u32 msr, u64 *value)
 		*value = VM_CR_SVMDIS;
 		return true;
 	case MSR_DEBUGCTL:
+	case MSR_MCG_CAP: /* no banks */
+	case MSR_MCG_STATUS:
 		*value = 0;
 		return true;
 	case MSR_KVM_SYSTEM_TIME_NEW:
@@ -215,6 +217,7 @@ static bool write_stored(struct vcpu *vcpu, u32 msr, u64 value)
 		vcpu->msrs.hwcr = value;
 		return true;
 	case MSR_DEBUGCTL:
+	case MSR_MCG_STATUS:
 		return value == 0;
 	case MSR_KVM_SYSTEM_TIME_NEW:
 		return kvm_clock_write_system_time(vcpu, value);
