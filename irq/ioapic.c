@@ -16,8 +16,8 @@
  * - The trigger mode counts for fixed and lowest-priority delivery only. SMI, NMI, INIT and ExtINT
  *   are edges whatever the entry says: nobody would ever send an EOI for them.
  * - Polarity is stored and otherwise ignored, as in KVM: ioapic_set_line() takes the *logical*
- * state of the line (true: the device wants service), so how the wire would have carried it is
- * moot.
+ *   state of the line (true: the device wants service), so how the wire would have carried it is
+ *   moot.
  * - A level message that no local APIC accepts leaves remote IRR clear; it is sent again at the
  *   next EOI for its vector, write of its entry or rise of its line. (The chip retries without end;
  *   a guest could make that cost a processor.)

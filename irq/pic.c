@@ -6,13 +6,13 @@
  * The rules that this file lives by:
  *
  * - An edge input latches its request on a rise, masked or not, and forgets it when the line falls
- * or the processor acknowledges. A level input's request is its line.
+ *   or the processor acknowledges. A level input's request is its line.
  * - A chip raises INT for the request with the highest priority, if that is higher than the highest
  *   in service. The special fully nested mode lets a slave's input through while it is itself in
  *   service (the slave knows whether the new request is higher); the special mask mode lets a level
  *   in service that is masked block nobody.
  * - INTA moves the request to in-service, or (automatic end of interrupt) to nowhere. If there is
- * no request any more the chip answers with its input 7 and puts nothing in service: the spurious
+ *   no request any more the chip answers with its input 7 and puts nothing in service: the spurious
  *   IRQ 7 or 15. Devices and the vCPU that acknowledges race for this as on a board.
  * - The slave's INT is the master's input 2. It drops during INTA, so that the slave's next request
  *   makes a new edge there.
