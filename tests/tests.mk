@@ -42,6 +42,7 @@ UNIT_decode := core/decode.c
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
 	mmu/nested.c mmu/walk.c
 UNIT_emulate_string := $(UNIT_emulate)
+UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
 UNIT_lapic := $(LAPIC_TEST_SRC)
 UNIT_lapic_icr := $(LAPIC_TEST_SRC)

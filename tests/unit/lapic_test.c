@@ -152,6 +152,18 @@ static void test_lapic_ack_returns_the_source(void **state)
 	assert_int_equal(lapic_ack(cpu(0), 0x40), IRQ_SOURCE_IPI);
 }
 
+static void test_lapic_unacknowledged_vector_competes_again(void **state)
+{
+	(void)state;
+	accept(0, 0x41, false);
+	lapic_ack(cpu(0), 0x41);
+	lapic_unack(cpu(0), 0x41);
+	assert_int_equal(rd(0, APIC_PPR), 0);
+	assert_int_equal(lapic_deliverable(cpu(0)), 0x41);
+	accept(0, 0x61, false);
+	assert_int_equal(lapic_deliverable(cpu(0)), 0x61);
+}
+
 static void test_lapic_request_while_in_service_waits_behind(void **state)
 {
 	(void)state;
@@ -589,6 +601,7 @@ int main(void)
 		T(test_lapic_accept_asks_for_attention),
 		T(test_lapic_tmr_follows_every_acceptance),
 		T(test_lapic_ack_returns_the_source),
+		T(test_lapic_unacknowledged_vector_competes_again),
 		T(test_lapic_request_while_in_service_waits_behind),
 		T(test_lapic_eoi_of_level_is_broadcast),
 		T(test_lapic_eoi_of_edge_is_not_broadcast),
