@@ -16,8 +16,7 @@ void vcpu_request(struct vcpu *vcpu, u32 requests)
 
 		if (cpu != this_cpu()) {
 			cpu_kick(cpu);
-			/* Several writers: a lost count is harmless, a lock here would not be. */
-			vcpu_count(vcpu, COUNTER_KICKS);
+			counter_add_shared(&vcpu->account.counters[COUNTER_KICKS], 1);
 		}
 	}
 }
@@ -29,9 +28,8 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 	if (!requests)
 		return;
 	/*
-	 * STOP stays set: the run loop leaves on vm_has_ended(), which was stored before it. The
-	 * others are cleared before they are acted on, so that one that comes meanwhile is seen
-	 * next time.
+	 * Cleared before they are acted on, so that one that comes meanwhile is seen next time. STOP
+	 * needs nothing: the run loop leaves on vm_has_ended(), which was stored before the request.
 	 */
 	requests = atomic32_xchg(&vcpu->requests, 0);
 	if (requests & VCPU_REQUEST_SIGNAL)

@@ -40,7 +40,7 @@ enum vcpu_request {
 	VCPU_REQUEST_TIMER = BIT(1),  /* the local APIC timer's deadline has come */
 	VCPU_REQUEST_SIGNAL = BIT(2), /* INIT or SIPI is latched in the local APIC */
 	VCPU_REQUEST_FLUSH = BIT(3),  /* flush this vCPU's guest translations */
-	VCPU_REQUEST_STOP = BIT(4),   /* the VM has ended; never cleared */
+	VCPU_REQUEST_STOP = BIT(4),   /* the VM has ended: leave the guest, see vm_has_ended() */
 };
 
 enum vcpu_mode {

@@ -116,6 +116,12 @@ static inline void counter_add(u64 *c, u64 n)
 	__atomic_store_n(c, __atomic_load_n(c, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
+/* The same for a counter with several writers. */
+static inline void counter_add_shared(u64 *c, u64 n)
+{
+	__atomic_fetch_add(c, n, __ATOMIC_RELAXED);
+}
+
 static inline u64 counter_read(const u64 *c)
 {
 	return __atomic_load_n(c, __ATOMIC_RELAXED);
