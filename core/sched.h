@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who runs where. Round robin on per-processor queues; a processor that runs dry takes from the
- * others; a woken vCPU goes where it ran last, or to a processor that sleeps.
+ * others; a woken vCPU goes to the one with the least to do, where it ran last if that is as good.
  *
  * A vCPU that stopped running stays loaded (its FPU and back-end state in the processor, on_cpu
  * set) until that processor loads another, so that HLT and wake-up on one processor move nothing.

@@ -90,13 +90,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	fake_destroy();
-	return 0;
-}
-
 static void arrive(u8 vector)
 {
 	assert_true(lapic_accept(&cpu(0)->lapic, vector, false, IRQ_SOURCE_IPI));
@@ -317,7 +310,7 @@ static void test_intr_reset_forgets_everything(void **state)
 	assert_int_equal(cpu(0)->intr.nmi_pending, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, no_vcpus)
 
 int main(void)
 {

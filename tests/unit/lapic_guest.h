@@ -68,6 +68,22 @@ static inline void enable_all(void)
 		wr(i, APIC_SVR, SVR_ON);
 }
 
+/* cmocka fixtures: four vCPUs with their local APICs enabled; and nothing left behind. */
+static inline int four_vcpus(void **state)
+{
+	(void)state;
+	fake_create(4);
+	enable_all();
+	return 0;
+}
+
+static inline int no_vcpus(void **state)
+{
+	(void)state;
+	fake_destroy();
+	return 0;
+}
+
 static inline void to_x2apic(u32 i)
 {
 	wrmsr(i, MSR_APIC_BASE, rdmsr(i, MSR_APIC_BASE) | APIC_BASE_EXTD);

@@ -2,21 +2,6 @@
 /* Interrupt commands, signals (NMI, INIT, SIPI) and the local vector table's pins. */
 #include "tests/unit/lapic_guest.h"
 
-static int setup(void **state)
-{
-	(void)state;
-	fake_create(4);
-	enable_all();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake_destroy();
-	return 0;
-}
-
 /* ---- interrupt commands ---- */
 
 static void test_lapic_ipi_fixed_physical(void **state)
@@ -381,7 +366,7 @@ static void test_lapic_lint0_level_holds_remote_irr_until_eoi(void **state)
 	assert_false(rd(0, APIC_LVT0) & APIC_LVT_REMOTE_IRR);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, four_vcpus, no_vcpus)
 
 int main(void)
 {

@@ -2,21 +2,6 @@
 /* The local APIC's registers, modes, priorities, acceptance and end of interrupt. */
 #include "tests/unit/lapic_guest.h"
 
-static int setup(void **state)
-{
-	(void)state;
-	fake_create(4);
-	enable_all();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	fake_destroy();
-	return 0;
-}
-
 /* ---- priorities ---- */
 
 /* TPR 35h, 31h in service: the classes are equal, PPR is TPR. */
@@ -583,7 +568,7 @@ static void test_lapic_disabling_loses_the_state(void **state)
 	assert_int_equal(rd(1, APIC_SVR), 0xff);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, four_vcpus, no_vcpus)
 
 int main(void)
 {
