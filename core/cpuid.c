@@ -226,6 +226,44 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 	}
 }
 
+enum cpuid_reg {
+	EBX,
+	ECX,
+	EDX
+};
+
+static const struct {
+	u32 leaf;
+	enum cpuid_reg reg;
+	u32 bit;
+	u64 allows;
+} cr4_features[] = {
+        {1, EDX, 1, CR4_VME | CR4_PVI}, {1, EDX, 2, CR4_DE},       {1, EDX, 3, CR4_PSE},
+        {1, EDX, 4, CR4_TSD},           {1, EDX, 6, CR4_PAE},      {1, EDX, 7, CR4_MCE},
+        {1, EDX, 13, CR4_PGE},          {1, EDX, 24, CR4_OSFXSR},  {1, EDX, 25, CR4_OSXMMEXCPT},
+        {1, ECX, 17, CR4_PCIDE},        {1, ECX, 26, CR4_OSXSAVE}, {7, EBX, 0, CR4_FSGSBASE},
+        {7, EBX, 7, CR4_SMEP},          {7, EBX, 20, CR4_SMAP},    {7, ECX, 2, CR4_UMIP},
+        {7, ECX, 3, CR4_PKE},           {7, ECX, 16, CR4_LA57},
+};
+
+u64 cpuid_guest_cr4_mask(struct vcpu *vcpu)
+{
+	struct cpuid_regs leaf_1_regs, leaf_7_regs;
+	u64 mask = CR4_PCE;
+
+	cpuid_guest(vcpu, 1, 0, &leaf_1_regs);
+	cpuid_guest(vcpu, 7, 0, &leaf_7_regs);
+	for (u32 i = 0; i < ARRAY_SIZE(cr4_features); i++) {
+		const struct cpuid_regs *r =
+		        cr4_features[i].leaf == 1 ? &leaf_1_regs : &leaf_7_regs;
+		const u32 value[] = {[EBX] = r->ebx, [ECX] = r->ecx, [EDX] = r->edx};
+
+		if (value[cr4_features[i].reg] & BIT(cr4_features[i].bit))
+			mask |= cr4_features[i].allows;
+	}
+	return mask;
+}
+
 u64 cpuid_guest_efer_mask(struct vcpu *vcpu __unused)
 {
 	u64 mask = EFER_SCE | EFER_LME | EFER_LMA;

@@ -13,13 +13,13 @@
  * - The second page of an instruction that crosses pages is touched only if its bytes are needed.
  * - The interrupt shadow is the back end's: it ends with any instruction that exits and completes.
  */
+#include "core/cr.h"
 #include "core/emulate_priv.h"
 
 #include "core/vm.h"
 #include "postern/backend.h"
 
-#define DR6_BS     BIT64(14)
-#define CR8_VALUES 16
+#define DR6_BS BIT64(14)
 
 #define OPCODE_TWO_BYTES 0x0f
 #define OPCODE_HLT       0xf4
@@ -274,7 +274,7 @@ bool emulate_skip(struct vcpu *vcpu, u32 opcode_length)
 
 /* ---- what exits ---- */
 
-void emulate_mov_cr8(struct vcpu *vcpu)
+void emulate_mov_to_cr(struct vcpu *vcpu)
 {
 	struct emulation e;
 	u64 value;
@@ -282,18 +282,15 @@ void emulate_mov_cr8(struct vcpu *vcpu)
 	emulation_init(&e, vcpu);
 	if (!decode(&e))
 		return;
-	if (e.insn.op != INSN_MOV_TO_CR || e.insn.control != 8) {
+	if (e.insn.op != INSN_MOV_TO_CR || e.insn.control != vcpu->exit.cr.reg) {
 		emulate_undecoded(vcpu);
 		return;
 	}
 	value = emulate_read_reg(vcpu, e.insn.reg, e.mode == 8 ? 8 : 4, false);
-	if (value >= CR8_VALUES) {
+	if (cr_write(vcpu, e.insn.control, value))
+		emulate_finish(&e);
+	else
 		vcpu_inject_gp(vcpu);
-		return;
-	}
-	lapic_set_cr8(vcpu, (u8)value);
-	vcpu->regs.cr8 = value;
-	emulate_finish(&e);
 }
 
 void emulate_memory(struct vcpu *vcpu)

@@ -27,8 +27,8 @@ void emulate_string_io(struct vcpu *vcpu);
  */
 bool emulate_skip(struct vcpu *vcpu, u32 opcode_length);
 
-/* MOV to CR8 that exited: perform it (lapic_set_cr8), advance RIP. #GP for values above 15. */
-void emulate_mov_cr8(struct vcpu *vcpu);
+/* MOV to the control register vcpu->exit.cr.reg that exited: perform it (cr_write), advance RIP. */
+void emulate_mov_to_cr(struct vcpu *vcpu);
 
 /* Code size of the vCPU's current mode: 2, 4, 8. */
 u32 emulate_code_mode(struct vcpu *vcpu);

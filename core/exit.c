@@ -5,13 +5,11 @@
  */
 #include "core/exit.h"
 #include "core/emulate.h"
+#include "core/hypercall.h"
 #include "core/machine.h"
 #include "core/msr.h"
 #include "host/host.h"
 #include "postern/port.h"
-
-/* Linux Documentation/virt/kvm/x86/hypercalls.rst: what an unknown hypercall returns. */
-#define KVM_ENOSYS 1000
 
 const char *exit_kind_name(enum exit_kind kind)
 {
@@ -139,7 +137,7 @@ static enum exit_action handle_memory(struct vcpu *vcpu)
 static enum exit_action handle_vmcall(struct vcpu *vcpu)
 {
 	if (emulate_skip(vcpu, 3))
-		vcpu->regs.gpr[GPR_RAX] = (u64)0 - KVM_ENOSYS;
+		hypercall_handle(vcpu);
 	return EXIT_ACTION_RESUME;
 }
 
@@ -174,11 +172,10 @@ static enum exit_action handle_exception(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
-/* MOV to CR8 while an interrupt waits for the task priority to drop; nothing else is intercepted.
- */
+/* MOV to CR4, and to CR8 while an interrupt waits for the task priority to drop. */
 static enum exit_action handle_cr(struct vcpu *vcpu)
 {
-	emulate_mov_cr8(vcpu);
+	emulate_mov_to_cr(vcpu);
 	return EXIT_ACTION_RESUME;
 }
 

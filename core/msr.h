@@ -16,6 +16,7 @@ bool msr_write(struct vcpu *vcpu, u32 msr, u64 value);
 void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r);
 
 /* Bits of CR4 and EFER that the guest may set, from the CPUID it sees. */
+u64 cpuid_guest_cr4_mask(struct vcpu *vcpu);
 u64 cpuid_guest_efer_mask(struct vcpu *vcpu);
 
 #endif

@@ -59,6 +59,17 @@ static bool is_contributory(u8 vector)
 	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
 }
 
+/*
+ * SDM volume 3, "Exception Classifications" and "Debug Exceptions" (RF): the flags that a fault saves
+ * have RF set, so that the instruction, started again, does not hit its breakpoint again. Traps and
+ * aborts have not; #DB says by itself.
+ */
+static bool is_fault(u8 vector)
+{
+	return !(BIT(vector & 31) & (BIT(VECTOR_DB) | BIT(VECTOR_NMI) | BIT(VECTOR_BP) |
+	                             BIT(VECTOR_OF) | BIT(VECTOR_DF) | BIT(VECTOR_MC)));
+}
+
 void vcpu_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
 {
 	struct intr_event *pending = &vcpu->intr.exception;
@@ -77,6 +88,8 @@ void vcpu_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 err
 			error = 0;
 		}
 	}
+	if (is_fault(vector))
+		vcpu->regs.rflags |= RFLAGS_RF;
 	*pending = (struct intr_event){
 	        .vector = vector,
 	        .type = INTR_TYPE_EXCEPTION,

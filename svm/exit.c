@@ -56,7 +56,7 @@ static void decode_simple(struct vcpu *vcpu, u64 code)
 			instruction_exit(vcpu);
 		return;
 	}
-	vcpu->exit.kind = code == SVM_EXIT_INVALID ? EXIT_INVALID : EXIT_UNKNOWN;
+	vcpu->exit.kind = svm_exit_is_invalid(code) ? EXIT_INVALID : EXIT_UNKNOWN;
 }
 
 static void decode_io(struct vcpu *vcpu)
@@ -98,6 +98,11 @@ static void decode_memory(struct vcpu *vcpu)
 	};
 }
 
+/* Exceptions with an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC. */
+#define ERROR_CODES                                                                                \
+	(BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) |      \
+	 BIT(VECTOR_PF) | BIT(VECTOR_AC))
+
 static void decode_exception(struct vcpu *vcpu, u8 vector)
 {
 	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
@@ -107,10 +112,16 @@ static void decode_exception(struct vcpu *vcpu, u8 vector)
 		vcpu->exit.kind = EXIT_NMI_WINDOW;
 		return;
 	}
+	/* The stepped instruction faults: the guest's handler sees its own flags. */
+	svm_intr_cancel_step(vcpu);
+	if (vector == VECTOR_PF) {
+		svm_vmcb(vcpu)->save.cr2 = control->exit_info_2;
+		svm_dirty(vcpu, SVM_CLEAN_CR2);
+	}
 	vcpu->exit.kind = EXIT_EXCEPTION;
 	vcpu->exit.exception = (struct exit_exception){
 	        .vector = vector,
-	        .has_error = vector == VECTOR_AC,
+	        .has_error = BIT(vector) & ERROR_CODES,
 	        .error = (u32)control->exit_info_1,
 	};
 }
@@ -171,10 +182,11 @@ void svm_decode_exit(struct vcpu *vcpu)
 	} else if (code == SVM_EXIT_IRET) {
 		vcpu->exit.kind = EXIT_NMI_WINDOW;
 		svm_intr_iret_exit(vcpu);
-	} else if (code == SVM_EXIT_CR_WRITE(8)) {
+	} else if (code == SVM_EXIT_CR_WRITE(4) || code == SVM_EXIT_CR_WRITE(8)) {
 		instruction_exit(vcpu);
 		vcpu->exit.kind = EXIT_CR;
-		vcpu->exit.cr = (struct exit_cr){.reg = 8, .write = true};
+		vcpu->exit.cr =
+		        (struct exit_cr){.reg = (u8)(code - SVM_EXIT_CR_WRITE(0)), .write = true};
 	} else if (code >= SVM_EXIT_EXCEPTION(0) && code <= SVM_EXIT_EXCEPTION(31)) {
 		decode_exception(vcpu, (u8)(code - SVM_EXIT_EXCEPTION(0)));
 	} else {

@@ -17,7 +17,8 @@
  *   on the write of CR8. So nothing depends on how a processor compares V_INTR_PRIO with V_TPR.
  * - NMI window: the processor has none. While an NMI handler runs, IRET is intercepted; that exit
  *   comes before the IRET, so one instruction is stepped over (TF, #DB intercept). Likewise over the
- *   instruction behind STI or MOV SS.
+ *   instruction behind STI or MOV SS. No event may save the TF that we set: a step is cancelled
+ *   before anything is injected, and exceptions exit while one is under way.
  * - Forced immediate exit (requirement S4.2): an IPI to itself while GIF is clear, seen pending in
  *   the physical APIC before VMRUN, so that the exit cannot come late.
  */
@@ -99,6 +100,7 @@ void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 	u64 slot = event->vector | event_type(event->type) | SVM_EVENT_VALID;
 
 	ASSERT(!(control->event_inj & SVM_EVENT_VALID) && !svm->virq);
+	svm_intr_cancel_step(vcpu);
 	if (event->type == INTR_TYPE_EXTERNAL && !has_window(vcpu)) {
 		svm->virq = true;
 		set_virq(vcpu, true, event->vector, false);
@@ -169,6 +171,8 @@ static void start_step(struct vcpu *vcpu, enum svm_step step)
 	if (svm->step == SVM_STEP_NONE) {
 		svm->step_tf = vcpu->regs.rflags & RFLAGS_TF;
 		vcpu->regs.rflags |= RFLAGS_TF;
+		svm->vmcb->control.intercept_exceptions |= SVM_STEP_EXCEPTIONS;
+		svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 	}
 	svm->step = (u8)step;
 }
@@ -181,6 +185,27 @@ static void end_step(struct vcpu *vcpu)
 	if (svm->step == SVM_STEP_SHADOW && !svm->step_tf)
 		vcpu->regs.rflags &= ~RFLAGS_TF;
 	svm->step = SVM_STEP_NONE;
+	svm->vmcb->control.intercept_exceptions = SVM_EXCEPTIONS;
+	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+}
+
+/*
+ * An event comes before the instruction to be stepped over has run: it would save our TF with the
+ * guest's flags, and the guest would trap when its handler returns. (INT n, INT3 and INTO as the
+ * stepped instruction itself still do.)
+ */
+void svm_intr_cancel_step(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+	u8 step = svm->step;
+
+	if (step == SVM_STEP_NONE)
+		return;
+	if (!svm->step_tf)
+		vcpu->regs.rflags &= ~RFLAGS_TF;
+	end_step(vcpu);
+	if (step == SVM_STEP_IRET)
+		intercept_iret(vcpu, true);
 }
 
 /* The instruction in the shadow exited and is completed by emulation: the step is over. */
@@ -226,6 +251,8 @@ void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 	/* Masked: the IRET intercept is on already. Else only a shadow can be in the way. */
 	if (open && !svm->nmi_masked && svm->step == SVM_STEP_NONE)
 		start_step(vcpu, SVM_STEP_SHADOW);
+	else if (!open && svm->step == SVM_STEP_SHADOW)
+		svm_intr_cancel_step(vcpu);
 }
 
 bool svm_intr_force(struct vcpu *vcpu __unused, enum intr_class class)
@@ -246,9 +273,9 @@ void svm_intr_tpr_exit(struct vcpu *vcpu, bool on)
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 
 	if (on)
-		control->intercept_cr |= BIT(16 + 8);
+		control->intercept_cr |= SVM_CR_WRITE(8);
 	else
-		control->intercept_cr &= ~BIT(16 + 8);
+		control->intercept_cr &= ~SVM_CR_WRITE(8);
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 }
 

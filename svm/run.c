@@ -126,7 +126,7 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	}
 	insn_svm_run(svm_of(vcpu)->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb));
 	load_regs(vcpu);
-	if (control->exit_code != SVM_EXIT_INVALID)
+	if (!svm_exit_is_invalid(control->exit_code))
 		control->event_inj = 0;
 	if (svm_has(SVM_CPUID_CLEAN))
 		control->clean_bits = ~0u;

@@ -30,6 +30,15 @@ enum svm_step {
 	SVM_STEP_IRET,   /* over the IRET that ends the NMI handler */
 };
 
+/*
+ * Intercepted exceptions. #DB and #AC are reflected, not left to the guest: delivering them can raise
+ * them again without end, inside the processor, where no interrupt gets through. #MC belongs to the
+ * host. #UD is reflected for RFLAGS.RF, which QEMU 7.2 does not save (docs/emulators.md). While an instruction is stepped over, all others too; but not #BP and #OF, whose
+ * instructions would have to be completed.
+ */
+#define SVM_EXCEPTIONS      (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_UD) | BIT(VECTOR_MC))
+#define SVM_STEP_EXCEPTIONS (~0u & ~(BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF)))
+
 /* Per vCPU (vcpu->arch). */
 struct svm_vcpu {
 	struct vmcb *vmcb;   /* (i) */
@@ -93,6 +102,12 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit);
 void svm_flush(struct vcpu *vcpu);
 void svm_map_changed(struct vm *vm);
 
+/* VMEXIT_INVALID. QEMU 7.2 stores its low half only (docs/emulators.md). */
+static inline bool svm_exit_is_invalid(u64 exit_code)
+{
+	return (u32)exit_code == (u32)SVM_EXIT_INVALID;
+}
+
 /* svm/exit.c: VMCB exit fields to vcpu->exit and vcpu->intr.again. */
 void svm_decode_exit(struct vcpu *vcpu);
 
@@ -108,6 +123,8 @@ void svm_force_exit(void);
 /* An interrupt injected as V_IRQ: what has become of it after an exit; move it to EVENTINJ. */
 void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);
+/* Undo a step that is under way: an event comes first. */
+void svm_intr_cancel_step(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);
 void svm_intr_iret_exit(struct vcpu *vcpu);

@@ -68,15 +68,11 @@ static void reset_control(struct vcpu *vcpu)
 	const struct svm_vm *vm = vcpu->vm->arch;
 
 	memset(control, 0, sizeof(*control));
+	control->intercept_cr = SVM_CR_WRITE(4); /* core/cr.c */
 	control->intercept_misc1 = misc1;
 	control->intercept_misc2 = misc2;
 	control->intercept_misc3 = misc3;
-	/*
-	 * #DB and #AC are reflected, not left to the guest: delivering them can raise them again
-	 * without end, inside the processor, where no interrupt gets through. #MC belongs to the
-	 * host.
-	 */
-	control->intercept_exceptions = BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC);
+	control->intercept_exceptions = SVM_EXCEPTIONS;
 	control->iopm_base = ptr_to_hpa(vm->iopm).v;
 	control->msrpm_base = ptr_to_hpa(vm->msrpm).v;
 	control->np_control = SVM_NP_ENABLE;

@@ -160,6 +160,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "VMCB layout");
 
 /* Exit codes, "SVM Intercept Codes". Bit n of intercept_misc1 gives code 0x60 + n, and so on. */
 #define SVM_EXIT_CR_READ(n)          (0x000 + (n))
+#define SVM_CR_WRITE(n)              BIT(16 + (n)) /* in intercept_cr */
 #define SVM_EXIT_CR_WRITE(n)         (0x010 + (n))
 #define SVM_EXIT_DR_READ(n)          (0x020 + (n))
 #define SVM_EXIT_DR_WRITE(n)         (0x030 + (n))

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "core/cr.h"
 #include "postern/backend.h"
 #include "postern/port.h"
 
@@ -124,10 +125,15 @@ void lapic_mmio_write(struct vcpu *of, u32 offset, u32 size, u64 value)
 	apic.value = value;
 }
 
-void lapic_set_cr8(struct vcpu *of, u8 cr8)
+bool cr_write(struct vcpu *of, u32 reg, u64 value)
 {
 	assert_ptr_equal(of, vcpu);
-	apic.value = cr8;
+	assert_int_equal(reg, vcpu->exit.cr.reg);
+	if (value > 0xf)
+		return false;
+	apic.value = value;
+	vcpu->regs.cr8 = value;
+	return true;
 }
 
 static void get_state(struct vcpu *of, struct vcpu_state *to)

@@ -277,19 +277,20 @@ static void test_emulate_code_mode(void **unused)
 static void test_emulate_mov_cr8(void **unused)
 {
 	(void)unused;
+	vcpu->exit.cr.reg = 8;
 	*gpr(GPR_R9) = 7;
 	PUT_CODE(0x45, 0x0f, 0x22, 0xc1);
-	emulate_mov_cr8(vcpu);
+	emulate_mov_to_cr(vcpu);
 	expect_done(4);
 	assert_int_equal(apic.value, 7);
 	assert_int_equal(vcpu->regs.cr8, 7);
 	*gpr(GPR_R9) = 16;
 	PUT_CODE(0x45, 0x0f, 0x22, 0xc1);
-	emulate_mov_cr8(vcpu);
+	emulate_mov_to_cr(vcpu);
 	expect_exception(VECTOR_GP, 0);
 	assert_int_equal(vcpu->regs.cr8, 7);
 	PUT_CODE(0x0f, 0x22, 0xd8); /* CR3 by now */
-	emulate_mov_cr8(vcpu);
+	emulate_mov_to_cr(vcpu);
 	expect_exception(VECTOR_UD, 0xffffffff);
 }
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CR4 and CR8. APM volume 2, "CR4 Register", "Task Priority (CR8)"; SDM volume 2, "MOV - Move
+ * to/from Control Registers".
+ *
+ * CR4 exits because what may be set depends on the features that the guest is shown: a feature that
+ * the processor has and CPUID hides is reserved. And QEMU 7.2 lets a guest set any bit, and then
+ * refuses to enter it (docs/emulators.md). Address-space changes flush: the processor would have
+ * done so had it run the instruction.
+ */
+#include "core/cr.h"
+#include "core/msr.h"
+#include "core/vm.h"
+#include "postern/backend.h"
+
+#define CR3_PCID 0xfffull
+
+/* Bits whose change invalidates cached translations. */
+#define CR4_PAGING                                                                                 \
+	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_LA57 | CR4_SMEP | CR4_SMAP | CR4_PKE)
+
+static bool cr4_is_valid(struct vcpu *vcpu, const struct vcpu_state *state, u64 value)
+{
+	u64 changed = value ^ state->cr4;
+
+	if (value & ~cpuid_guest_cr4_mask(vcpu))
+		return false;
+	if (state->efer & EFER_LMA && (!(value & CR4_PAE) || changed & CR4_LA57))
+		return false;
+	if (value & changed & CR4_PCIDE)
+		return state->efer & EFER_LMA && !(state->cr3 & CR3_PCID);
+	return true;
+}
+
+static bool write_cr4(struct vcpu *vcpu, u64 value)
+{
+	struct vcpu_state state;
+	u64 changed;
+
+	backend_op(get_state)(vcpu, &state);
+	if (!cr4_is_valid(vcpu, &state, value))
+		return false;
+	changed = value ^ state.cr4;
+	state.cr4 = value;
+	backend_op(set_state)(vcpu, &state);
+	if (changed & CR4_PAGING)
+		backend_op(flush)(vcpu);
+	return true;
+}
+
+static bool write_cr8(struct vcpu *vcpu, u64 value)
+{
+	if (value > 0xf)
+		return false;
+	lapic_set_cr8(vcpu, (u8)value);
+	vcpu->regs.cr8 = value;
+	return true;
+}
+
+bool cr_write(struct vcpu *vcpu, u32 reg, u64 value)
+{
+	return reg == 4 ? write_cr4(vcpu, value) : write_cr8(vcpu, value);
+}
