@@ -42,6 +42,7 @@ static const struct {
 
 enum {
 	OPT_PCPUS = 256,
+	OPT_MULTIBOOT,
 	OPT_CPU,
 	OPT_SET,
 	OPT_TIMEOUT,
@@ -51,6 +52,7 @@ enum {
 };
 
 static const struct option long_options[] = {
+        {"multiboot", required_argument, NULL, OPT_MULTIBOOT},
         {"pcpus", required_argument, NULL, OPT_PCPUS},
         {"cpu", required_argument, NULL, OPT_CPU},
         {"set", required_argument, NULL, OPT_SET},
@@ -243,12 +245,26 @@ static bool parse_timeout(const char *text, u64 *ns)
 	return false;
 }
 
+/* One guest, one kernel: -k and --multiboot exclude each other, and the last -k counts. */
+static bool parse_kernel(struct options *options, int option, const char *value)
+{
+	bool multiboot = option == OPT_MULTIBOOT;
+
+	if (options->kernel && options->multiboot != multiboot) {
+		say("-k and --multiboot: a guest has one kernel, give one of them");
+		return false;
+	}
+	options->kernel = value;
+	options->multiboot = multiboot;
+	return true;
+}
+
 static bool parse_option(struct options *options, int option, const char *value)
 {
 	switch (option) {
 	case 'k':
-		options->kernel = value;
-		return true;
+	case OPT_MULTIBOOT:
+		return parse_kernel(options, option, value);
 	case 'i':
 		options->initrd = value;
 		return true;
@@ -300,7 +316,6 @@ enum options_result options_parse(struct options *options, int argc, char *const
 	int result;
 
 	*options = (struct options){
-	        .cmdline = OPTIONS_CMDLINE,
 	        .cpu = cpu_models[0].name,
 	        .vcpus = 2,
 	        .memory = 512ull << 20,
@@ -326,6 +341,16 @@ enum options_result options_parse(struct options *options, int argc, char *const
 	if (options->command_words == 0 && strcmp(argv[argc - 1], "--") == 0 && argc > 1) {
 		say("nothing behind --: give the command for the guest");
 		return OPTIONS_BAD;
+	}
+	if (!options->cmdline)
+		options->cmdline = options->multiboot ? "" : OPTIONS_CMDLINE;
+	if (options->multiboot && options->command_words > 0) {
+		say("--multiboot: a command behind -- needs a Linux guest");
+		return OPTIONS_BAD;
+	}
+	if (options->multiboot && !options->has_setting[SETTING_TESTDEV]) {
+		options->has_setting[SETTING_TESTDEV] = true;
+		options->setting[SETTING_TESTDEV] = 1;
 	}
 	if (options->pcpus == 0)
 		options->pcpus = (u32)min_u64(options->vcpus, 2);

@@ -19,6 +19,7 @@
 
 struct options {
 	const char *kernel;  /* NULL: the demonstration guest's */
+	bool multiboot;      /* `kernel` is a Multiboot kernel, to be loaded as one */
 	const char *initrd;  /* NULL: see options_wants_demo_initrd() */
 	const char *cmdline; /* never NULL */
 	const char *cpu;     /* a name of CPU_MODELS */

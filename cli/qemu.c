@@ -118,6 +118,13 @@ static bool wants_threads(void)
 	return given && strcmp(given, "multi") == 0;
 }
 
+static const char *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 static enum status write_config(const char *dir, const struct options *options)
 {
 	FILE *file = create(dir, "config");
@@ -136,6 +143,9 @@ static enum status write_config(const char *dir, const struct options *options)
 	file = create(dir, "cmdline");
 	if (!file)
 		return fail("write a temporary file");
+	/* A Multiboot kernel's command line begins with the kernel's name. */
+	if (options->multiboot)
+		fprintf(file, "%s%s", file_name(options->kernel), *options->cmdline ? " " : "");
 	fputs(options->cmdline, file);
 	return close_written(file) ? STATUS_OK : fail("write a temporary file");
 }
@@ -238,6 +248,7 @@ static u64 file_size(const char *dir, const char *name)
 struct command_line {
 	char cpus[16];
 	char memory[32];
+	char modules[80];
 	const char *arg[40];
 };
 
@@ -268,9 +279,7 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	        "-append",
 	        "",
 	        "-initrd",
-	        file_size(qemu->dir, "initrd")
-	                ? "config config,kernel kernel0,initrd initrd0,cmdline cmdline0"
-	                : "config config,kernel kernel0,cmdline cmdline0",
+	        line->modules,
 	        "-chardev",
 	        "pipe,id=console,path=console",
 	        "-serial",
@@ -291,6 +300,10 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	/* With threads one more, which runs no vCPU. */
 	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads());
 	snprintf(line->memory, sizeof(line->memory), "%lluM", (unsigned long long)(bytes >> 20));
+	snprintf(line->modules, sizeof(line->modules),
+	         "config config,kernel %s0%s,cmdline cmdline0",
+	         options->multiboot ? "multiboot" : "kernel",
+	         file_size(qemu->dir, "initrd") ? ",initrd initrd0" : "");
 	_Static_assert(sizeof(args) <= sizeof(line->arg), "room for all arguments");
 	memcpy(line->arg, args, sizeof(args));
 }

@@ -164,5 +164,6 @@ bool config_parse(struct config *config, const char *text, u64 size)
 	config->vm.x2apic = config->setting[SETTING_X2APIC];
 	config->vm.tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
 	config->vm.kvm_clock = config->setting[SETTING_KVM_CLOCK];
+	config->vm.testdev = config->setting[SETTING_TESTDEV];
 	return true;
 }

@@ -47,16 +47,20 @@ static void copy_cmdline(struct vm *vm, char *cmdline)
 
 static bool load_guest(struct vm *vm, const char **why)
 {
-	u64 kernel_size, initrd_size = 0;
+	u64 kernel_size, multiboot_size, initrd_size = 0;
 	const void *kernel = vm_file(vm, "kernel", &kernel_size);
+	const void *multiboot = vm_file(vm, "multiboot", &multiboot_size);
 	const void *initrd = vm_file(vm, "initrd", &initrd_size);
 	char cmdline[CMDLINE_MAX];
 
+	copy_cmdline(vm, cmdline);
+	if (multiboot)
+		return multiboot_load(vm, multiboot, multiboot_size, initrd, initrd_size, cmdline,
+		                      why);
 	if (!kernel) {
 		*why = "no kernel was handed over at boot";
 		return false;
 	}
-	copy_cmdline(vm, cmdline);
 	if (kernel_size > 4 && !memcmp(kernel, elf_magic, 4))
 		return elf_load(vm, kernel, kernel_size, why);
 	return linux_load(vm, kernel, kernel_size, initrd, initrd_size, cmdline, why);

@@ -33,6 +33,7 @@ struct vm_config {
 	bool x2apic;       /* offer x2APIC in CPUID */
 	bool tsc_deadline; /* offer TSC-deadline mode in CPUID */
 	bool kvm_clock;    /* offer the paravirtual clock */
+	bool testdev;      /* give it the test device */
 	const char *cpu;   /* name of the processor model */
 };
 

@@ -3,11 +3,13 @@
 #ifndef PLATFORM_DEVICES_H
 #define PLATFORM_DEVICES_H
 
+#include "platform/fw_cfg.h"
 #include "platform/kbd.h"
 #include "platform/legacy.h"
 #include "platform/pci.h"
 #include "platform/pm.h"
 #include "platform/rtc.h"
+#include "platform/testdev.h"
 #include "platform/uart.h"
 
 struct platform {
@@ -17,6 +19,8 @@ struct platform {
 	struct pci pci;
 	struct kbd kbd;
 	struct legacy legacy;
+	struct fw_cfg fw_cfg;
+	struct testdev testdev;
 };
 
 #endif

@@ -55,8 +55,6 @@
 #define XLF_KERNEL_64  BIT(0)
 #define LOADER_UNKNOWN 0xff
 #define ENTRY_64       0x200
-#define E820_RAM       1
-#define E820_RESERVED  2
 
 struct linux_image {
 	const u8 *file;
@@ -68,12 +66,6 @@ struct linux_image {
 	u64 initrd_max; /* highest address of an initrd */
 	u32 cmdline_max;
 };
-
-struct e820_entry {
-	u64 base;
-	u64 size;
-	u32 type;
-} __packed;
 
 static u64 field(const struct linux_image *image, u32 offset, u32 size)
 {
@@ -186,30 +178,14 @@ static void zp_set(u8 *zero_page, u32 offset, u32 size, u64 value)
 	memcpy(zero_page + offset, &value, size);
 }
 
-static void e820_add(u8 *zero_page, u64 base, u64 end, u32 type)
-{
-	const struct e820_entry entry = {base, end - base, type};
-	u8 *count = zero_page + ZP_E820_ENTRIES;
-
-	if (base >= end || *count >= ZP_E820_MAX)
-		return;
-	memcpy(zero_page + ZP_E820 + *count * sizeof(entry), &entry, sizeof(entry));
-	(*count)++;
-}
-
-/* Conventional memory and the firmware area as on every PC, then what RAM there is from 1 MiB up.
- */
 static void linux_put_memory_map(struct vm *vm, u8 *zero_page)
 {
-	e820_add(zero_page, 0, LAYOUT_EBDA, E820_RAM);
-	e820_add(zero_page, LAYOUT_EBDA, LAYOUT_VGA_HOLE, E820_RESERVED);
-	e820_add(zero_page, LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_END, E820_RESERVED);
-	for (u32 i = 0; i < vm->region_count; i++) {
-		const struct vm_region *region = &vm->region[i];
+	struct layout_range map[LAYOUT_RANGES];
+	u32 count = layout_memory_map(vm, map);
 
-		e820_add(zero_page, max_u64(region->gpa.v, LAYOUT_HIGH_RAM),
-		         region->gpa.v + region->size, E820_RAM);
-	}
+	_Static_assert(LAYOUT_RANGES <= ZP_E820_MAX && sizeof(map[0]) == 20, "E820 entries");
+	memcpy(zero_page + ZP_E820, map, count * sizeof(map[0]));
+	zero_page[ZP_E820_ENTRIES] = (u8)count;
 }
 
 static bool linux_put_zero_page(const struct linux_image *image, struct vm *vm, u64 initrd,

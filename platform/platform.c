@@ -35,9 +35,10 @@ bool platform_create(struct vm *vm)
 	pci_init(&platform->pci, vm);
 	kbd_init(&platform->kbd, vm);
 	legacy_init(&platform->legacy, vm);
+	fw_cfg_init(&platform->fw_cfg, vm);
 	guest_exit_init(vm);
 	platform_write_bios_data(vm);
-	if (!acpi_build(vm)) {
+	if (!acpi_build(vm) || (vm->config.testdev && !testdev_init(&platform->testdev, vm))) {
 		platform_destroy(vm);
 		return false;
 	}
@@ -53,6 +54,7 @@ void platform_destroy(struct vm *vm)
 	uart_flush(&platform->uart);
 	rtc_destroy(&platform->rtc);
 	pm_destroy(&platform->pm);
+	testdev_destroy(&platform->testdev);
 	vm->platform = NULL;
 	port_free(platform, sizeof(*platform));
 }

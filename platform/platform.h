@@ -33,6 +33,13 @@ bool linux_load(struct vm *vm, const void *kernel, u64 kernel_size, const void *
 bool elf_load(struct vm *vm, const void *image, u64 size, const char **why);
 
 /*
+ * Load a Multiboot 1 kernel (ELF32, or with load addresses in its header): vCPU 0 in 32-bit protected
+ * mode, EAX and EBX as that specification says; the initrd (NULL: none) is its one module.
+ */
+bool multiboot_load(struct vm *vm, const void *file, u64 size, const void *initrd, u64 initrd_size,
+                    const char *cmdline, const char **why);
+
+/*
  * The port a guest writes its exit status to before it powers off (one byte); vm->exit_code. And
  * the port whose write ends the run at once ("debug-exit", as QEMU's isa-debug-exit).
  */

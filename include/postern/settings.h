@@ -4,7 +4,7 @@
  * the image (which obeys). The host command hands it over as the boot file "config", lines of
  * KEY=VALUE: cpu=MODEL, vcpus=N, memory=BYTES, set.KEY=VALUE for --set, and reserve-boot-cpu=1 if
  * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that). The guest's files
- * are boot files "kernel0", "initrd0", "cmdline0" (text) for VM 0, and so on.
+ * are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text) for VM 0, and so on.
  */
 #ifndef POSTERN_SETTINGS_H
 #define POSTERN_SETTINGS_H
@@ -14,6 +14,7 @@
 	X(X2APIC, "x2apic", BOOL, 1, 0, 1, "offer x2APIC to the guest")                            \
 	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
 	X(KVM_CLOCK, "kvm-clock", BOOL, 1, 0, 1, "offer the paravirtual clock")                    \
+	X(TESTDEV, "testdev", BOOL, 0, 0, 1, "add the test device of QEMU's pc machine")           \
 	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
 	  "microseconds of a turn when vCPUs share a processor")                                   \
 	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \

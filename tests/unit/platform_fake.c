@@ -157,6 +157,36 @@ void fake_out(u16 port, u32 size, u64 value)
 	range->ops->write(range->device, &fake->vcpu[0], port - range->base, size, value);
 }
 
+/* The interrupt chips are not here: their programming is recorded. */
+static void fake_record(u16 port, u64 value)
+{
+	assert_true(fake->chip_write_count < ARRAY_SIZE(fake->chip_writes));
+	fake->chip_writes[fake->chip_write_count].port = port;
+	fake->chip_writes[fake->chip_write_count++].value = (u8)value;
+}
+
+bool bus_write(const struct bus *bus, struct vcpu *vcpu, u64 addr, u32 size, u64 value)
+{
+	assert_ptr_equal(bus, &fake->vm.io);
+	assert_ptr_equal(vcpu, &fake->vcpu[0]);
+	assert_int_equal(size, 1);
+	fake_record((u16)addr, value);
+	return true;
+}
+
+void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value)
+{
+	assert_ptr_equal(vcpu, &fake->vcpu[0]);
+	assert_int_equal(size, 4);
+	fake_record((u16)(0xf000 + offset), value >> 8);
+}
+
+static void fake_map_changed(struct vm *vm)
+{
+	assert_ptr_equal(vm, &fake->vm);
+	fake->map_changes++;
+}
+
 bool fake_decodes(u16 port)
 {
 	return fake_range(port, 1);
@@ -249,6 +279,7 @@ int fake_setup_bare(void **state)
 	fake->tsc = 12345; /* no device may think that time starts at 0 */
 	backend_table.get_state = fake_get_state;
 	backend_table.set_state = fake_set_state;
+	backend_table.map_changed = fake_map_changed;
 	fake_set_memory(FAKE_MEMORY, 4);
 	return 0;
 }

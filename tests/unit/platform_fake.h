@@ -43,6 +43,12 @@ struct fake {
 	u32 ended, end_code, ends;
 	u64 allocated;
 	bool out_of_memory;
+	struct {
+		u16 port;
+		u8 value;
+	} chip_writes[32]; /* writes of ports that only irq/ has, and of the local APIC */
+	u32 chip_write_count;
+	u32 map_changes;     /* calls of map_changed */
 	bool small_firmware; /* no memory at the firmware area */
 };
 
