@@ -61,6 +61,8 @@ void options_help_run(FILE *out)
 	        "  --set KEY=VALUE change a setting, see below; may be repeated\n"
 	        "  --timeout S     end the run after S seconds of real time, as in 90 or 0.5\n"
 	        "  --json FILE     write the report there (schema postern.report/1)\n"
+	        "  --icount        let the clock and the TSC count instructions, one a nanosecond; one\n"
+	        "                  physical CPU\n"
 	        "  --quiet         no account and no status line\n"
 	        "  --verbose       show the hypervisor's log on standard error\n"
 	        "  -- COMMAND...   run this in the guest and return its exit status; one word is\n"

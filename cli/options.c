@@ -47,6 +47,7 @@ enum {
 	OPT_SET,
 	OPT_TIMEOUT,
 	OPT_JSON,
+	OPT_ICOUNT,
 	OPT_QUIET,
 	OPT_VERBOSE
 };
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
         {"set", required_argument, NULL, OPT_SET},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
         {"json", required_argument, NULL, OPT_JSON},
+        {"icount", no_argument, NULL, OPT_ICOUNT},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"verbose", no_argument, NULL, OPT_VERBOSE},
         {"help", no_argument, NULL, 'h'},
@@ -285,6 +287,9 @@ static bool parse_option(struct options *options, int option, const char *value)
 	case OPT_JSON:
 		options->json = value;
 		return true;
+	case OPT_ICOUNT:
+		options->icount = true;
+		return true;
 	case OPT_QUIET:
 		options->quiet = true;
 		return true;
@@ -352,6 +357,13 @@ enum options_result options_parse(struct options *options, int argc, char *const
 		options->has_setting[SETTING_TESTDEV] = true;
 		options->setting[SETTING_TESTDEV] = 1;
 	}
+	if (options->icount && options->pcpus > 1) {
+		say("--icount: instructions are counted on one processor, not on %u",
+		    options->pcpus);
+		return OPTIONS_BAD;
+	}
+	if (options->icount)
+		options->pcpus = 1;
 	if (options->pcpus == 0)
 		options->pcpus = (u32)min_u64(options->vcpus, 2);
 	return OPTIONS_OK;

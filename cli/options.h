@@ -29,6 +29,7 @@ struct options {
 	u64 memory;     /* bytes */
 	u64 timeout_ns; /* 0: none */
 	bool quiet;
+	bool icount; /* count instructions instead of time */
 	bool verbose;
 	bool has_setting[SETTING_COUNT];
 	u64 setting[SETTING_COUNT];

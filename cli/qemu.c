@@ -111,11 +111,11 @@ static bool close_written(FILE *file)
  * One host thread for all processors, unless POSTERN_TCG=multi asks for one each: QEMU 7.2's SVM is not
  * safe with several (docs/emulators.md).
  */
-static bool wants_threads(void)
+static bool wants_threads(const struct options *options)
 {
 	const char *given = getenv("POSTERN_TCG");
 
-	return given && strcmp(given, "multi") == 0;
+	return given && strcmp(given, "multi") == 0 && !options->icount;
 }
 
 static const char *file_name(const char *path)
@@ -132,7 +132,7 @@ static enum status write_config(const char *dir, const struct options *options)
 	if (!file)
 		return fail("write a temporary file");
 	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\nreserve-boot-cpu=%d\n", options->cpu,
-	        options->vcpus, (unsigned long long)options->memory, wants_threads());
+	        options->vcpus, (unsigned long long)options->memory, wants_threads(options));
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
 		if (options->has_setting[i])
 			fprintf(file, "set.%s=%llu\n", setting_keys[i],
@@ -260,7 +260,7 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	const char *const args[] = {
 	        emulator,
 	        "-accel",
-	        wants_threads() ? "tcg,thread=multi" : "tcg,thread=single",
+	        wants_threads(options) ? "tcg,thread=multi" : "tcg,thread=single",
 	        "-machine",
 	        "pc",
 	        "-cpu",
@@ -294,11 +294,13 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	        "isa-debugcon,iobase=0xe9,chardev=records",
 	        "-device",
 	        "isa-debug-exit,iobase=0x501,iosize=2",
+	        options->icount ? "-icount" : NULL,
+	        "shift=0,sleep=off",
 	        NULL,
 	};
 
 	/* With threads one more, which runs no vCPU. */
-	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads());
+	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads(options));
 	snprintf(line->memory, sizeof(line->memory), "%lluM", (unsigned long long)(bytes >> 20));
 	snprintf(line->modules, sizeof(line->modules),
 	         "config config,kernel %s0%s,cmdline cmdline0",

@@ -7,7 +7,7 @@
  * Topology: one package, one thread per core, as many cores as vCPUs.
  */
 #include "core/machine.h"
-#include "core/msr.h"
+#include "core/cpuid.h"
 #include "host/host.h"
 #include "x86/msr.h"
 
@@ -210,6 +210,15 @@ static void leaf_basic(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_re
 	}
 }
 
+/* Leaf Dh depends on XCR0, which may change without an exit. */
+static void remember(struct vcpu *vcpu, u32 leaf, u32 subleaf, const struct cpuid_regs *r)
+{
+	struct cpuid_answer *answer = cpuid_slot(vcpu, leaf);
+
+	if (leaf != 0xd)
+		*answer = (struct cpuid_answer){leaf, subleaf, *r};
+}
+
 void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 {
 	if (leaf >= KVM_CPUID_SIGNATURE && leaf < KVM_CPUID_SIGNATURE + 0x10000) {
@@ -224,6 +233,7 @@ void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 		/* APM: undefined functions return zero (Intel returns the highest basic leaf). */
 		*r = (struct cpuid_regs){0};
 	}
+	remember(vcpu, leaf, subleaf, r);
 }
 
 enum cpuid_reg {

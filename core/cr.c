@@ -9,7 +9,7 @@
  * done so had it run the instruction.
  */
 #include "core/cr.h"
-#include "core/msr.h"
+#include "core/cpuid.h"
 #include "core/vm.h"
 #include "postern/backend.h"
 
@@ -43,6 +43,8 @@ static bool write_cr4(struct vcpu *vcpu, u64 value)
 	changed = value ^ state.cr4;
 	state.cr4 = value;
 	backend_op(set_state)(vcpu, &state);
+	vcpu->fetch_hint.cs_attr = 0;
+	vcpu_forget_cpuid(vcpu);
 	if (changed & CR4_PAGING)
 		backend_op(flush)(vcpu);
 	return true;

@@ -215,11 +215,14 @@ static void remember_hint(struct emulation *e)
 	gpa_t gpa;
 	u32 error;
 
-	hint->host = NULL;
+	*hint = (struct vcpu_fetch_hint){0};
 	if (mmu_view_walk(&e->view, page, access, &gpa, &error) != MMU_WALK_OK)
 		return;
 	hint->host = vm_memory(e->vcpu->vm, gpa, PAGE_SIZE);
+	if (!hint->host)
+		return;
 	hint->page = page.v;
+	hint->cs_attr = e->mode == 8 ? e->state.seg[SEG_CS].attr : 0;
 	hint->cr0 = e->state.cr0;
 	hint->cr3 = e->state.cr3;
 	hint->cr4 = e->state.cr4;

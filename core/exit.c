@@ -4,6 +4,7 @@
  * guest's instruction, or queues the exception that it gets.
  */
 #include "core/exit.h"
+#include "core/cpuid.h"
 #include "core/emulate.h"
 #include "core/hypercall.h"
 #include "core/machine.h"

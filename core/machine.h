@@ -19,6 +19,7 @@ struct machine {
 	u32 fpu_size;                  /* (i) bytes of a vCPU's FPU area */
 	bool has_tsc_aux;              /* (i) RDTSCP and its MSR exist */
 	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
+	bool floor;                    /* (i) measure bare world switches at start */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */

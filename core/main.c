@@ -220,6 +220,7 @@ enum main_result postern_main(void)
 	if (machine->first_cpu >= machine->cpu_count)
 		return refuse("the boot processor is reserved and there is no other");
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
+	machine->floor = config.setting[SETTING_FLOOR];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	log_features(machine);
 	result = create_guest(machine, &config);

@@ -5,6 +5,7 @@
  * APM volume 2, "Model-Specific Registers (MSRs)".
  */
 #include "core/msr.h"
+#include "core/cpuid.h"
 #include "core/kvm_clock.h"
 #include "core/machine.h"
 #include "host/host.h"

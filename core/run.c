@@ -16,23 +16,26 @@
 
 /*
  * Enter the guest once. false: a request arrived after it was prepared, and nothing was entered.
+ * `chores`: they have just been done, so the physical timer may have to be set anew.
  *
  * force_immediate_exit lives here and nowhere else (requirement S4.1).
  */
-static bool enter(struct cpu *cpu, struct vcpu *vcpu)
+static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 {
 	bool force_immediate_exit = intr_prepare_entry(vcpu);
 	u64 cr8 = lapic_cr8(vcpu);
 
 	vcpu->regs.cr8 = cr8;
-	backend_op(pause_exits)(vcpu, port_machine()->pause_yield && sched_contended(cpu));
+	if (chores)
+		backend_op(pause_exits)(vcpu, port_machine()->pause_yield && sched_contended(cpu));
 
 	backend_op(host_irqs_block)();
 	/* Only now: a timer interrupt taken after it was found armed would leave none armed. */
-	sched_arm_timer(cpu);
+	if (chores)
+		sched_arm_timer(cpu);
 	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
 	smp_mb();
-	if (atomic32_read(&vcpu->requests)) {
+	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu))) {
 		atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 		backend_op(host_irqs_unblock)();
 		return false;
@@ -78,8 +81,11 @@ static void note_first_entry(struct vm *vm)
 /* What a processor does between any two things. Returns the time. */
 static u64 run_chores(struct cpu *cpu)
 {
-	u64 now = port_tsc();
+	u64 now;
 
+	/* Cleared first: an interrupt from here on brings us here again. */
+	atomic32_set_relaxed(&cpu->interrupted, 0);
+	now = port_tsc();
 	timer_run(cpu, now);
 	if (cpu->index == 0 && now >= main_housekeeping_due())
 		main_housekeeping(now);
@@ -88,26 +94,32 @@ static u64 run_chores(struct cpu *cpu)
 
 static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 {
+	bool chores = true;
+	u64 now = 0;
+
 	note_first_entry(vcpu->vm);
 	sched_load(cpu, vcpu);
-	for (;;) {
-		u64 now = run_chores(cpu);
-
-		vcpu_handle_requests(vcpu);
-		if (vm_has_ended(vcpu->vm)) {
-			retire(cpu, vcpu);
-			return;
+	for (;; chores = sched_has_chores(cpu)) {
+		if (chores)
+			now = run_chores(cpu);
+		/* The end of the VM is a request, too. */
+		if (chores || atomic32_read_relaxed(&vcpu->requests)) {
+			vcpu_handle_requests(vcpu);
+			if (vm_has_ended(vcpu->vm)) {
+				retire(cpu, vcpu);
+				return;
+			}
 		}
 		if (!is_active(vcpu)) {
 			if (sched_block(vcpu))
 				return;
 			continue;
 		}
-		if (sched_slice_over(cpu, now)) {
+		if (chores && sched_slice_over(cpu, now)) {
 			sched_end_turn(cpu, vcpu);
 			return;
 		}
-		if (!enter(cpu, vcpu))
+		if (!enter(cpu, vcpu, chores))
 			continue;
 		if (exit_handle(vcpu) == EXIT_ACTION_YIELD && sched_contended(cpu)) {
 			/* The guest's PAUSE did not reach the processor: say it in its place. */
@@ -118,6 +130,14 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 	}
 }
 
+#define FLOOR_ROUNDS 1000
+
+static void log_floor(struct cpu *cpu)
+{
+	port_log("floor: %u bare world switches in %llu TSC ticks", FLOOR_ROUNDS,
+	         (unsigned long long)backend_op(floor)(cpu, FLOOR_ROUNDS));
+}
+
 void cpu_main(struct cpu *cpu)
 {
 	struct machine *machine = port_machine();
@@ -125,6 +145,8 @@ void cpu_main(struct cpu *cpu)
 
 	if (runs_vcpus && !backend_op(cpu_init)(cpu))
 		port_panic("cpu %u: virtualization cannot be enabled", cpu->index);
+	if (machine->floor && cpu->index == machine->first_cpu)
+		log_floor(cpu);
 	atomic32_set(&cpu->online, 1);
 	while (!atomic32_read(&machine->stopping)) {
 		struct vcpu *vcpu = runs_vcpus ? sched_pick(cpu) : NULL;
@@ -146,6 +168,7 @@ void cpu_main(struct cpu *cpu)
 
 void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 {
+	atomic32_set_relaxed(&cpu->interrupted, 1);
 	if (vector != CPU_VECTOR_TIMER)
 		return;
 	/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
@@ -157,4 +180,6 @@ void cpu_kick(struct cpu *cpu)
 {
 	if (cpu != this_cpu())
 		port_send_ipi(cpu->apic_id, CPU_VECTOR_KICK);
+	else
+		atomic32_set_relaxed(&cpu->interrupted, 1);
 }

@@ -218,6 +218,7 @@ void sched_arm_timer(struct cpu *cpu)
 {
 	u64 deadline = atomic64_read_relaxed(&cpu->timers.next_deadline);
 
+	cpu->armed_timers = deadline;
 	if (cpu->current && sched_contended(cpu))
 		deadline = min_u64(deadline, cpu->slice_end);
 	if (cpu->index == 0)

@@ -56,6 +56,16 @@ bool sched_wake(struct vcpu *vcpu);
 void sched_load(struct cpu *cpu, struct vcpu *vcpu);
 void sched_unload(struct cpu *cpu);
 
+/*
+ * Between two entries of the same vCPU there is nothing to look at but its requests, unless a physical
+ * interrupt was taken (the timer's, or a kick: something was queued here) or a timer has come first.
+ */
+static inline bool sched_has_chores(const struct cpu *cpu)
+{
+	return atomic32_read_relaxed(&cpu->interrupted) ||
+	       atomic64_read_relaxed(&cpu->timers.next_deadline) != cpu->armed_timers;
+}
+
 /* Set the physical timer for the earliest of slice end, timers and housekeeping. Own processor. */
 void sched_arm_timer(struct cpu *cpu);
 

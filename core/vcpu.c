@@ -128,6 +128,8 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu->regs.rip = 0xfff0;
 	vcpu->regs.rflags = RFLAGS_RES1;
 	vcpu->regs.cr8 = 0;
+	vcpu->fetch_hint = (struct vcpu_fetch_hint){0};
+	vcpu_forget_cpuid(vcpu);
 	if (!init) {
 		reset_msrs(vcpu);
 		vcpu->xcr0 = XCR0_X87;

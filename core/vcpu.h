@@ -86,7 +86,15 @@ struct vcpu_fetch_hint {
 	u64 cr0, cr3, cr4;
 	u64 page;       /* linear */
 	const u8 *host; /* NULL: none */
+	u16 cs_attr;    /* of 64-bit code, where RIP is the linear address; 0: not that */
 };
+
+/* Answers of CPUID as last given, by leaf: core/cpuid.h. */
+#define VCPU_CPUID_KNOWN 16
+struct cpuid_answer {
+	u32 leaf, subleaf;
+	struct cpuid_regs regs;
+} __attribute__((aligned(32)));
 
 #define VCPU_MTRR_VARIABLE 8
 struct vcpu_msrs {
@@ -112,6 +120,7 @@ struct vcpu {
 	struct intr_state intr;            /* [o] events waiting for injection: irq/intr.c */
 	enum vcpu_activity activity;       /* [o] */
 	struct vcpu_fetch_hint fetch_hint; /* [o] */
+	struct cpuid_answer cpuid_known[VCPU_CPUID_KNOWN]; /* [o] */
 	u64 tsc_offset; /* [o] guest TSC = TSC + offset; vm->tsc_base until the guest writes */
 
 	/* Written by anybody. */
@@ -149,6 +158,13 @@ void vcpu_inject_ud(struct vcpu *vcpu);
 
 /* Architectural reset: power-on (init false) or INIT. Own processor, or before the vCPU runs. */
 void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/* What CPUID shows has changed. The marker's leaf is one that has no answer but zeros. */
+static inline void vcpu_forget_cpuid(struct vcpu *vcpu)
+{
+	for (u32 i = 0; i < VCPU_CPUID_KNOWN; i++)
+		vcpu->cpuid_known[i] = (struct cpuid_answer){~0u, ~0u, {0}};
+}
 
 static inline void vcpu_count(struct vcpu *vcpu, enum counter_id id)
 {

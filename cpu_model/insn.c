@@ -158,14 +158,10 @@ INSN_DEBUG_REGISTER(1)
 INSN_DEBUG_REGISTER(2)
 INSN_DEBUG_REGISTER(3)
 
-void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host)
+static void enter(struct model_cpu *cpu, hpa_t vmcb, u64 *gpr)
 {
-	struct model_cpu *cpu = model_current();
 	bool flag = cpu->intr_flag;
 
-	if (cpu->gif)
-		port_panic("VM entry with GIF set");
-	model_vmload(cpu, vmcb);
 	memcpy(cpu->regs.gpr, gpr, sizeof(cpu->regs.gpr));
 	cpu->intr_flag = true;
 	model_vmrun(cpu, vmcb);
@@ -173,8 +169,34 @@ void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host)
 	for (u32 i = 0; i < GPR_COUNT; i++)
 		if (i != GPR_RAX && i != GPR_RSP)
 			gpr[i] = cpu->regs.gpr[i];
+}
+
+void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host, bool (*again)(void *), void *context)
+{
+	struct model_cpu *cpu = model_current();
+
+	if (cpu->gif)
+		port_panic("VM entry with GIF set");
+	model_vmload(cpu, vmcb);
+	do
+		enter(cpu, vmcb, gpr);
+	while (again(context));
 	model_vmsave(cpu, vmcb);
 	model_vmload(cpu, host);
+}
+
+void insn_svm_floor(hpa_t vmcb, u64 *gpr, hpa_t host, u64 rounds)
+{
+	struct model_cpu *cpu = model_current();
+	struct vmcb *block = hpa_to_ptr(vmcb);
+
+	for (; rounds; rounds--) {
+		model_vmload(cpu, vmcb);
+		enter(cpu, vmcb, gpr);
+		model_vmsave(cpu, vmcb);
+		model_vmload(cpu, host);
+		block->save.rip += 2;
+	}
 }
 
 void insn_vmsave(hpa_t vmcb)

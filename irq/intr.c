@@ -205,11 +205,27 @@ static bool prepare_external(struct vcpu *vcpu)
 	return force;
 }
 
+/* The usual case: nothing was injected, is open or pending. Each of the rest looks closer. */
+static bool is_idle(struct vcpu *vcpu)
+{
+	const struct intr_state *intr = &vcpu->intr;
+
+	if (intr->in_slot | intr->again.valid | intr->exception.valid | intr->window_open |
+	            intr->nmi_window_open | intr->tpr_exit ||
+	    intr->nmi_pending)
+		return false;
+	if (atomic32_read(&vcpu->lapic.irr_summary) || atomic32_read(&vcpu->lapic.signals))
+		return false;
+	return !pic_has_interrupt(vcpu->vm);
+}
+
 bool intr_prepare_entry(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
 	bool force = false;
 
+	if (is_idle(vcpu))
+		return false;
 	take_back(vcpu);
 	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
 		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);

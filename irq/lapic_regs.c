@@ -13,7 +13,7 @@
  */
 #include "irq/lapic_priv.h"
 
-#include "core/msr.h"
+#include "core/cpuid.h"
 #include "core/vm.h"
 
 #define LAPIC_REGISTERS (0x400 / LAPIC_STRIDE)
@@ -372,6 +372,7 @@ static bool write_base(struct lapic *lapic, u64 value)
 	/* Which processor booted is not for software to say: read-only (APM), writes ignored. */
 	value = (value & ~APIC_BASE_BSP) | (old & APIC_BASE_BSP);
 	atomic64_set(&lapic->base, value);
+	vcpu_forget_cpuid(lapic->vcpu);
 	if (base_mode(old) != base_mode(value))
 		change_mode(lapic, old, value);
 	return true;

@@ -6,7 +6,7 @@
  * An exit that an instruction caused ends that instruction's part in the interrupt shadow: the
  * hypervisor completes it, so the shadow is cleared here.
  */
-#include "svm/svm.h"
+#include "svm/next_rip.h"
 #include "postern/port.h"
 
 #define NPF_PRESENT BIT64(0)
@@ -15,26 +15,53 @@
 #define NPF_WALK    BIT64(33)
 
 /* Exit codes that need no more than a kind; everything else is decoded below. */
-static const struct {
-	u16 code;
-	u8 kind;
+struct simple_exit {
+	u8 kind;          /* enum exit_kind, 1 more: 0 is a code that is not simple */
 	bool instruction; /* completed by emulation */
-} simple_exits[] = {
-        {SVM_EXIT_INTR, EXIT_INTR, false},         {SVM_EXIT_NMI, EXIT_NMI, false},
-        {SVM_EXIT_SMI, EXIT_INTR, false},          {SVM_EXIT_INIT, EXIT_INIT, false},
-        {SVM_EXIT_VINTR, EXIT_INTR_WINDOW, false}, {SVM_EXIT_RDPMC, EXIT_RDPMC, true},
-        {SVM_EXIT_CPUID, EXIT_CPUID, true},        {SVM_EXIT_INVD, EXIT_INVALIDATE, true},
-        {SVM_EXIT_PAUSE, EXIT_PAUSE, true},        {SVM_EXIT_HLT, EXIT_HLT, true},
-        {SVM_EXIT_INVLPGA, EXIT_VIRT_INSN, true},  {SVM_EXIT_TASK_SWITCH, EXIT_TASK_SWITCH, false},
-        {SVM_EXIT_SHUTDOWN, EXIT_SHUTDOWN, false}, {SVM_EXIT_VMRUN, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_VMMCALL, EXIT_VMCALL, true},     {SVM_EXIT_VMLOAD, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_VMSAVE, EXIT_VIRT_INSN, true},   {SVM_EXIT_STGI, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_CLGI, EXIT_VIRT_INSN, true},     {SVM_EXIT_SKINIT, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_WBINVD, EXIT_INVALIDATE, true},  {SVM_EXIT_MONITOR, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_MWAIT, EXIT_VIRT_INSN, true},    {SVM_EXIT_MWAIT_ARMED, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_XSETBV, EXIT_XSETBV, true},      {SVM_EXIT_RDPRU, EXIT_VIRT_INSN, true},
-        {SVM_EXIT_INVLPGB, EXIT_VIRT_INSN, true},  {SVM_EXIT_MCOMMIT, EXIT_VIRT_INSN, true},
 };
+
+#define EVENT(code, exit_kind)       [code] = {(exit_kind) + 1, false}
+#define INSTRUCTION(code, exit_kind) [code] = {(exit_kind) + 1, true}
+
+static const struct simple_exit simple_exits[] = {
+        EVENT(SVM_EXIT_INTR, EXIT_INTR),
+        EVENT(SVM_EXIT_NMI, EXIT_NMI),
+        EVENT(SVM_EXIT_SMI, EXIT_INTR),
+        EVENT(SVM_EXIT_INIT, EXIT_INIT),
+        EVENT(SVM_EXIT_VINTR, EXIT_INTR_WINDOW),
+        EVENT(SVM_EXIT_TASK_SWITCH, EXIT_TASK_SWITCH),
+        EVENT(SVM_EXIT_SHUTDOWN, EXIT_SHUTDOWN),
+        INSTRUCTION(SVM_EXIT_RDPMC, EXIT_RDPMC),
+        INSTRUCTION(SVM_EXIT_CPUID, EXIT_CPUID),
+        INSTRUCTION(SVM_EXIT_INVD, EXIT_INVALIDATE),
+        INSTRUCTION(SVM_EXIT_PAUSE, EXIT_PAUSE),
+        INSTRUCTION(SVM_EXIT_HLT, EXIT_HLT),
+        INSTRUCTION(SVM_EXIT_INVLPGA, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_VMRUN, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_VMMCALL, EXIT_VMCALL),
+        INSTRUCTION(SVM_EXIT_VMLOAD, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_VMSAVE, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_STGI, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_CLGI, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_SKINIT, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_WBINVD, EXIT_INVALIDATE),
+        INSTRUCTION(SVM_EXIT_MONITOR, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_MWAIT, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_MWAIT_ARMED, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_XSETBV, EXIT_XSETBV),
+        INSTRUCTION(SVM_EXIT_RDPRU, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_INVLPGB, EXIT_VIRT_INSN),
+        INSTRUCTION(SVM_EXIT_MCOMMIT, EXIT_VIRT_INSN),
+};
+
+/* 0: not known, the instruction will be looked at. */
+static u64 hinted_next_rip(struct vcpu *vcpu)
+{
+	const struct vmcb_save *save = &svm_vmcb(vcpu)->save;
+	u32 length = next_rip_length(next_rip_bytes(vcpu, save));
+
+	return length ? save->rip + length : 0;
+}
 
 static void instruction_exit(struct vcpu *vcpu)
 {
@@ -44,15 +71,15 @@ static void instruction_exit(struct vcpu *vcpu)
 	svm_intr_insn_exit(vcpu);
 	if (svm_has(SVM_CPUID_NRIPS))
 		vcpu->exit.next_rip = control->next_rip;
+	else
+		vcpu->exit.next_rip = hinted_next_rip(vcpu);
 }
 
 static void decode_simple(struct vcpu *vcpu, u64 code)
 {
-	for (u32 i = 0; i < ARRAY_SIZE(simple_exits); i++) {
-		if (simple_exits[i].code != code)
-			continue;
-		vcpu->exit.kind = simple_exits[i].kind;
-		if (simple_exits[i].instruction)
+	if (code < ARRAY_SIZE(simple_exits) && simple_exits[code].kind) {
+		vcpu->exit.kind = simple_exits[code].kind - 1;
+		if (simple_exits[code].instruction)
 			instruction_exit(vcpu);
 		return;
 	}

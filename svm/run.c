@@ -113,7 +113,8 @@ static void load_regs(struct vcpu *vcpu)
 
 void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 {
-	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	struct svm_vcpu *svm = svm_of(vcpu);
+	struct vmcb_control *control = &svm->vmcb->control;
 	struct cpu *cpu = this_cpu();
 	struct svm_cpu *processor = cpu->arch;
 
@@ -124,7 +125,9 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 		svm_intr_virq_to_event(vcpu);
 		svm_force_exit();
 	}
-	insn_svm_run(svm_of(vcpu)->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb));
+	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
+	insn_svm_run(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb), svm_fast_exit,
+	             vcpu);
 	load_regs(vcpu);
 	if (!svm_exit_is_invalid(control->exit_code))
 		control->event_inj = 0;

@@ -157,4 +157,5 @@ const struct backend svm_backend = {
         .msr_intercept = svm_msr_intercept,
         .insn_bytes = svm_insn_bytes,
         .features = svm_features_text,
+        .floor = svm_floor,
 };

@@ -49,6 +49,8 @@ struct svm_vcpu {
 	bool virq;           /* [o] V_IRQ carries an injected interrupt, not a window */
 	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
 	u8 step;             /* [o] enum svm_step */
+	bool fast;           /* [o] nothing is under way that the next exit has to look after */
+	bool nrips;          /* (i) the processor gives the next RIP */
 	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
 };
 
@@ -107,6 +109,15 @@ static inline bool svm_exit_is_invalid(u64 exit_code)
 {
 	return (u32)exit_code == (u32)SVM_EXIT_INVALID;
 }
+
+/*
+ * svm/fast.c: called at each exit, with GIF clear and the guest's FS, GS and TR still loaded; true: the
+ * exit is completed, enter again. `vcpu`: struct vcpu.
+ */
+bool svm_fast_exit(void *vcpu);
+
+/* svm/floor.c */
+u64 svm_floor(struct cpu *cpu, u64 rounds);
 
 /* svm/exit.c: VMCB exit fields to vcpu->exit and vcpu->intr.again. */
 void svm_decode_exit(struct vcpu *vcpu);

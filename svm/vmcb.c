@@ -48,6 +48,7 @@ bool svm_vcpu_init(struct vcpu *vcpu)
 	if (!svm->vmcb)
 		return false;
 	svm->vmcb_hpa = ptr_to_hpa(svm->vmcb);
+	svm->nrips = svm_has(SVM_CPUID_NRIPS);
 	host_reset_fpu(vcpu);
 	return true;
 }

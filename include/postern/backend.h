@@ -42,6 +42,8 @@
  *                   waits for it to drop; off: guest CR8 accesses run without exit
  *
  * pause_exits       whether PAUSE (or a loop of them) exits: on while others wait for the processor
+ * floor             TSC ticks of `rounds` world switches that do nothing, for comparison; 0: no
+ *                   memory. After cpu_init on this processor, before any vCPU runs on it
  * flush             the next entry must not use cached guest translations of this vCPU
  * map_changed       nested translations of `vm` were removed or restricted: every vCPU flushes
  * msr_intercept     whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it runs,
@@ -80,6 +82,7 @@ struct vm;
 	X(bool, intr_force, (struct vcpu * vcpu, enum intr_class class))                           \
 	X(void, intr_tpr_exit, (struct vcpu * vcpu, bool on))                                      \
 	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
+	X(u64, floor, (struct cpu * cpu, u64 rounds))                                              \
 	X(void, flush, (struct vcpu * vcpu))                                                       \
 	X(void, map_changed, (struct vm * vm))                                                     \
 	X(void, msr_intercept, (struct vm * vm, u32 msr, bool read, bool write))                   \

@@ -14,6 +14,8 @@
 	X(X2APIC, "x2apic", BOOL, 1, 0, 1, "offer x2APIC to the guest")                            \
 	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
 	X(KVM_CLOCK, "kvm-clock", BOOL, 1, 0, 1, "offer the paravirtual clock")                    \
+	X(FLOOR, "floor", BOOL, 0, 0, 1,                                                           \
+	  "log what bare world switches cost before the guest starts")                             \
 	X(TESTDEV, "testdev", BOOL, 0, 0, 1, "add the test device of QEMU's pc machine")           \
 	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
 	  "microseconds of a turn when vCPUs share a processor")                                   \

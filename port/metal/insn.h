@@ -110,8 +110,15 @@ INSN_DEBUG_REGISTER(3)
  * registers back; VMSAVE guest; VMLOAD host. GIF is clear before and after; RFLAGS.IF is set during
  * VMRUN, so that physical interrupts make the guest exit. `host` is a page that received VMSAVE on
  * this processor.
+ *
+ * At each exit, before VMSAVE, again(context) says whether to enter again at once. It runs with the
+ * guest's FS, GS, TR and LDTR.
+ *
+ * insn_svm_floor: the least that a world switch can be, for comparison: VMLOAD, registers, VMRUN,
+ * registers, VMSAVE, VMLOAD, and RIP advanced by 2 (the length of CPUID), `rounds` times.
  */
-void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host);
+void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host, bool (*again)(void *), void *context);
+void insn_svm_floor(hpa_t vmcb, u64 *gpr, hpa_t host, u64 rounds);
 static inline void insn_vmsave(hpa_t vmcb)
 {
 	__asm__ volatile("vmsave %%rax" : : "a"(vmcb.v) : "memory");

@@ -29,7 +29,8 @@ void insn_write_dr1(u64 v);
 void insn_write_dr2(u64 v);
 void insn_write_dr3(u64 v);
 
-void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host);
+void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host, bool (*again)(void *), void *context);
+void insn_svm_floor(hpa_t vmcb, u64 *gpr, hpa_t host, u64 rounds);
 void insn_vmsave(hpa_t vmcb);
 
 void insn_apic_send(u32 dest, u32 icr_low);

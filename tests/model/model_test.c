@@ -82,9 +82,14 @@ static void create(u32 features, guest_script script)
 	insn_clgi();
 }
 
+static bool leave(void *context __unused)
+{
+	return false;
+}
+
 static u64 enter(void)
 {
-	insn_svm_run(ptr_to_hpa(m.vmcb), m.gpr, ptr_to_hpa(m.host));
+	insn_svm_run(ptr_to_hpa(m.vmcb), m.gpr, ptr_to_hpa(m.host), leave, NULL);
 	return m.vmcb->control.exit_code;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/msr.h"
+#include "core/cpuid.h"
 #include "postern/port.h"
 
 #define __weak __attribute__((weak))
