@@ -19,15 +19,27 @@ void options_help(FILE *out)
 	      out);
 }
 
+static void help_choice(FILE *out, enum setting_id id, u64 def, u64 min, u64 max)
+{
+	for (u64 value = min; value <= max; value++)
+		fprintf(out, "%s%s", value == min ? " (" : " or ", options_choice(id, value));
+	fprintf(out, "; %s)\n", options_choice(id, def));
+}
+
 static void help_settings(FILE *out)
 {
+	enum setting_id at;
+
 #define SHOW_BOOL(def, min, max)   fprintf(out, " (on or off; %s)\n", (def) ? "on" : "off")
 #define SHOW_NUMBER(def, min, max) fprintf(out, " (%d to %d; %d)\n", min, max, def)
+#define SHOW_CHOICE(def, min, max) help_choice(out, at, def, min, max)
 #define X(id, key, type, def, min, max, what)                                                      \
+	at = SETTING_##id;                                                                         \
 	fprintf(out, "  %-14s %s", key, what);                                                     \
 	SHOW_##type(def, min, max);
 	SETTINGS(X)
 #undef X
+#undef SHOW_CHOICE
 #undef SHOW_BOOL
 #undef SHOW_NUMBER
 }

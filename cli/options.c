@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@
 
 enum setting_type {
 	BOOL,
-	NUMBER
+	NUMBER,
+	CHOICE
 };
 
 struct setting {
@@ -189,10 +191,47 @@ static bool parse_bool(const char *text, u64 *value)
 	return false;
 }
 
+const char *options_choice(enum setting_id id, u64 value)
+{
+	static const struct {
+		enum setting_id id;
+		u64 value;
+		const char *name;
+	} choices[] = {
+#define X(setting, choice, name) {SETTING_##setting, choice, name},
+	        SETTING_CHOICES(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+		if (choices[i].id == id && choices[i].value == value)
+			return choices[i].name;
+	}
+	return NULL;
+}
+
+static bool parse_choice(enum setting_id id, const char *text, u64 *value)
+{
+	char names[80] = "";
+
+	for (*value = settings[id].min; *value <= settings[id].max; (*value)++) {
+		const char *name = options_choice(id, *value);
+
+		if (strcmp(text, name) == 0)
+			return true;
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+		         *names ? " or " : "", name);
+	}
+	say("--set %s=%s: not %s", settings[id].key, text, names);
+	return false;
+}
+
 static bool parse_value(const struct setting *setting, const char *text, u64 *value)
 {
 	const char *end;
 
+	if (setting->type == CHOICE)
+		return parse_choice((enum setting_id)(setting - settings), text, value);
 	if (setting->type == BOOL) {
 		if (parse_bool(text, value))
 			return true;

@@ -59,4 +59,7 @@ void options_help(FILE *out);     /* postern --help */
 void options_help_run(FILE *out); /* postern run --help */
 void options_list_cpus(FILE *out);
 
+/* The name of a CHOICE setting's value, NULL if the setting is none or has no such value. */
+const char *options_choice(enum setting_id id, u64 value);
+
 #endif

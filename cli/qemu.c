@@ -134,7 +134,11 @@ static enum status write_config(const char *dir, const struct options *options)
 	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\nreserve-boot-cpu=%d\n", options->cpu,
 	        options->vcpus, (unsigned long long)options->memory, wants_threads(options));
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
-		if (options->has_setting[i])
+		const char *choice = options_choice(i, options->setting[i]);
+
+		if (options->has_setting[i] && choice)
+			fprintf(file, "set.%s=%s\n", setting_keys[i], choice);
+		else if (options->has_setting[i])
 			fprintf(file, "set.%s=%llu\n", setting_keys[i],
 			        (unsigned long long)options->setting[i]);
 	}

@@ -10,7 +10,8 @@
 
 enum setting_type {
 	BOOL,
-	NUMBER
+	NUMBER,
+	CHOICE
 };
 
 struct setting {
@@ -49,6 +50,39 @@ static bool parse_bool(const char *text, u64 *value)
 	return true;
 }
 
+static bool parse_choice(enum setting_id id, const char *text, u64 *value)
+{
+	static const struct {
+		enum setting_id id;
+		u64 value;
+		const char *name;
+	} choices[] = {
+#define X(setting, value, name) {SETTING_##setting, value, name},
+	        SETTING_CHOICES(X)
+#undef X
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(choices); i++) {
+		if (choices[i].id != id || strcmp(choices[i].name, text))
+			continue;
+		*value = choices[i].value;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_value(enum setting_id id, const char *text, u64 *value)
+{
+	switch (settings[id].type) {
+	case BOOL:
+		return parse_bool(text, value);
+	case CHOICE:
+		return parse_choice(id, text, value);
+	default:
+		return parse_number(text, value);
+	}
+}
+
 static bool parse_setting(struct config *config, const char *key, const char *text)
 {
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
@@ -57,8 +91,7 @@ static bool parse_setting(struct config *config, const char *key, const char *te
 
 		if (strcmp(key, setting->key))
 			continue;
-		if (!(setting->type == BOOL ? parse_bool(text, &value)
-		                            : parse_number(text, &value)))
+		if (!parse_value((enum setting_id)i, text, &value))
 			return false;
 		if (value < setting->minimum || value > setting->maximum)
 			return false;
@@ -165,5 +198,7 @@ bool config_parse(struct config *config, const char *text, u64 size)
 	config->vm.tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
 	config->vm.kvm_clock = config->setting[SETTING_KVM_CLOCK];
 	config->vm.testdev = config->setting[SETTING_TESTDEV];
+	config->vm.irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
+	config->vm.pit_reinject = config->setting[SETTING_PIT_REINJECT];
 	return true;
 }

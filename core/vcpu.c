@@ -39,6 +39,7 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 	if (requests & VCPU_REQUEST_FLUSH)
 		backend_op(flush)(vcpu);
 	/*
+	 * EOI_EXIT is for a back end that programs the bitmap: it asks eoi_exit_bitmap() when it enters.
 	 * EVENT needs nothing: intr_prepare_entry() runs before every entry, and after this. What the
 	 * lines above have asked of this vCPU itself is not worth another turn.
 	 */

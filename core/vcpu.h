@@ -22,6 +22,7 @@
 
 #include "core/exit.h"
 #include "core/timer.h"
+#include "irq/eoi_exit.h"
 #include "irq/intr.h"
 #include "irq/lapic.h"
 #include "postern/account.h"
@@ -36,11 +37,12 @@ struct vm;
 /* What a vCPU has to do before it enters the guest again. All consumed in vcpu_handle_requests().
  */
 enum vcpu_request {
-	VCPU_REQUEST_EVENT = BIT(0),  /* look at interrupts again */
-	VCPU_REQUEST_TIMER = BIT(1),  /* the local APIC timer's deadline has come */
-	VCPU_REQUEST_SIGNAL = BIT(2), /* INIT or SIPI is latched in the local APIC */
-	VCPU_REQUEST_FLUSH = BIT(3),  /* flush this vCPU's guest translations */
-	VCPU_REQUEST_STOP = BIT(4),   /* the VM has ended: leave the guest, see vm_has_ended() */
+	VCPU_REQUEST_EVENT = BIT(0),    /* look at interrupts again */
+	VCPU_REQUEST_TIMER = BIT(1),    /* the local APIC timer's deadline has come */
+	VCPU_REQUEST_SIGNAL = BIT(2),   /* INIT or SIPI is latched in the local APIC */
+	VCPU_REQUEST_FLUSH = BIT(3),    /* flush this vCPU's guest translations */
+	VCPU_REQUEST_STOP = BIT(4),     /* the VM has ended: leave the guest, see vm_has_ended() */
+	VCPU_REQUEST_EOI_EXIT = BIT(5), /* the EOI-exit bitmap may have changed: irq/eoi_exit.h */
 };
 
 enum vcpu_mode {
@@ -118,6 +120,7 @@ struct vcpu {
 	struct vcpu_regs regs;             /* [o] */
 	struct exit_info exit;             /* [o] */
 	struct intr_state intr;            /* [o] events waiting for injection: irq/intr.c */
+	struct eoi_exit_vcpu eoi_exit;     /* [o] */
 	enum vcpu_activity activity;       /* [o] */
 	struct vcpu_fetch_hint fetch_hint; /* [o] */
 	struct cpuid_answer cpuid_known[VCPU_CPUID_KNOWN]; /* [o] */

@@ -94,7 +94,8 @@ static bool config_is_sane(const struct vm_config *config)
 /* Everything that can fail for want of memory. */
 static bool allocate(struct vm *vm)
 {
-	if (!create_memory(vm) || !apic_map_create(vm) || !backend_op(vm_init)(vm))
+	if (!create_memory(vm) || !apic_map_create(vm) || !route_create(vm) ||
+	    !backend_op(vm_init)(vm))
 		return false;
 	for (u32 i = 0; i < vm->config.vcpus; i++)
 		if (!create_vcpu(vm, i))
@@ -126,10 +127,13 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	}
 	machine->vm[machine->vm_count++] = vm;
 	vm->tsc_base = (u64)0 - port_tsc();
-	route_init_isa(vm);
 	ioapic_init(vm);
-	pic_init(vm);
+	if (!config->irqchip_split) {
+		pic_init(&vm->pic, vm);
+		pic_attach(vm);
+	}
 	pit_init(vm);
+	pit_set_reinject(vm, config->pit_reinject);
 	for (u32 i = 0; i < vm->vcpu_count; i++) {
 		vm->vcpu[i]->tsc_offset = vm->tsc_base;
 		vcpu_reset(vm->vcpu[i], false);
@@ -151,6 +155,7 @@ void vm_destroy(struct vm *vm)
 	if (vm->arch)
 		backend_op(vm_exit)(vm);
 	apic_map_destroy(vm);
+	route_destroy(vm);
 	destroy_memory(vm);
 	if (machine->vm_count && machine->vm[machine->vm_count - 1] == vm)
 		machine->vm[--machine->vm_count] = NULL;

@@ -7,7 +7,10 @@
 
 #include "core/bus.h"
 #include "core/vcpu.h"
+#include "irq/eoi_exit.h"
+#include "irq/extint.h"
 #include "irq/ioapic.h"
+#include "irq/notify.h"
 #include "irq/pic.h"
 #include "irq/pit.h"
 #include "irq/route.h"
@@ -28,13 +31,15 @@ struct vm_region {
 };
 
 struct vm_config {
-	u32 vcpus;         /* 1 .. MAX_VCPUS */
-	u64 memory;        /* bytes, multiple of 2 MiB, at least 16 MiB */
-	bool x2apic;       /* offer x2APIC in CPUID */
-	bool tsc_deadline; /* offer TSC-deadline mode in CPUID */
-	bool kvm_clock;    /* offer the paravirtual clock */
-	bool testdev;      /* give it the test device */
-	const char *cpu;   /* name of the processor model */
+	u32 vcpus;          /* 1 .. MAX_VCPUS */
+	u64 memory;         /* bytes, multiple of 2 MiB, at least 16 MiB */
+	bool x2apic;        /* offer x2APIC in CPUID */
+	bool tsc_deadline;  /* offer TSC-deadline mode in CPUID */
+	bool kvm_clock;     /* offer the paravirtual clock */
+	bool testdev;       /* give it the test device */
+	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
+	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
+	const char *cpu;    /* name of the processor model */
 };
 
 struct vm {
@@ -51,11 +56,14 @@ struct vm {
 	struct bus memory;             /* (i) after creation */
 	struct apic_map_slot apic_map; /* published map: irq/apic_map.c */
 	struct ioapic ioapic;
-	struct pic pic;
+	struct pic pic; /* unused where the pair is the platform's */
 	struct pit pit;
-	struct route_table routes;
-	void *platform; /* (i) platform/'s devices */
-	void *arch;     /* (i) the back end's: permission maps and the like */
+	struct route_slot routes;    /* published table: irq/route.c */
+	struct extint extint;        /* where ExtINT comes from: irq/extint.h */
+	struct irq_notify notify;    /* who listens to the end of which interrupt */
+	struct eoi_exit_vm eoi_exit; /* irq/eoi_exit.h */
+	void *platform;              /* (i) platform/'s devices */
+	void *arch;                  /* (i) the back end's: permission maps and the like */
 
 	struct atomic32 ended;       /* [a] enum ending; the first writer wins */
 	struct atomic32 exit_code;   /* [a] status that the guest gave */

@@ -15,27 +15,12 @@
  *  - Logical IDs in x2APIC mode follow from the ID: cluster ID >> 4, bit ID & 15.
  *  - An APIC disabled by hardware is no destination.
  *
- * Readers take no lock and wait for nobody. A builder needs a copy that no reader looks at:
- *
- *      reader                               builder (holds `rebuild`)
- *      ------                               -------
- *      1 m = current                        a pick a copy that is not current
- *      2 readers[m]++                       b wait until its readers are 0
- *      3 current still m? use it            c fill it
- *        else readers[m]--, again           d current = it
- *      4 readers[m]--
- *
- * A reader that uses m has seen 3: m was current after 2. If a later builder fills m, then another
- * map was published (d) between that and its b. 2 and 3, d and b are sequentially consistent: 3 saw
- * m, so it came before that d, hence 2 before b, which waits for 4. That m may have been filled and
- * published anew between 1 and 3 does not matter: 3 saw the new one, complete.
- *
- * A reader holds a copy for a few loads, a builder waits only if both copies that are not current
- * are being read, and a reader goes round again only if a whole rebuild fell between 1 and 3.
+ * Readers take no lock and wait for nobody: irq/publish.h.
  */
 #include "irq/route.h"
 
 #include "core/vm.h"
+#include "irq/eoi_exit.h"
 #include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "postern/string.h"
@@ -104,19 +89,6 @@ static void fill(struct apic_map *map, const struct vm *vm)
 	}
 }
 
-/* The index of a copy that is not current and that nobody reads now; APIC_MAP_COPIES if none. */
-static u32 find_free(const struct apic_map_slot *slot)
-{
-	u32 current = atomic32_read(&slot->current);
-	u32 i;
-
-	for (i = 0; i < APIC_MAP_COPIES; i++) {
-		if (i + 1 != current && !atomic32_read(&slot->readers[i]))
-			break;
-	}
-	return i;
-}
-
 void apic_map_rebuild(struct vm *vm)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
@@ -124,19 +96,18 @@ void apic_map_rebuild(struct vm *vm)
 
 	if (!slot->copy[0])
 		return; /* the VM is being created: apic_map_create() builds the first one */
-	spin_lock(&slot->rebuild);
-	wait_until((i = find_free(slot)) < APIC_MAP_COPIES);
+	i = publish_begin(&slot->publish);
 	fill(slot->copy[i], vm);
-	/* Sequentially consistent, not only release: see the race above. */
-	atomic32_set(&slot->current, i + 1);
-	spin_unlock(&slot->rebuild);
+	publish_commit(&slot->publish, i);
+	publish_end(&slot->publish);
+	eoi_exit_changed(vm);
 }
 
 bool apic_map_create(struct vm *vm)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
 
-	for (u32 i = 0; i < APIC_MAP_COPIES; i++) {
+	for (u32 i = 0; i < PUBLISH_COPIES; i++) {
 		slot->copy[i] = port_alloc(sizeof(struct apic_map), CACHE_LINE);
 		if (!slot->copy[i]) {
 			apic_map_destroy(vm);
@@ -151,8 +122,8 @@ void apic_map_destroy(struct vm *vm)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
 
-	atomic32_set(&slot->current, 0);
-	for (u32 i = 0; i < APIC_MAP_COPIES; i++) {
+	atomic32_set(&slot->publish.current, 0);
+	for (u32 i = 0; i < PUBLISH_COPIES; i++) {
 		if (slot->copy[i])
 			port_free(slot->copy[i], sizeof(struct apic_map));
 		slot->copy[i] = NULL;
@@ -160,26 +131,6 @@ void apic_map_destroy(struct vm *vm)
 }
 
 /* ---- reading ---- */
-
-/* Hold the current map: its index, or APIC_MAP_COPIES if there is none yet. */
-static u32 map_get(struct apic_map_slot *slot)
-{
-	for (;;) {
-		u32 current = atomic32_read(&slot->current);
-
-		if (!current)
-			return APIC_MAP_COPIES;
-		atomic32_fetch_add(&slot->readers[current - 1], 1);
-		if (atomic32_read(&slot->current) == current)
-			return current - 1;
-		atomic32_fetch_sub(&slot->readers[current - 1], 1);
-	}
-}
-
-static void map_put(struct apic_map_slot *slot, u32 i)
-{
-	atomic32_fetch_sub(&slot->readers[i], 1);
-}
 
 static u64 with_x2apic_id(const struct apic_map *map, u32 id)
 {
@@ -244,25 +195,25 @@ static u64 destinations(const struct apic_map *map, const struct irq_message *me
 u64 apic_map_destinations(struct vm *vm, const struct irq_message *message)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
-	u32 i = map_get(slot);
+	u32 i = publish_get(&slot->publish);
 	u64 set;
 
-	if (i == APIC_MAP_COPIES)
+	if (i == PUBLISH_COPIES)
 		return 0;
 	set = destinations(slot->copy[i], message);
-	map_put(slot, i);
+	publish_put(&slot->publish, i);
 	return set;
 }
 
 u64 apic_map_software_enabled(struct vm *vm)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
-	u32 i = map_get(slot);
+	u32 i = publish_get(&slot->publish);
 	u64 set;
 
-	if (i == APIC_MAP_COPIES)
+	if (i == PUBLISH_COPIES)
 		return 0;
 	set = slot->copy[i]->software_enabled;
-	map_put(slot, i);
+	publish_put(&slot->publish, i);
 	return set;
 }

@@ -16,6 +16,7 @@
  */
 #include "irq/intr.h"
 #include "core/machine.h"
+#include "irq/extint.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
@@ -63,7 +64,7 @@ static void set_tpr_exit(struct vcpu *vcpu, bool on)
 
 static bool has_extint(struct vcpu *vcpu)
 {
-	return pic_has_interrupt(vcpu->vm) && lapic_accepts_extint(vcpu);
+	return extint_has(vcpu->vm) && lapic_accepts_extint(vcpu);
 }
 
 static bool has_external(struct vcpu *vcpu)
@@ -149,7 +150,7 @@ static void take_external(struct vcpu *vcpu)
 	struct intr_event event = {.type = INTR_TYPE_EXTERNAL, .valid = true};
 
 	if (has_extint(vcpu)) {
-		event.vector = pic_ack(vcpu->vm);
+		event.vector = extint_ack(vcpu->vm);
 		lapic_ack_extint(vcpu);
 		vcpu_count(vcpu, COUNTER_INJ_EXTINT);
 	} else if (!take_lapic(vcpu, &event)) {
@@ -216,7 +217,7 @@ static bool is_idle(struct vcpu *vcpu)
 		return false;
 	if (atomic32_read(&vcpu->lapic.irr_summary) || atomic32_read(&vcpu->lapic.signals))
 		return false;
-	return !pic_has_interrupt(vcpu->vm);
+	return !extint_has(vcpu->vm);
 }
 
 bool intr_prepare_entry(struct vcpu *vcpu)

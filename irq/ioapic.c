@@ -39,6 +39,8 @@
 
 #include "core/bus.h"
 #include "core/vm.h"
+#include "irq/eoi_exit.h"
+#include "irq/notify.h"
 #include "irq/route.h"
 #include "postern/port.h"
 #include "x86/apic.h"
@@ -72,10 +74,17 @@ static bool rte_is_level(u64 rte)
 	       (delivery == APIC_DM_FIXED || delivery == APIC_DM_LOWEST);
 }
 
-/* Send the message of `rte`. true: a local APIC accepted it. */
-static bool ioapic_send(struct ioapic *ioapic, u64 rte)
+/* The table knows no start-up message, and encoding 3 is reserved. */
+static bool rte_is_valid(u64 rte)
 {
-	struct irq_message message = {
+	u32 delivery = rte & APIC_DM_MASK;
+
+	return delivery != APIC_DM_SIPI && delivery != (3u << 8);
+}
+
+static struct irq_message rte_message(u64 rte)
+{
+	return (struct irq_message){
 	        .dest = rte >> IOAPIC_RTE_DEST_SHIFT,
 	        .delivery = rte & APIC_DM_MASK,
 	        .shorthand = APIC_DEST_FIELD,
@@ -85,11 +94,14 @@ static bool ioapic_send(struct ioapic *ioapic, u64 rte)
 	        .assert = true,
 	        .source = IRQ_SOURCE_IOAPIC,
 	};
+}
 
-	/* The table knows no start-up message, and encoding 3 is reserved. */
-	if (message.delivery == APIC_DM_SIPI || message.delivery == (3u << 8))
-		return false;
-	return irq_deliver(ioapic->vm, &message) > 0;
+/* Send the message of `rte`. true: a local APIC accepted it. */
+static bool ioapic_send(struct ioapic *ioapic, u64 rte)
+{
+	struct irq_message message = rte_message(rte);
+
+	return rte_is_valid(rte) && irq_deliver(ioapic->vm, &message) > 0;
 }
 
 /* The pin wants service: send, unless masked or (level) already sent and not yet served. */
@@ -151,10 +163,40 @@ static void ioapic_eoi_pin_locked(struct ioapic *ioapic, u32 pin)
 		ioapic_service_locked(ioapic, pin);
 }
 
+/*
+ * Tell who listens to a pin of the vector. Before remote IRR is cleared: a device that lets go of its
+ * line for this, and raises it again only if it wants more, is not delivered once too often.
+ */
+static void ioapic_notify(struct vm *vm, u8 vector)
+{
+	struct ioapic *ioapic = &vm->ioapic;
+	u32 pins = irq_notify_pins(vm);
+	u32 ended = 0;
+
+	spin_lock(&ioapic->lock);
+	for (u32 rest = pins; rest; rest &= rest - 1) {
+		u32 pin = (u32)__builtin_ctz(rest);
+
+		if ((ioapic->rte[pin] & IOAPIC_RTE_VECTOR) == vector)
+			ended |= BIT(pin);
+	}
+	spin_unlock(&ioapic->lock);
+	if (ended)
+		irq_notify_ended_pins(vm, ended);
+}
+
+void ioapic_eoi_edge(struct vm *vm, u8 vector)
+{
+	if (irq_notify_active(vm))
+		ioapic_notify(vm, vector);
+}
+
 void ioapic_eoi(struct vm *vm, u8 vector)
 {
 	struct ioapic *ioapic = &vm->ioapic;
 
+	if (irq_notify_active(vm))
+		ioapic_notify(vm, vector);
 	spin_lock(&ioapic->lock);
 	for (u32 pin = 0; pin < IOAPIC_PINS; pin++) {
 		u64 rte = ioapic->rte[pin];
@@ -179,6 +221,54 @@ static void ioapic_storm_fire(struct timer *timer)
 			ioapic_recheck_locked(ioapic, pin);
 	}
 	spin_unlock(&ioapic->lock);
+}
+
+/* --- what others ask --- */
+
+bool ioapic_is_unserved(struct vm *vm, u32 pin)
+{
+	struct ioapic *ioapic = &vm->ioapic;
+	struct vcpu *vcpu;
+	u64 rte;
+
+	spin_lock(&ioapic->lock);
+	rte = ioapic->rte[pin];
+	spin_unlock(&ioapic->lock);
+	if (rte & IOAPIC_RTE_REMOTE_IRR)
+		return true;
+	if ((rte & APIC_DM_MASK) != APIC_DM_FIXED && (rte & APIC_DM_MASK) != APIC_DM_LOWEST)
+		return false;
+	for_each_vcpu (vcpu, vm) {
+		if (lapic_holds(&vcpu->lapic, rte & IOAPIC_RTE_VECTOR))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Masked entries too, if they have sent something that has not been ended: then remote IRR is set.
+ * Without that, unmasking is a change of the table.
+ */
+void ioapic_watched_vectors(struct vcpu *vcpu, u32 pins, u64 set[4])
+{
+	struct ioapic *ioapic = &vcpu->vm->ioapic;
+	u64 rte[IOAPIC_PINS];
+
+	spin_lock(&ioapic->lock);
+	for (u32 pin = 0; pin < IOAPIC_PINS; pin++)
+		rte[pin] = ioapic->rte[pin];
+	spin_unlock(&ioapic->lock);
+	for (u32 pin = 0; pin < IOAPIC_PINS; pin++) {
+		u32 vector = rte[pin] & IOAPIC_RTE_VECTOR;
+		struct irq_message message = rte_message(rte[pin]);
+
+		if ((rte[pin] & IOAPIC_RTE_MASKED) && !(rte[pin] & IOAPIC_RTE_REMOTE_IRR))
+			continue;
+		if (!message.level && !(pins & BIT(pin)))
+			continue;
+		if (apic_map_destinations(vcpu->vm, &message) & BIT64(vcpu->index))
+			set[vector / 64] |= BIT64(vector % 64);
+	}
 }
 
 /* --- registers --- */
@@ -207,7 +297,11 @@ static void ioapic_write_entry_locked(struct ioapic *ioapic, u32 pin, bool high,
 
 	if (!rte_is_level(rte))
 		rte &= ~IOAPIC_RTE_REMOTE_IRR;
-	ioapic->rte[pin] = rte;
+	if (ioapic->rte[pin] != rte) {
+		ioapic->rte[pin] = rte;
+		/* Before anything is sent by the new entry. */
+		eoi_exit_changed(ioapic->vm);
+	}
 	ioapic_recheck_locked(ioapic, pin);
 }
 
@@ -292,6 +386,7 @@ void ioapic_reset(struct vm *vm)
 		ioapic->eoi_again[pin] = 0;
 	}
 	spin_unlock(&ioapic->lock);
+	eoi_exit_changed(vm);
 }
 
 void ioapic_init(struct vm *vm)

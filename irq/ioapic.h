@@ -45,6 +45,12 @@ void ioapic_reset(struct vm *vm); /* also cancels the timer: before the VM's mem
 void ioapic_set_line(struct vm *vm, u32 pin, bool level);
 /* EOI message of a level interrupt, broadcast by a local APIC. Any processor, no locks held. */
 void ioapic_eoi(struct vm *vm, u8 vector);
+/* EOI of an edge-triggered vector at a local APIC: only for those who listen (irq/notify.h). */
+void ioapic_eoi_edge(struct vm *vm, u8 vector);
+/* The pin's message has not been ended: pending or in service somewhere. Any processor. */
+bool ioapic_is_unserved(struct vm *vm, u32 pin);
+/* Add to `set` the vectors of entries that can reach `vcpu` and are level or of one of `pins`. */
+void ioapic_watched_vectors(struct vcpu *vcpu, u32 pins, u64 set[4]);
 /* Guest accesses of the page. Any processor, no locks held. */
 u64 ioapic_read(struct vm *vm, u64 offset, u32 size);
 void ioapic_write(struct vm *vm, u64 offset, u32 size, u64 value);

@@ -16,6 +16,9 @@
 #include "irq/lapic_priv.h"
 
 #include "core/vm.h"
+#include "irq/eoi_exit.h"
+#include "irq/extint.h"
+#include "irq/notify.h"
 #include "postern/backend.h"
 #include "postern/port.h"
 
@@ -206,6 +209,14 @@ void lapic_unack(struct vcpu *vcpu, u8 vector)
 	update_ppr(lapic);
 }
 
+bool lapic_holds(const struct lapic *lapic, u8 vector)
+{
+	u32 held = atomic32_read_acquire(lapic_vector_word(lapic, APIC_IRR, vector)) |
+	           atomic32_read_acquire(lapic_vector_word(lapic, APIC_ISR, vector));
+
+	return held & lapic_vector_bit(vector);
+}
+
 /*
  * LVT0, Fixed and level-triggered: the input may ask again now. The 8259's INTR is what is wired to
  * LINT0 of every processor.
@@ -217,7 +228,7 @@ static void end_local_level(struct lapic *lapic, u8 vector)
 	if (!(lvt0 & APIC_LVT_REMOTE_IRR) || (lvt0 & 0xff) != vector)
 		return;
 	atomic32_fetch_and(lapic_word(lapic, APIC_LVT0), ~APIC_LVT_REMOTE_IRR);
-	if (pic_has_interrupt(lapic->vcpu->vm))
+	if (extint_has(lapic->vcpu->vm))
 		lapic_local_interrupt(lapic->vcpu, APIC_LVT0);
 }
 
@@ -235,8 +246,12 @@ void lapic_eoi(struct lapic *lapic)
 	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) & ~lapic_vector_bit(vector));
 	priority_changed(lapic);
 
-	if (!(lapic_get(lapic, APIC_TMR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector)))
+	eoi_exit_ended(lapic->vcpu, vector);
+	if (!(lapic_get(lapic, APIC_TMR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector))) {
+		if (irq_notify_active(lapic->vcpu->vm))
+			ioapic_eoi_edge(lapic->vcpu->vm, vector);
 		return;
+	}
 	end_local_level(lapic, vector);
 	if (!(lapic_get(lapic, APIC_SVR) & APIC_SVR_NO_BROADCAST))
 		ioapic_eoi(lapic->vcpu->vm, vector);
@@ -462,6 +477,7 @@ void lapic_reset_registers(struct lapic *lapic)
 	lapic_set(lapic, APIC_DFR, ~0u);
 	atomic32_set(&lapic->esr_pending, 0);
 	clear_vectors(lapic);
+	eoi_exit_local_changed(lapic->vcpu);
 }
 
 void lapic_reset(struct vcpu *vcpu, bool init)

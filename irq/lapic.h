@@ -86,6 +86,8 @@ void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
  * (vcpu_request). false: APIC disabled, not accepted. Vectors 0..15 set ESR and are dropped.
  */
 bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source source);
+/* `vector` is requested or in service here. A snapshot; any processor. */
+bool lapic_holds(const struct lapic *lapic, u8 vector);
 void lapic_signal_nmi(struct lapic *lapic);
 void lapic_signal_extint(struct lapic *lapic);
 void lapic_signal_init(struct lapic *lapic);
@@ -106,7 +108,7 @@ void lapic_unack(struct vcpu *vcpu, u8 vector);
  * message has come). Pure; any processor.
  */
 bool lapic_accepts_extint(struct vcpu *vcpu);
-/* The INTA cycle has been made (pic_ack): an ExtINT message that asked for it is served. */
+/* The INTA cycle has been made (extint_ack): an ExtINT message that asked for it is served. */
 void lapic_ack_extint(struct vcpu *vcpu);
 /* Move latched NMIs out (0..2). */
 u32 lapic_take_nmi(struct vcpu *vcpu);

@@ -15,6 +15,8 @@
 
 #include "core/cpuid.h"
 #include "core/vm.h"
+#include "irq/eoi_exit.h"
+#include "irq/extint.h"
 
 #define LAPIC_REGISTERS (0x400 / LAPIC_STRIDE)
 
@@ -123,8 +125,10 @@ static void write_lint(struct lapic *lapic, u32 offset, u32 value)
 	do {
 		old = atomic32_read(word);
 	} while (!atomic32_cmpxchg(word, old, lvt_forced(lapic, value) | (old & keep)));
+	if (offset == APIC_LVT0 && ((old | value) & APIC_LVT_LEVEL))
+		eoi_exit_local_changed(lapic->vcpu);
 	/* To an entry that looks at the level, an INTR that is up already is a request. */
-	if (offset == APIC_LVT0 && looks_at_level(value) && pic_has_interrupt(lapic->vcpu->vm))
+	if (offset == APIC_LVT0 && looks_at_level(value) && extint_has(lapic->vcpu->vm))
 		lapic_local_interrupt(lapic->vcpu, APIC_LVT0);
 }
 

@@ -9,6 +9,7 @@
  * 4) nor the extended destination field (11:5). The destination mode is honoured without the
  * redirection hint too: that is what processors do and operating systems use.
  */
+#include "irq/eoi_exit.h"
 #include "irq/route.h"
 
 #include "x86/apic.h"
@@ -19,9 +20,9 @@
 #define MSI_ADDRESS_REDIRECT   BIT(3)
 #define MSI_ADDRESS_LOGICAL    BIT(2)
 
-void msi_deliver(struct vm *vm, u64 address, u32 data)
+bool msi_decode(u64 address, u32 data, struct irq_message *message)
 {
-	struct irq_message message = {
+	*message = (struct irq_message){
 	        .dest = (address >> MSI_ADDRESS_DEST_SHIFT) & 0xff,
 	        .delivery = data & APIC_DM_MASK,
 	        .shorthand = APIC_DEST_FIELD,
@@ -33,15 +34,15 @@ void msi_deliver(struct vm *vm, u64 address, u32 data)
 
 	/* Elsewhere it is a write to memory, which no device here does by this path. */
 	if ((address & MSI_ADDRESS_BASE_MASK) != MSI_ADDRESS_BASE)
-		return;
-	switch (message.delivery) {
+		return false;
+	switch (message->delivery) {
 	case APIC_DM_FIXED:
 		if (address & MSI_ADDRESS_REDIRECT)
-			message.delivery = APIC_DM_LOWEST;
-		message.level = data & APIC_TRIGGER_LEVEL;
+			message->delivery = APIC_DM_LOWEST;
+		message->level = data & APIC_TRIGGER_LEVEL;
 		break;
 	case APIC_DM_LOWEST:
-		message.level = data & APIC_TRIGGER_LEVEL;
+		message->level = data & APIC_TRIGGER_LEVEL;
 		break;
 	case APIC_DM_SMI:
 	case APIC_DM_NMI:
@@ -49,11 +50,20 @@ void msi_deliver(struct vm *vm, u64 address, u32 data)
 	case APIC_DM_EXTINT:
 		break; /* edges, whatever the trigger mode says */
 	default:
-		return; /* reserved */
+		return false; /* reserved */
 	}
 	/* The end of a level: a local APIC keeps no line state, so there is nothing to take back.
 	 */
-	if (message.level && !(data & APIC_LEVEL_ASSERT))
+	return !message->level || (data & APIC_LEVEL_ASSERT);
+}
+
+void msi_deliver(struct vm *vm, u64 address, u32 data)
+{
+	struct irq_message message;
+
+	if (!msi_decode(address, data, &message))
 		return;
+	if (message.level)
+		eoi_exit_note_level_msi(vm, message.vector);
 	irq_deliver(vm, &message);
 }

@@ -21,18 +21,15 @@
  * 2 (ICW3 is taken and ignored), ELCR stands in for ICW1's LTIM bit as on the PIIX. A chip asks for
  * nothing before its initialisation is complete, since it has no vectors.
  *
- * INTR reaches every vCPU's LINT0. Its level is published in pic->output, which vCPUs read without
- * the lock; a rise makes them look. Neither side misses the other:
- *
- *      CPU A: pic_unlock()                   CPU B: guest opens LVT0
- *      output = 1        (full barrier)      LVT0 = ExtINT     (full barrier)
- *      reads LVT0: open? -> request          reads output: 1? -> injects
+ * INTR's level is published in pic->output, which is read without the lock; whoever changes it
+ * tells so after the store, with the lock released (irq/extint.c).
  */
 #include "irq/pic.h"
 
 #include "core/bus.h"
 #include "core/vm.h"
-#include "x86/apic.h"
+#include "irq/extint.h"
+#include "irq/notify.h"
 
 #define PIC_MASTER 0
 #define PIC_SLAVE  1
@@ -144,11 +141,21 @@ static int chip_ack(struct pic_chip *chip)
 	if (request < 0)
 		return -1;
 	chip->irr &= ~(BIT(request) & ~chip->elcr);
-	if (!chip->auto_eoi)
+	if (!chip->auto_eoi) {
 		chip->isr |= BIT(request);
-	else if (chip->rotate_on_auto_eoi)
+		return request;
+	}
+	chip->ended |= BIT(request);
+	if (chip->rotate_on_auto_eoi)
 		chip->priority_add = (request + 1) % PIC_INPUTS;
 	return request;
+}
+
+/* The inputs of `set` are not in service any more. */
+static void chip_end(struct pic_chip *chip, u8 set)
+{
+	chip->ended |= chip->isr & set;
+	chip->isr &= ~set;
 }
 
 /* ICW1. The edge detectors want a new rise; automatic rotation and all of ICW4 go. */
@@ -156,7 +163,7 @@ static void chip_begin_init(struct pic_chip *chip, u8 icw1)
 {
 	chip->irr = chip->lines & chip->elcr;
 	chip->imr = 0;
-	chip->isr = 0;
+	chip_end(chip, 0xff);
 	chip->priority_add = 0;
 	chip->initialised = false;
 	chip->single = icw1 & ICW1_SINGLE;
@@ -211,11 +218,11 @@ static void chip_write_ocw2(struct pic_chip *chip, u8 value)
 		irq = chip_highest(chip, chip_in_service(chip));
 		if (irq < 0)
 			return;
-		chip->isr &= ~BIT(irq);
+		chip_end(chip, BIT(irq));
 		break;
 	case OCW2_SPECIFIC_EOI:
 	case OCW2_ROTATE_SPECIFIC_EOI:
-		chip->isr &= ~BIT(irq);
+		chip_end(chip, BIT(irq));
 		break;
 	}
 	/* Rotation makes `irq` the lowest: the next one is the highest. */
@@ -256,28 +263,31 @@ static bool pic_settle_locked(struct pic *pic)
 	return chip_request(&pic->chip[PIC_MASTER]) >= 0;
 }
 
-/* A rise of INTR at every vCPU's LINT0 (or INTR pin, where the local APIC is off). */
-static void pic_raise_intr(struct vm *vm)
+static u32 pic_take_ended_locked(struct pic *pic)
 {
-	struct vcpu *vcpu;
+	u32 ended = pic->chip[PIC_MASTER].ended | pic->chip[PIC_SLAVE].ended << PIC_INPUTS;
 
-	for_each_vcpu (vcpu, vm) {
-		if (lapic_accepts_extint(vcpu))
-			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-		else
-			lapic_local_interrupt(vcpu, APIC_LVT0);
-	}
+	pic->chip[PIC_MASTER].ended = 0;
+	pic->chip[PIC_SLAVE].ended = 0;
+	return ended;
 }
 
-/* Publish INTR, which was `before`, and release the lock; then tell of a rise. */
+/*
+ * Publish INTR, which was `before`, and release the lock; then tell of what has changed. Setting a
+ * line ends nothing: so a device that holds its lock is not called back from here.
+ */
 static void pic_unlock(struct pic *pic, bool before)
 {
 	bool after = pic_settle_locked(pic);
+	bool changed = after != before || after != atomic32_read_relaxed(&pic->output);
+	u32 ended = pic_take_ended_locked(pic);
 
 	atomic32_set(&pic->output, after);
 	spin_unlock(&pic->lock);
-	if (after && !before)
-		pic_raise_intr(pic->vm);
+	if (changed)
+		extint_changed(pic->vm);
+	if (ended && irq_notify_active(pic->vm))
+		irq_notify_ended_inputs(pic->vm, ended);
 }
 
 /* Take the lock. Returns INTR as it is. */
@@ -305,9 +315,8 @@ static struct pic_chip *pic_chip_of(struct pic *pic, u32 irq)
 	return &pic->chip[irq / PIC_INPUTS];
 }
 
-void pic_set_line(struct vm *vm, u32 irq, bool level)
+void pic_set_line(struct pic *pic, u32 irq, bool level)
 {
-	struct pic *pic = &vm->pic;
 	struct pic_chip *chip = pic_chip_of(pic, irq);
 	bool before;
 
@@ -318,9 +327,8 @@ void pic_set_line(struct vm *vm, u32 irq, bool level)
 	pic_unlock(pic, before);
 }
 
-void pic_pulse_line(struct vm *vm, u32 irq)
+void pic_pulse_line(struct pic *pic, u32 irq)
 {
-	struct pic *pic = &vm->pic;
 	struct pic_chip *chip = pic_chip_of(pic, irq);
 	bool before;
 
@@ -333,14 +341,13 @@ void pic_pulse_line(struct vm *vm, u32 irq)
 	pic_unlock(pic, before);
 }
 
-bool pic_has_interrupt(struct vm *vm)
+bool pic_has_interrupt(const struct pic *pic)
 {
-	return atomic32_read(&vm->pic.output);
+	return atomic32_read(&pic->output);
 }
 
-u8 pic_ack(struct vm *vm)
+u8 pic_ack(struct pic *pic)
 {
-	struct pic *pic = &vm->pic;
 	struct pic_chip *chip = &pic->chip[PIC_MASTER];
 	int irq;
 
@@ -356,6 +363,26 @@ u8 pic_ack(struct vm *vm)
 	/* INTR has been low during INTA: if it is asserted now, that is a rise. */
 	pic_unlock(pic, false);
 	return irq;
+}
+
+u32 pic_state(struct pic *pic, u32 irq)
+{
+	const struct pic_chip *chip = pic_chip_of(pic, irq);
+	u32 state = 0;
+
+	if (!chip)
+		return 0;
+	irq %= PIC_INPUTS;
+	spin_lock(&pic->lock);
+	if (chip->initialised && (chip->irr & ~chip->imr & BIT(irq)))
+		state |= EXTINT_REQUESTED;
+	if (chip->isr & BIT(irq))
+		state |= EXTINT_IN_SERVICE;
+	/* What the slave asks for is not asked for while the master masks the slave. */
+	if (chip == &pic->chip[PIC_SLAVE] && (pic->chip[PIC_MASTER].imr & BIT(PIC_CASCADE)))
+		state &= ~EXTINT_REQUESTED;
+	spin_unlock(&pic->lock);
+	return state;
 }
 
 /* --- ports --- */
@@ -376,9 +403,8 @@ static u8 pic_read_byte_locked(struct pic *pic, u32 which, bool a0)
 	return chip->read_isr ? chip->isr : chip->irr;
 }
 
-static u64 pic_read(struct vm *vm, u32 which, u64 offset, u32 size)
+static u64 pic_read(struct pic *pic, u32 which, u64 offset, u32 size)
 {
-	struct pic *pic = &vm->pic;
 	bool before = pic_lock(pic);
 	u64 value = 0;
 
@@ -388,9 +414,8 @@ static u64 pic_read(struct vm *vm, u32 which, u64 offset, u32 size)
 	return value;
 }
 
-static void pic_write(struct vm *vm, u32 which, u64 offset, u32 size, u64 value)
+static void pic_write(struct pic *pic, u32 which, u64 offset, u32 size, u64 value)
 {
-	struct pic *pic = &vm->pic;
 	bool before = pic_lock(pic);
 
 	for (u32 i = 0; i < size; i++)
@@ -424,7 +449,7 @@ static void pic_slave_write(void *device, struct vcpu *vcpu, u64 offset, u32 siz
 
 static u64 pic_elcr_read(void *device, struct vcpu *vcpu, u64 offset, u32 size)
 {
-	struct pic *pic = &((struct vm *)device)->pic;
+	struct pic *pic = device;
 	bool before = pic_lock(pic);
 	u64 value = 0;
 
@@ -437,7 +462,7 @@ static u64 pic_elcr_read(void *device, struct vcpu *vcpu, u64 offset, u32 size)
 
 static void pic_elcr_write(void *device, struct vcpu *vcpu, u64 offset, u32 size, u64 value)
 {
-	struct pic *pic = &((struct vm *)device)->pic;
+	struct pic *pic = device;
 	bool before = pic_lock(pic);
 
 	(void)vcpu;
@@ -453,13 +478,12 @@ static const struct bus_ops pic_elcr_ops = {.read = pic_elcr_read, .write = pic_
 /* --- life --- */
 
 /* The lines belong to the devices and stay as they are. */
-void pic_reset(struct vm *vm)
+void pic_reset(struct pic *pic)
 {
 	/* Timer, keyboard, cascade; the real-time clock and the coprocessor: always edges. */
 	static const u8 elcr_mask[2] = {0xf8, 0xde};
-	struct pic *pic = &vm->pic;
+	bool before = pic_lock(pic);
 
-	spin_lock(&pic->lock);
 	for (u32 i = 0; i < ARRAY_SIZE(pic->chip); i++) {
 		pic->chip[i] = (struct pic_chip){
 		        .lines = pic->chip[i].lines,
@@ -467,14 +491,54 @@ void pic_reset(struct vm *vm)
 		        .cascade = i == PIC_MASTER ? BIT(PIC_CASCADE) : 0,
 		};
 	}
-	pic_unlock(pic, false);
+	pic_unlock(pic, before);
 }
 
-void pic_init(struct vm *vm)
+void pic_init(struct pic *pic, struct vm *vm)
 {
-	vm->pic = (struct pic){.vm = vm};
-	pic_reset(vm);
-	bus_register(&vm->io, PIC_MASTER_PORT, 2, &pic_master_ops, vm);
-	bus_register(&vm->io, PIC_SLAVE_PORT, 2, &pic_slave_ops, vm);
-	bus_register(&vm->io, PIC_ELCR_PORT, 2, &pic_elcr_ops, vm);
+	*pic = (struct pic){.vm = vm};
+	pic_reset(pic);
+	bus_register(&vm->io, PIC_MASTER_PORT, 2, &pic_master_ops, pic);
+	bus_register(&vm->io, PIC_SLAVE_PORT, 2, &pic_slave_ops, pic);
+	bus_register(&vm->io, PIC_ELCR_PORT, 2, &pic_elcr_ops, pic);
+}
+
+/* --- the core's own pair as an ExtINT source --- */
+
+static bool pic_extint_has(void *source)
+{
+	return pic_has_interrupt(source);
+}
+
+static u8 pic_extint_ack(void *source)
+{
+	return pic_ack(source);
+}
+
+static void pic_extint_set_line(void *source, u32 input, bool level)
+{
+	pic_set_line(source, input, level);
+}
+
+static void pic_extint_pulse_line(void *source, u32 input)
+{
+	pic_pulse_line(source, input);
+}
+
+static u32 pic_extint_state(void *source, u32 input)
+{
+	return pic_state(source, input);
+}
+
+static const struct extint_ops pic_extint_ops = {
+        .has = pic_extint_has,
+        .ack = pic_extint_ack,
+        .set_line = pic_extint_set_line,
+        .pulse_line = pic_extint_pulse_line,
+        .state = pic_extint_state,
+};
+
+void pic_attach(struct vm *vm)
+{
+	extint_attach(vm, &pic_extint_ops, &vm->pic);
 }

@@ -19,6 +19,13 @@
  * into one. A few late edges are caught up with in this way, older ones are given up and counted.
  * A strobe that lasts one tick (modes 2, 4, 5) is shown as a pulse when it ends.
  *
+ * With reinjection an edge waits, besides, until the one before it is over: not requested where
+ * somebody would take it, and not in service (irq_is_unserved()). That is asked anew whenever the
+ * guest ends an interrupt of IRQ 0 and whenever channel 0 does something, and nothing is remembered
+ * about "the" acknowledgement: so none can get lost (a mask, a reset, a controller programmed anew,
+ * a vector rewritten in service). Where nobody listens an edge is over at once: ticks that a guest
+ * does not want are not kept for it. The line does not fall under a request that still waits.
+ *
  * pit->lock is held while the line changes, so that changes arrive in order; it comes before the
  * interrupt controllers' locks.
  */
@@ -26,6 +33,7 @@
 
 #include "core/bus.h"
 #include "core/vm.h"
+#include "irq/notify.h"
 #include "irq/route.h"
 #include "postern/port.h"
 
@@ -69,8 +77,9 @@ enum pit_mode {
 #define PORT_61_OUT2     BIT(5)
 #define PIT_REFRESH      18 /* ticks between refreshes of dynamic memory: 15 us */
 
-#define PIT_SPACING  120 /* ticks between two edges of IRQ 0 at least: 100 us */
-#define PIT_OWED_MAX 4   /* late edges that are caught up with */
+#define PIT_SPACING           120     /* ticks between two edges of IRQ 0 at least: 100 us */
+#define PIT_OWED_MAX          4       /* late edges that are caught up with */
+#define PIT_OWED_MAX_REINJECT 1000000 /* ten minutes at 1000 Hz and more */
 
 /* --- time --- */
 
@@ -406,13 +415,14 @@ static void channel_set_gate(struct pit_channel *ch, bool gate, u64 tick)
 
 static void pit_owe(struct pit *pit, u64 rises)
 {
+	u64 most = pit->reinject ? PIT_OWED_MAX_REINJECT : PIT_OWED_MAX;
 	u64 owed = pit->owed + rises;
 
-	if (owed > PIT_OWED_MAX) {
-		pit->skipped += owed - PIT_OWED_MAX;
-		owed = PIT_OWED_MAX;
+	if (owed > most) {
+		pit->skipped += owed - most;
+		owed = most;
 	}
-	pit->owed = owed;
+	pit->owed = (u32)owed;
 }
 
 static bool pit_wants_fall(const struct pit *pit, u64 tick)
@@ -420,10 +430,21 @@ static bool pit_wants_fall(const struct pit *pit, u64 tick)
 	return pit->line && !pit->owed && !channel_out(&pit->channel[0], tick);
 }
 
+/* The line wants to move and may not: the guest has not ended what its last rise brought. */
+static bool pit_must_wait(const struct pit *pit, u64 tick)
+{
+	return pit->reinject && (pit->owed || pit_wants_fall(pit, tick)) &&
+	       irq_is_unserved(pit->vm, PIT_IRQ);
+}
+
 /* Show the line's next edge, if there is one and it is not too close to the last rise. */
 static void pit_drive_line(struct pit *pit, u64 tick)
 {
+	pit->waits = false;
 	if (tick - pit->last_rise < PIT_SPACING)
+		return;
+	pit->waits = pit_must_wait(pit, tick);
+	if (pit->waits)
 		return;
 	if (pit->owed) {
 		pit->owed--;
@@ -444,7 +465,8 @@ static void pit_arm(struct pit *pit, u64 tick)
 {
 	u64 next = channel_next_change(&pit->channel[0], tick);
 
-	if (pit->owed || pit_wants_fall(pit, tick))
+	/* What waits for the guest goes on by pit_ended(), or with channel 0's next change. */
+	if (!pit->waits && (pit->owed || pit_wants_fall(pit, tick)))
 		next = tick;
 	if (next != TSC_NEVER)
 		next = max_u64(next, pit->last_rise + PIT_SPACING);
@@ -471,6 +493,32 @@ static void pit_fire(struct timer *timer)
 	pit->deadline = TSC_NEVER;
 	pit_sync_locked(pit, pit_tick_locked(pit));
 	spin_unlock(&pit->lock);
+}
+
+/* An interrupt of IRQ 0 has been ended: perhaps the next tick may go. */
+static void pit_ended(struct irq_notifier *notifier)
+{
+	struct pit *pit = container_of(notifier, struct pit, notifier);
+
+	spin_lock(&pit->lock);
+	/* Not the line only: the timer has to know too. */
+	if (pit->reinject)
+		pit_sync_locked(pit, pit_tick_locked(pit));
+	spin_unlock(&pit->lock);
+}
+
+void pit_set_reinject(struct vm *vm, bool on)
+{
+	struct pit *pit = &vm->pit;
+
+	spin_lock(&pit->lock);
+	pit->reinject = on;
+	pit->waits = false;
+	pit_owe(pit, 0); /* what is too much now is given up */
+	pit_sync_locked(pit, pit_tick_locked(pit));
+	spin_unlock(&pit->lock);
+	/* An end that is missed until here is looked for at the next tick. */
+	irq_notify_listen(vm, &pit->notifier, on);
 }
 
 /* --- ports --- */
@@ -524,6 +572,8 @@ static void pit_write_control(struct pit *pit, u8 control, u64 tick)
 	}
 	before = channel_out(ch, tick);
 	channel_write_control(ch, control, tick);
+	if (which == 0 && pit->reinject)
+		pit->owed = 0;
 	pit_after_write(pit, which, before, tick);
 }
 
@@ -641,6 +691,7 @@ void pit_reset(struct vm *vm)
 	}
 	pit->port_61 = 0;
 	pit->owed = 0;
+	pit->waits = false;
 	pit->last_rise = pit_tick_locked(pit) - PIT_SPACING;
 	pit->deadline = TSC_NEVER;
 	timer_cancel(&pit->timer);
@@ -654,7 +705,9 @@ void pit_init(struct vm *vm)
 {
 	struct pit *pit = &vm->pit;
 
-	*pit = (struct pit){.vm = vm, .epoch = port_tsc()};
+	*pit = (struct pit){
+	        .vm = vm, .epoch = port_tsc(), .notifier = {.gsi = PIT_IRQ, .fire = pit_ended}};
+	irq_notify_add(vm, &pit->notifier);
 	timer_init(&pit->timer, pit_fire);
 	pit_reset(vm);
 	bus_register(&vm->io, PIT_PORT, 4, &pit_ops, vm);

@@ -4,6 +4,7 @@
 #define IRQ_PIT_H
 
 #include "core/timer.h"
+#include "irq/notify.h"
 #include "postern/sync.h"
 
 struct vm;
@@ -45,15 +46,26 @@ struct pit {
 	struct pit_channel channel[3]; /* [lock] */
 	u8 port_61;                    /* [lock] bits 3:0 as written */
 	struct timer timer;            /* arm/cancel: [lock] channel 0's next edge */
-	u64 deadline;          /* [lock] tick that `timer` is armed for, TSC_NEVER: not armed */
-	bool line;             /* [lock] what IRQ 0's line was last set to */
-	u32 owed;              /* [lock] rising edges that wait for their turn */
-	u64 last_rise;         /* [lock] tick at which the line last rose */
-	u64 skipped;           /* [lock] rising edges given up: the host was too late */
-	struct atomic64 ticks; /* [a; lock to write] rising edges of IRQ 0 */
+	u64 deadline;  /* [lock] tick that `timer` is armed for, TSC_NEVER: not armed */
+	bool line;     /* [lock] what IRQ 0's line was last set to */
+	u32 owed;      /* [lock] rising edges that wait for their turn */
+	bool reinject; /* [lock] see pit_set_reinject() */
+	bool waits;    /* [lock] reinject: the last edge has not been ended */
+	struct irq_notifier notifier; /* the end of IRQ 0's interrupt */
+	u64 last_rise;                /* [lock] tick at which the line last rose */
+	u64 skipped;                  /* [lock] rising edges given up: the host was too late */
+	struct atomic64 ticks;        /* [a; lock to write] rising edges of IRQ 0 */
 };
 
 void pit_init(struct vm *vm);  /* registers ports 40-43, 61 on vm->io */
 void pit_reset(struct vm *vm); /* also cancels the timer: before the VM's memory is freed */
+
+/*
+ * Reinjection of ticks. Off: a tick that comes before the one before it has been served melts into
+ * that, as on a board. On: it waits until the guest has ended that one (8259: EOI; I/O APIC: EOI of
+ * the pin's vector), so that the guest counts every tick however late it was run. Programming
+ * channel 0 anew drops what waits. Any processor, at any time; no locks held.
+ */
+void pit_set_reinject(struct vm *vm, bool on);
 
 #endif

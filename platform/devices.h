@@ -4,6 +4,7 @@
 #define PLATFORM_DEVICES_H
 
 #include "platform/fw_cfg.h"
+#include "platform/irqchip.h"
 #include "platform/kbd.h"
 #include "platform/legacy.h"
 #include "platform/pci.h"
@@ -13,6 +14,7 @@
 #include "platform/uart.h"
 
 struct platform {
+	struct irqchip irqchip; /* irqchip=split only */
 	struct uart uart;
 	struct rtc rtc;
 	struct pm pm;

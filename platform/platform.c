@@ -29,6 +29,8 @@ bool platform_create(struct vm *vm)
 	if (!platform)
 		return false;
 	vm->platform = platform;
+	if (vm->config.irqchip_split)
+		irqchip_init(&platform->irqchip, vm);
 	uart_init(&platform->uart, vm);
 	rtc_init(&platform->rtc, vm);
 	pm_init(&platform->pm, vm);

@@ -52,8 +52,9 @@ UNIT_lapic_icr := $(LAPIC_TEST_SRC)
 UNIT_lapic_timer := $(LAPIC_TEST_SRC)
 UNIT_msi := $(IRQ_FAKE) irq/msi.c irq/route.c
 UNIT_nested := mmu/nested.c
-UNIT_pic := $(IRQ_FAKE) irq/pic.c core/bus.c
+UNIT_pic := $(IRQ_FAKE) irq/pic.c irq/extint.c platform/irqchip.c core/bus.c
 UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
+UNIT_pit_reinject := $(UNIT_pit)
 UNIT_walk := mmu/walk.c
 UNIT_LIBS_decode := -lZydis
 

@@ -9,7 +9,7 @@
 #ifndef POSTERN_SETTINGS_H
 #define POSTERN_SETTINGS_H
 
-/* X(ENUM, "key", type BOOL or NUMBER, default, minimum, maximum, "what it does") */
+/* X(ENUM, "key", type BOOL, NUMBER or CHOICE, default, minimum, maximum, "what it does") */
 #define SETTINGS(X)                                                                                \
 	X(X2APIC, "x2apic", BOOL, 1, 0, 1, "offer x2APIC to the guest")                            \
 	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
@@ -20,7 +20,21 @@
 	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
 	  "microseconds of a turn when vCPUs share a processor")                                   \
 	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \
-	  "let a spinning vCPU give up its turn while others wait")
+	  "let a spinning vCPU give up its turn while others wait")                                \
+	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
+	  "hold back ticks of the 8254 until the guest has taken the one before")                  \
+	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
+	  "where the 8259 pair lives: in the core, or outside it, with the platform")
+
+/* X(SETTING, value, "name"): the names of a CHOICE's values, from its minimum to its maximum. */
+#define SETTING_CHOICES(X)                                                                         \
+	X(IRQCHIP, IRQCHIP_FULL, "full")                                                           \
+	X(IRQCHIP, IRQCHIP_SPLIT, "split")
+
+enum setting_irqchip {
+	IRQCHIP_FULL,
+	IRQCHIP_SPLIT
+};
 
 enum setting_id {
 #define X(id, key, type, def, min, max, what) SETTING_##id,

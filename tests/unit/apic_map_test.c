@@ -429,8 +429,8 @@ static void test_lapic_map_readers_survive_rebuilds(void **state)
 	atomic32_set(&stop, 1);
 	pthread_join(builder[0], NULL);
 	pthread_join(builder[1], NULL);
-	for (u32 i = 0; i < APIC_MAP_COPIES; i++)
-		assert_int_equal(atomic32_read(&fake.vm->apic_map.readers[i]), 0);
+	for (u32 i = 0; i < PUBLISH_COPIES; i++)
+		assert_int_equal(atomic32_read(&fake.vm->apic_map.publish.readers[i]), 0);
 	/* Whoever was last, both changes are in. */
 	assert_true(physical8(lapic_register(&cpu(1)->lapic, APIC_ID) >> 24) == BIT64(1));
 }

@@ -3,6 +3,7 @@
  * irq/intr.c over the real local APIC and a back end that only records: what the next entry injects,
  * when a window opens, when the exit is forced.
  */
+#include "irq/extint.h"
 #include "irq/intr.h"
 
 #include "postern/string.h"
@@ -68,7 +69,7 @@ static void tpr_exit(struct vcpu *vcpu, bool on)
 	back.tpr_exit = on;
 }
 
-u8 pic_ack(struct vm *vm)
+u8 extint_ack(struct vm *vm)
 {
 	(void)vm;
 	fake.pic_output = false;

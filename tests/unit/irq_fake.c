@@ -228,10 +228,78 @@ __weak void ioapic_eoi(struct vm *vm, u8 vector)
 	fake.eoi_vector = vector;
 }
 
-__weak bool pic_has_interrupt(struct vm *vm)
+__weak void ioapic_eoi_edge(struct vm *vm, u8 vector)
+{
+	(void)vm;
+	(void)vector;
+	fake.edge_eoi_count++;
+}
+
+__weak bool extint_has(struct vm *vm)
 {
 	(void)vm;
 	return fake.pic_output;
+}
+
+__weak bool irq_notify_active(struct vm *vm)
+{
+	(void)vm;
+	return fake.listening;
+}
+
+__weak u32 irq_notify_pins(struct vm *vm)
+{
+	(void)vm;
+	return fake.listening ? ~0u : 0;
+}
+
+__weak void irq_notify_ended_pins(struct vm *vm, u32 pins)
+{
+	(void)vm;
+	fake.ended_pins |= pins;
+}
+
+__weak void irq_notify_ended_inputs(struct vm *vm, u32 inputs)
+{
+	(void)vm;
+	fake.ended_inputs |= inputs;
+}
+
+__weak void eoi_exit_changed(struct vm *vm)
+{
+	(void)vm;
+	__atomic_fetch_add(&fake.eoi_exit_changes, 1, __ATOMIC_SEQ_CST);
+}
+
+__weak void eoi_exit_local_changed(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+__weak void eoi_exit_note_level_msi(struct vm *vm, u8 vector)
+{
+	(void)vm;
+	(void)vector;
+}
+
+__weak void eoi_exit_ended(struct vcpu *vcpu, u8 vector)
+{
+	(void)vcpu;
+	(void)vector;
+}
+
+__weak bool lapic_holds(const struct lapic *lapic, u8 vector)
+{
+	(void)lapic;
+	(void)vector;
+	return false;
+}
+
+__weak u64 apic_map_destinations(struct vm *vm, const struct irq_message *message)
+{
+	(void)vm;
+	(void)message;
+	return 0;
 }
 
 __weak u32 irq_deliver(struct vm *vm, const struct irq_message *message)

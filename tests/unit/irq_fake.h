@@ -27,7 +27,12 @@ struct fake {
 
 	u32 eoi_count; /* ioapic_eoi() */
 	u8 eoi_vector;
-	bool pic_output; /* pic_has_interrupt() */
+	u32 edge_eoi_count; /* ioapic_eoi_edge() */
+	bool pic_output;    /* extint_has() */
+
+	bool listening; /* irq_notify_active(), irq_notify_pins(): all of them */
+	u32 ended_pins, ended_inputs;
+	u32 eoi_exit_changes;
 
 	u32 message_count; /* irq_deliver(), when the real one is not linked */
 	struct irq_message message[FAKE_MESSAGES];

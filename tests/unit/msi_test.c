@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Message-signalled interrupts and the wiring of lines: irq/msi.c, irq/route.c. */
+/* Message-signalled interrupts and the wiring of a PC's lines: irq/msi.c, irq/route.c. */
 #include "tests/unit/irq_fake.h"
 
 #include <setjmp.h>
@@ -17,6 +17,7 @@ struct change {
 };
 static struct change change[8];
 static u32 changes;
+static u32 unserved_input, unserved_pin;
 
 static void record(char chip, u32 input, int level)
 {
@@ -24,16 +25,28 @@ static void record(char chip, u32 input, int level)
 	change[changes++] = (struct change){chip, input, level};
 }
 
-void pic_set_line(struct vm *vm, u32 irq, bool level)
+void extint_set_line(struct vm *vm, u32 irq, bool level)
 {
 	assert_ptr_equal(vm, fake.vm);
 	record('8', irq, level);
 }
 
-void pic_pulse_line(struct vm *vm, u32 irq)
+void extint_pulse_line(struct vm *vm, u32 irq)
 {
 	assert_ptr_equal(vm, fake.vm);
 	record('8', irq, 2);
+}
+
+bool extint_is_unserved(struct vm *vm, u32 input)
+{
+	(void)vm;
+	return unserved_input == input;
+}
+
+bool ioapic_is_unserved(struct vm *vm, u32 pin)
+{
+	(void)vm;
+	return unserved_pin == pin;
 }
 
 void ioapic_set_line(struct vm *vm, u32 pin, bool level)
@@ -46,14 +59,16 @@ static int setup(void **state)
 {
 	(void)state;
 	fake_create(1);
-	route_init_isa(fake.vm);
+	assert_true(route_create(fake.vm));
 	changes = 0;
+	unserved_input = unserved_pin = ~0u;
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
+	route_destroy(fake.vm);
 	fake_destroy();
 	return 0;
 }
@@ -200,6 +215,22 @@ static void test_route_nowhere(void **state)
 	assert_int_equal(changes, 0);
 }
 
+/* Asked of both controllers, by their own numbers. */
+static void test_route_unserved(void **state)
+{
+	(void)state;
+	assert_false(irq_is_unserved(fake.vm, 0));
+	unserved_pin = 0;
+	assert_false(irq_is_unserved(fake.vm, 0));
+	unserved_pin = 2;
+	assert_true(irq_is_unserved(fake.vm, 0));
+	unserved_pin = ~0u;
+	unserved_input = 0;
+	assert_true(irq_is_unserved(fake.vm, 0));
+	assert_false(irq_is_unserved(fake.vm, 1));
+	assert_false(irq_is_unserved(fake.vm, ROUTE_GSIS));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -214,6 +245,7 @@ int main(void)
 	        TEST(test_route_pulse_ends_high),
 	        TEST(test_route_isa_and_beyond),
 	        TEST(test_route_nowhere),
+	        TEST(test_route_unserved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The 8259 pair against the rules in irq/pic.c. Accesses go through the bus, as a guest's do. */
+/*
+ * The 8259 pair against the rules in irq/pic.c. Accesses go through the bus, as a guest's do; lines,
+ * INTR and INTA through irq/extint.h, as the core's do. So every test runs twice: with the core's
+ * own pair and with the platform's (irqchip=split).
+ */
 #include "tests/unit/irq_fake.h"
 
 #include <setjmp.h>
@@ -7,6 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "platform/irqchip.h"
 #include "x86/apic.h"
 
 #define MASTER   0x20
@@ -30,6 +35,21 @@ void lapic_local_interrupt(struct vcpu *vcpu, u32 lvt_register)
 	assert_int_equal(lvt_register, APIC_LVT0);
 	local_rises[vcpu->index]++;
 }
+
+/* What has reached the I/O APIC's pin 0. */
+static bool pin_level;
+static u32 pin_rises;
+
+void ioapic_set_line(struct vm *vm, u32 pin, bool level)
+{
+	assert_ptr_equal(vm, fake.vm);
+	assert_int_equal(pin, 0);
+	pin_rises += level && !pin_level;
+	pin_level = level;
+}
+
+static struct irqchip split;
+static struct pic *pic; /* the pair under test */
 
 static void out(u16 port, u8 value)
 {
@@ -58,15 +78,35 @@ static void init_pair(u8 master_icw4, u8 slave_icw4)
 	init_chip(SLAVE, 0x38, 0x02, slave_icw4);
 }
 
-static int setup(void **state)
+static void setup_world(void)
 {
-	(void)state;
 	fake_create(3);
 	for (u32 i = 0; i < MAX_VCPUS; i++) {
 		extint[i] = i == 0;
 		local_rises[i] = 0;
 	}
-	pic_init(fake.vm);
+	pin_level = false;
+	pin_rises = 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	setup_world();
+	pic = &fake.vm->pic;
+	pic_init(pic, fake.vm);
+	pic_attach(fake.vm);
+	init_pair(0x01, 0x01);
+	return 0;
+}
+
+static int setup_split(void **state)
+{
+	(void)state;
+	setup_world();
+	split = (struct irqchip){0};
+	irqchip_init(&split, fake.vm);
+	pic = &split.pic;
 	init_pair(0x01, 0x01);
 	return 0;
 }
@@ -80,17 +120,17 @@ static int teardown(void **state)
 
 static void line(u32 irq, bool level)
 {
-	pic_set_line(fake.vm, irq, level);
+	extint_set_line(fake.vm, irq, level);
 }
 
 static bool intr(void)
 {
-	return pic_has_interrupt(fake.vm);
+	return extint_has(fake.vm);
 }
 
 static u8 ack(void)
 {
-	return pic_ack(fake.vm);
+	return extint_ack(fake.vm);
 }
 
 static u8 ocw3_read(u16 port, u8 command)
@@ -102,7 +142,7 @@ static u8 ocw3_read(u16 port, u8 command)
 static void test_pic_quiet_before_initialisation(void **state)
 {
 	(void)state;
-	pic_reset(fake.vm);
+	pic_reset(pic);
 	line(1, true);
 	assert_false(intr());
 	out(MASTER, 0x11);
@@ -373,7 +413,7 @@ static void test_pic_spurious(void **state)
 	assert_int_equal(ocw3_read(MASTER, READ_ISR), 0);
 	/* The slave's: its request has gone when the second chip is asked. */
 	line(12, true);
-	fake.vm->pic.chip[1].irr = 0;
+	pic->chip[1].irr = 0;
 	assert_int_equal(ack(), 0x3f);
 	assert_int_equal(ocw3_read(MASTER, READ_ISR), BIT(2));
 	assert_int_equal(ocw3_read(SLAVE, READ_ISR), 0);
@@ -437,14 +477,14 @@ static void test_pic_rise_asks_who_accepts(void **state)
 static void test_pic_pulse_is_a_rise(void **state)
 {
 	(void)state;
-	pic_pulse_line(fake.vm, 0);
+	extint_pulse_line(fake.vm, 0);
 	assert_true(intr());
 	assert_int_equal(local_rises[1], 1);
-	pic_pulse_line(fake.vm, 0);
+	extint_pulse_line(fake.vm, 0);
 	assert_true(intr());
 	assert_int_equal(local_rises[1], 2);
 	line(1, true);
-	pic_pulse_line(fake.vm, 0); /* INTR is high for another reason */
+	extint_pulse_line(fake.vm, 0); /* INTR is high for another reason */
 	assert_int_equal(local_rises[1], 2);
 }
 
@@ -454,8 +494,8 @@ static void test_pic_no_such_line(void **state)
 	line(2, true);
 	line(16, true);
 	line(~0u, true);
-	pic_pulse_line(fake.vm, 2);
-	pic_pulse_line(fake.vm, 16);
+	extint_pulse_line(fake.vm, 2);
+	extint_pulse_line(fake.vm, 16);
 	assert_false(intr());
 	assert_int_equal(in(MASTER), 0);
 }
@@ -465,7 +505,7 @@ static void test_pic_reset_keeps_lines(void **state)
 	(void)state;
 	out(0x4d0, BIT(5));
 	line(5, true);
-	pic_reset(fake.vm);
+	pic_reset(pic);
 	assert_false(intr());
 	assert_int_equal(in(0x4d0), 0);
 	init_pair(0x01, 0x01);
@@ -474,9 +514,144 @@ static void test_pic_reset_keeps_lines(void **state)
 	assert_true(intr());
 }
 
+/* INTR is wired to the I/O APIC's pin 0 as well: level, and a rise for each rise. */
+static void test_pic_intr_drives_ioapic_pin_0(void **state)
+{
+	(void)state;
+	line(3, true);
+	assert_true(pin_level);
+	assert_int_equal(pin_rises, 1);
+	line(4, true); /* INTR is high already */
+	assert_int_equal(pin_rises, 1);
+	assert_int_equal(ack(), 0x33);
+	assert_false(pin_level);
+	out(MASTER, EOI); /* IRQ 4 is next */
+	assert_int_equal(pin_rises, 2);
+	assert_int_equal(ack(), 0x34);
+	out(MASTER, EOI);
+	assert_false(pin_level);
+	/* Low during INTA: what remains is a new rise, though nobody saw INTR low. */
+	init_pair(0x03, 0x03);
+	line(3, false);
+	line(3, true);
+	line(4, false);
+	line(4, true);
+	pin_rises = 0;
+	assert_int_equal(ack(), 0x33);
+	assert_true(pin_level);
+	assert_int_equal(pin_rises, 1);
+	out(MASTER + 1, 0xff);
+	assert_false(pin_level);
+}
+
+/* The end of service is told for every way in which it ends; not before, and not for nothing. */
+static void test_pic_end_of_service_is_told(void **state)
+{
+	(void)state;
+	fake.listening = true;
+	line(0, true);
+	line(1, true);
+	assert_int_equal(ack(), 0x30);
+	assert_int_equal(fake.ended_inputs, 0);
+	out(MASTER, EOI);
+	assert_int_equal(fake.ended_inputs, BIT(0));
+	fake.ended_inputs = 0;
+	out(MASTER, EOI); /* nothing in service */
+	assert_int_equal(fake.ended_inputs, 0);
+	assert_int_equal(ack(), 0x31);
+	out(MASTER, 0x60 | 1); /* specific */
+	assert_int_equal(fake.ended_inputs, BIT(1));
+	fake.ended_inputs = 0;
+	line(9, true);
+	assert_int_equal(ack(), 0x39);
+	out(SLAVE, 0xa0); /* rotating */
+	assert_int_equal(fake.ended_inputs, BIT(9));
+	out(MASTER, EOI);
+	assert_int_equal(fake.ended_inputs, BIT(9) | BIT(2));
+	fake.ended_inputs = 0;
+	line(3, true);
+	assert_int_equal(ack(), 0x33);
+	init_pair(0x03, 0x01); /* ICW1 ends what is in service */
+	assert_int_equal(fake.ended_inputs, BIT(3));
+	fake.ended_inputs = 0;
+	line(3, false);
+	line(3, true);
+	assert_int_equal(ack(), 0x33); /* automatic EOI */
+	assert_int_equal(fake.ended_inputs, BIT(3));
+}
+
+static void test_pic_end_of_service_untold_if_nobody_listens(void **state)
+{
+	(void)state;
+	line(0, true);
+	assert_int_equal(ack(), 0x30);
+	out(MASTER, EOI);
+	assert_int_equal(fake.ended_inputs, 0);
+}
+
+static void test_pic_unserved_until_eoi(void **state)
+{
+	(void)state;
+	assert_false(extint_is_unserved(fake.vm, 0));
+	line(0, true);
+	assert_true(extint_is_unserved(fake.vm, 0));
+	out(MASTER + 1, 0x01); /* masked: nobody will take it */
+	assert_false(extint_is_unserved(fake.vm, 0));
+	out(MASTER + 1, 0x00);
+	extint[0] = false; /* no vCPU takes ExtINT */
+	assert_false(extint_is_unserved(fake.vm, 0));
+	extint[2] = true;
+	assert_true(extint_is_unserved(fake.vm, 0));
+	assert_int_equal(ack(), 0x30);
+	extint[2] = false; /* in service counts, whoever listens */
+	assert_true(extint_is_unserved(fake.vm, 0));
+	out(MASTER + 1, 0x01);
+	assert_true(extint_is_unserved(fake.vm, 0));
+	out(MASTER, EOI);
+	assert_false(extint_is_unserved(fake.vm, 0));
+	/* The slave's: masked at the master is masked. */
+	out(MASTER + 1, 0x00);
+	extint[2] = true;
+	line(8, true);
+	assert_true(extint_is_unserved(fake.vm, 8));
+	out(MASTER + 1, 0x04);
+	assert_false(extint_is_unserved(fake.vm, 8));
+	assert_false(extint_is_unserved(fake.vm, 2));
+	assert_false(extint_is_unserved(fake.vm, 16));
+}
+
+static void test_split_pair_is_the_platforms(void **state)
+{
+	(void)state;
+	line(3, true);
+	assert_int_equal(atomic32_read(&split.lines), 1);
+	assert_true(extint_has(fake.vm));
+	assert_null(fake.vm->pic.vm); /* the core's is not there */
+	assert_int_equal(ack(), 0x33);
+	assert_int_equal(atomic32_read(&split.acks), 1);
+	extint_pulse_line(fake.vm, 3);
+	assert_int_equal(atomic32_read(&split.lines), 2);
+}
+
+/* A machine without any 8259: nothing is pending, INTA reads an undriven bus. */
+static void test_extint_without_a_source(void **state)
+{
+	(void)state;
+	extint_attach(fake.vm, NULL, NULL);
+	assert_false(extint_has(fake.vm));
+	assert_int_equal(extint_ack(fake.vm), 0xff);
+	extint_set_line(fake.vm, 0, true);
+	extint_pulse_line(fake.vm, 0);
+	assert_false(extint_is_unserved(fake.vm, 0));
+}
+
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f)                                                                                    \
+	cmocka_unit_test_setup_teardown(f, setup, teardown),                                       \
+	{                                                                                          \
+#f "_split", f, setup_split, teardown, NULL                                        \
+	}
 	const struct CMUnitTest tests[] = {
 	        TEST(test_pic_quiet_before_initialisation),
 	        TEST(test_pic_icw1_single_and_no_icw4),
@@ -500,6 +675,13 @@ int main(void)
 	        TEST(test_pic_pulse_is_a_rise),
 	        TEST(test_pic_no_such_line),
 	        TEST(test_pic_reset_keeps_lines),
+	        TEST(test_pic_intr_drives_ioapic_pin_0),
+	        TEST(test_pic_end_of_service_is_told),
+	        TEST(test_pic_end_of_service_untold_if_nobody_listens),
+	        TEST(test_pic_unserved_until_eoi),
+	        cmocka_unit_test_setup_teardown(test_split_pair_is_the_platforms, setup_split,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_extint_without_a_source, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

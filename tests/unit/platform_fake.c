@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "irq/route.h"
+#include "platform/irqchip.h"
 #include "postern/backend.h"
 #include "postern/port.h"
 
@@ -221,6 +222,11 @@ void vm_end(struct vm *vm, enum ending ending, u32 code)
 	fake->ended = ending;
 	fake->end_code = code;
 	fake->ends++;
+}
+
+void irqchip_init(struct irqchip *irqchip, struct vm *vm)
+{
+	irqchip->pic.vm = vm;
 }
 
 void irq_set_line(struct vm *vm, u32 gsi, bool level)

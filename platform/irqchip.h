@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The split interrupt controller (irqchip=split): the platform owns the 8259 pair and is the core's
+ * ExtINT source through irq/extint.h, as any program that embeds the core could be.
+ */
+#ifndef PLATFORM_IRQCHIP_H
+#define PLATFORM_IRQCHIP_H
+
+#include "irq/pic.h"
+
+struct irqchip {
+	struct pic pic;
+	/* What the platform was asked, so that tests can tell whose pair it was. */
+	struct atomic32 lines; /* [a] changes of lines that were routed here */
+	struct atomic32 acks;  /* [a] INTA cycles */
+};
+
+/* Before vCPUs run, in a VM that has no ExtINT source. */
+void irqchip_init(struct irqchip *irqchip, struct vm *vm);
+
+#endif
