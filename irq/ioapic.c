@@ -262,11 +262,14 @@ void ioapic_watched_vectors(struct vcpu *vcpu, u32 pins, u64 set[4])
 		u32 vector = rte[pin] & IOAPIC_RTE_VECTOR;
 		struct irq_message message = rte_message(rte[pin]);
 
-		if ((rte[pin] & IOAPIC_RTE_MASKED) && !(rte[pin] & IOAPIC_RTE_REMOTE_IRR))
+		if ((rte[pin] & IOAPIC_RTE_MASKED) && !(rte[pin] & IOAPIC_RTE_REMOTE_IRR) &&
+		    !(pins & BIT(pin)))
 			continue;
 		if (!message.level && !(pins & BIT(pin)))
 			continue;
-		if (apic_map_destinations(vcpu->vm, &message) & BIT64(vcpu->index))
+		/* An edge leaves no trace in the entry: what came before it was rewritten. */
+		if ((apic_map_destinations(vcpu->vm, &message) & BIT64(vcpu->index)) ||
+		    ((pins & BIT(pin)) && lapic_holds(&vcpu->lapic, (u8)vector)))
 			set[vector / 64] |= BIT64(vector % 64);
 	}
 }

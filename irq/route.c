@@ -245,6 +245,8 @@ static void move_lines(struct vm *vm, const struct route *old, const struct rout
 		struct route joined = left_behind(&new[gsi], &old[gsi]);
 		bool level;
 
+		if (joined.pic == ROUTE_NONE && joined.pin == ROUTE_NONE)
+			continue;
 		do {
 			level = line_level(&vm->routes, gsi);
 			tell(vm, &joined, level);

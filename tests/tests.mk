@@ -30,18 +30,23 @@ $(HOST)/libpostern.a: $(HOST_OBJ)
 
 IRQ_FAKE := tests/unit/irq_fake.c
 LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
+# All interrupt controllers, wired up.
+IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c,$(sort $(wildcard irq/*.c))) \
+	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
 UNIT_bzimage := $(PLATFORM_TEST_SRC)
 UNIT_fw_cfg := $(PLATFORM_TEST_SRC)
 UNIT_multiboot := $(PLATFORM_TEST_SRC)
 UNIT_pci := $(PLATFORM_TEST_SRC)
 UNIT_pm := $(PLATFORM_TEST_SRC)
+UNIT_route := $(IRQ_FAKE) irq/msi.c irq/route.c
 UNIT_rtc := $(PLATFORM_TEST_SRC)
 UNIT_testdev := $(PLATFORM_TEST_SRC)
 UNIT_uart := $(PLATFORM_TEST_SRC)
 UNIT_apic_map := $(LAPIC_TEST_SRC)
 UNIT_bus := core/bus.c
 UNIT_decode := core/decode.c
+UNIT_eoi_exit := $(IRQ_ALL_SRC)
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
 	mmu/nested.c mmu/walk.c
 UNIT_emulate_string := $(UNIT_emulate)

@@ -17,6 +17,8 @@ static const struct {
         {&race_sleep_processor, NULL},
         {&race_sleep_wrong, "lost wake-up"},
         {&race_kick, NULL},
+        {&race_route_fall, NULL},
+        {&race_route_rise, NULL},
 };
 
 static bool run(u32 i, const struct race_limits *limits)

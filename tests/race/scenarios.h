@@ -11,5 +11,8 @@ extern const struct race_scenario race_sleep_processor;
 extern const struct race_scenario race_sleep_wrong; /* must fail */
 /* kick.c */
 extern const struct race_scenario race_kick;
+/* route.c */
+extern const struct race_scenario race_route_fall;
+extern const struct race_scenario race_route_rise;
 
 #endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device changes its line while the routing table changes under it (irq/route.c). Two actors over
+ * the real code:
+ *
+ *   device   irq_set_line(): the line falls, or rises, for good
+ *   wiring   route_set(): the line moves from one pin of the I/O APIC to another
+ *
+ * Afterwards the new pin has the line's level, and the old one nothing.
+ */
+#include "tests/race/scenarios.h"
+
+#include "core/machine.h"
+#include "core/vm.h"
+#include "posix.h"
+#include "postern/port.h"
+
+#define GSI     16 /* beyond the 8259's */
+#define OLD_PIN 16
+#define NEW_PIN 17
+
+static struct vm *vm;
+
+static void setup(void)
+{
+	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20};
+	const char *why = "";
+
+	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
+	if (!machine_init(port_machine(), &why))
+		port_panic("machine_init: %s", why);
+	vm = vm_create(port_machine(), &config);
+	ASSERT(vm);
+}
+
+static void setup_high(void)
+{
+	setup();
+	irq_set_line(vm, GSI, true);
+}
+
+static void begin(void)
+{
+}
+
+static void falling(void)
+{
+	irq_set_line(vm, GSI, false);
+}
+
+static void rising(void)
+{
+	irq_set_line(vm, GSI, true);
+}
+
+static void wiring(void)
+{
+	const struct route_entry entry = {.gsi = GSI, .kind = ROUTE_IOAPIC, .input = NEW_PIN};
+
+	if (!route_set(vm, &entry, 1))
+		posix_fail("the table was refused");
+}
+
+static const char *check_low(void)
+{
+	return vm->ioapic.lines ? "the line is low, a pin is high" : NULL;
+}
+
+static const char *check_high(void)
+{
+	if (vm->ioapic.lines & BIT(OLD_PIN))
+		return "the old pin is still high";
+	return vm->ioapic.lines == BIT(NEW_PIN) ? NULL : "the line is high, its pin is low";
+}
+
+const struct race_scenario race_route_fall = {
+        .name = "a line falls while it is routed elsewhere: no pin stays high",
+        .setup = setup_high,
+        .begin = begin,
+        .actors = 2,
+        .actor = {falling, wiring},
+        .cpu = {0, 1},
+        .check = check_low,
+};
+
+const struct race_scenario race_route_rise = {
+        .name = "a line rises while it is routed elsewhere: the new pin is high",
+        .setup = setup,
+        .begin = begin,
+        .actors = 2,
+        .actor = {rising, wiring},
+        .cpu = {0, 1},
+        .check = check_high,
+};
