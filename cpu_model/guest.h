@@ -56,6 +56,8 @@ void g_pause(void);
 void g_nop(void);
 u64 g_rdtsc(void);
 void g_vmmcall(void);
+/* VMMCALL with RAX and RBX, RCX, RDX, RSI; returns RAX. */
+u64 g_hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3);
 u8 g_vmmcall_safe(void);
 u64 g_read_cr8(void);
 void g_write_cr8(u64 value);
@@ -63,6 +65,7 @@ u64 g_read_cr0(void);
 void g_write_cr0(u64 value);
 void g_write_cr3(u64 value);
 void g_write_cr4(u64 value);
+u8 g_write_cr4_safe(u64 value);
 void g_wbinvd(void);
 u8 g_xsetbv_safe(u32 reg, u64 value);
 u8 g_vmrun_safe(void);
@@ -80,6 +83,8 @@ void g_long_mode(void);
 u32 g_index(void);
 /* Frames of interrupts and exceptions that are not finished. */
 u32 g_depth(void);
+/* RFLAGS that the handler that runs will return with. */
+u64 g_saved_rflags(void);
 
 /* A failed check ends the run and the test with it. */
 #define G_CHECK(cond)                                                                              \

@@ -202,6 +202,20 @@ void g_triple_fault(void)
 	port_panic("script: went on after a triple fault");
 }
 
+u64 g_hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3)
+{
+	struct model_guest *g = guest_self();
+	INSN(insn, OP_VMMCALL, 0x0f, 0x01, 0xd9);
+
+	gpr(g)[GPR_RAX] = number;
+	gpr(g)[GPR_RBX] = a0;
+	gpr(g)[GPR_RCX] = a1;
+	gpr(g)[GPR_RDX] = a2;
+	gpr(g)[GPR_RSI] = a3;
+	guest_execute(g, &insn);
+	return gpr(g)[GPR_RAX];
+}
+
 u64 g_rdtsc(void)
 {
 	struct model_guest *g = guest_self();
@@ -275,6 +289,17 @@ void g_write_cr4(u64 value)
 	write_cr(4, value);
 }
 
+u8 g_write_cr4_safe(u64 value)
+{
+	struct model_guest *g = guest_self();
+	struct guest_insn insn = {.op = OP_WRITE_CR, .catch_faults = true};
+
+	set_cr(&insn, 0x22, 4);
+	gpr(g)[GPR_RAX] = value;
+	guest_execute(g, &insn);
+	return insn.fault;
+}
+
 u8 g_xsetbv_safe(u32 reg, u64 value)
 {
 	struct model_guest *g = guest_self();
@@ -322,6 +347,14 @@ void g_long_mode(void)
 	plain(&jump);
 	/* The hypervisor's part of it, if it intercepts the writes: the mode is active now. */
 	G_CHECK(guest_self()->cpu->regs.efer & EFER_LMA);
+}
+
+u64 g_saved_rflags(void)
+{
+	const struct model_guest *g = guest_self();
+
+	ASSERT(g->depth);
+	return g->frame[g->depth - 1].rflags;
 }
 
 u32 g_index(void)

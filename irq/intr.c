@@ -125,36 +125,32 @@ static void take_back(struct vcpu *vcpu)
 	vcpu_count(vcpu, COUNTER_INJ_AGAIN);
 }
 
-/* The highest deliverable vector of the local APIC, acknowledged, into `event`. false: none. */
-static bool take_lapic(struct vcpu *vcpu, struct intr_event *event)
+/* `vector`, from lapic_deliverable(), acknowledged, into `event`. */
+static void take_lapic(struct vcpu *vcpu, int vector, struct intr_event *event)
 {
 	struct intr_state *intr = &vcpu->intr;
-	int vector = lapic_deliverable(vcpu);
 
-	if (vector < 0)
-		return false;
 	event->vector = (u8)vector;
 	intr->in_slot = true;
 	intr->slot_vector = event->vector;
 	intr->slot_source = (u8)lapic_ack(vcpu, event->vector);
 	count_delivery(vcpu, intr->slot_source, 1);
-	return true;
 }
 
 /*
- * Acknowledge the source and inject its vector. The 8259's INTR may have fallen since it was found
- * asserted (another vCPU masked the line): then there may be nothing left to take.
+ * Acknowledge the source and inject its vector: ExtINT, or `vector` of the local APIC. The 8259's INTR
+ * may fall at any time (another vCPU masks the line): its answer is then the spurious vector.
  */
-static void take_external(struct vcpu *vcpu)
+static void take_external(struct vcpu *vcpu, bool extint, int vector)
 {
 	struct intr_event event = {.type = INTR_TYPE_EXTERNAL, .valid = true};
 
-	if (has_extint(vcpu)) {
+	if (extint) {
 		event.vector = extint_ack(vcpu->vm);
 		lapic_ack_extint(vcpu);
 		vcpu_count(vcpu, COUNTER_INJ_EXTINT);
-	} else if (!take_lapic(vcpu, &event)) {
-		return;
+	} else {
+		take_lapic(vcpu, vector, &event);
 	}
 	backend_op(intr_inject)(vcpu, &event);
 }
@@ -188,18 +184,21 @@ static bool prepare_nmi(struct vcpu *vcpu)
 
 static bool prepare_external(struct vcpu *vcpu)
 {
-	bool pending = has_external(vcpu);
+	bool extint = has_extint(vcpu);
+	int vector = lapic_deliverable(vcpu);
+	bool pending = extint || vector >= 0;
+	enum intr_block block = pending ? blocked(vcpu, INTR_CLASS_EXTERNAL) : INTR_BLOCK_NONE;
 	bool force = false;
 
-	if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_NONE) {
+	if (pending && block == INTR_BLOCK_NONE) {
 		set_window(vcpu, false);
-		take_external(vcpu);
+		take_external(vcpu, extint, vector);
 		/*
 		 * Behind a vector of the local APIC nothing else of it is deliverable; a higher one
 		 * that arrives from here on is a request, which the entry does not pass.
 		 */
 		pending = vcpu->intr.in_slot ? has_extint(vcpu) : has_external(vcpu);
-	} else if (pending && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_SLOT) {
+	} else if (block == INTR_BLOCK_SLOT) {
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}
 	set_window(vcpu, pending && !force);

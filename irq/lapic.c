@@ -60,13 +60,30 @@ static int highest_request(const struct lapic *lapic)
 /* Highest vector in service, or -1. Owner. */
 static int highest_in_service(const struct lapic *lapic)
 {
-	for (int i = IRR_WORDS - 1; i >= 0; i--) {
-		u32 word = lapic_get(lapic, APIC_ISR + (u32)i * LAPIC_STRIDE);
+	u32 i;
 
-		if (word)
-			return i * 32 + (int)top_bit(word);
-	}
-	return -1;
+	if (!lapic->isr_summary)
+		return -1;
+	i = top_bit(lapic->isr_summary);
+	return (int)(i * 32 + top_bit(lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE)));
+}
+
+static void set_in_service(struct lapic *lapic, u8 vector)
+{
+	struct atomic32 *isr = lapic_vector_word(lapic, APIC_ISR, vector);
+
+	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) | lapic_vector_bit(vector));
+	lapic->isr_summary |= BIT(vector / 32);
+}
+
+static void clear_in_service(struct lapic *lapic, u8 vector)
+{
+	struct atomic32 *isr = lapic_vector_word(lapic, APIC_ISR, vector);
+	u32 left = atomic32_read_relaxed(isr) & ~lapic_vector_bit(vector);
+
+	atomic32_set_relaxed(isr, left);
+	if (!left)
+		lapic->isr_summary &= ~BIT(vector / 32);
 }
 
 /* TPR or ISR has changed: the page always holds the PPR that follows from them. */
@@ -164,6 +181,14 @@ bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source so
 	return true;
 }
 
+bool lapic_accept_own(struct lapic *lapic, u8 vector, enum irq_source source)
+{
+	if (!lapic_hardware_enabled(lapic) || !lapic_software_enabled(lapic))
+		return false;
+	set_request(lapic, vector, false, source);
+	return true;
+}
+
 /*
  * IRR to ISR. When that empties the IRR word, its summary bit goes too, and may only go first:
  *
@@ -181,7 +206,6 @@ enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector)
 {
 	struct lapic *lapic = &vcpu->lapic;
 	struct atomic32 *irr = lapic_vector_word(lapic, APIC_IRR, vector);
-	struct atomic32 *isr = lapic_vector_word(lapic, APIC_ISR, vector);
 	u32 bit = lapic_vector_bit(vector);
 	u32 summary = BIT(vector / 32);
 	u32 before = atomic32_fetch_and(irr, ~bit);
@@ -192,19 +216,17 @@ enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector)
 		if (atomic32_read(irr))
 			atomic32_fetch_or(&lapic->irr_summary, summary);
 	}
-	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) | bit);
-	update_ppr(lapic);
+	set_in_service(lapic, vector);
+	/* It was deliverable: its class is above the TPR's and that of all else in service. */
+	lapic_set(lapic, APIC_PPR, vector & CLASS_MASK);
 	return (enum irq_source)atomic32_read_relaxed(&lapic->source[vector]);
 }
 
 void lapic_unack(struct vcpu *vcpu, u8 vector)
 {
 	struct lapic *lapic = &vcpu->lapic;
-	struct atomic32 *isr = lapic_vector_word(lapic, APIC_ISR, vector);
-	u32 bit = lapic_vector_bit(vector);
-
-	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) & ~bit);
-	atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), bit);
+	clear_in_service(lapic, vector);
+	atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), lapic_vector_bit(vector));
 	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
 	update_ppr(lapic);
 }
@@ -235,15 +257,13 @@ static void end_local_level(struct lapic *lapic, u8 vector)
 void lapic_eoi(struct lapic *lapic)
 {
 	int in_service = highest_in_service(lapic);
-	struct atomic32 *isr;
 	u8 vector;
 
 	vcpu_count(lapic->vcpu, COUNTER_EOI);
 	if (in_service < 0)
 		return; /* nothing to end: nothing is broadcast either */
 	vector = (u8)in_service;
-	isr = lapic_vector_word(lapic, APIC_ISR, vector);
-	atomic32_set_relaxed(isr, atomic32_read_relaxed(isr) & ~lapic_vector_bit(vector));
+	clear_in_service(lapic, vector);
 	priority_changed(lapic);
 
 	eoi_exit_ended(lapic->vcpu, vector);
@@ -255,6 +275,25 @@ void lapic_eoi(struct lapic *lapic)
 	end_local_level(lapic, vector);
 	if (!(lapic_get(lapic, APIC_SVR) & APIC_SVR_NO_BROADCAST))
 		ioapic_eoi(lapic->vcpu->vm, vector);
+}
+
+bool lapic_fast_eoi(struct vcpu *vcpu)
+{
+	struct lapic *lapic = &vcpu->lapic;
+	int vector;
+
+	if (!lapic_in_x2apic(lapic) || !lapic->isr_summary ||
+	    atomic32_read_relaxed(&lapic->irr_summary) || vcpu->eoi_exit.has_stale ||
+	    irq_notify_active(vcpu->vm))
+		return false;
+	vector = highest_in_service(lapic);
+	if (lapic_get(lapic, APIC_TMR + (u32)vector / 32 * LAPIC_STRIDE) &
+	    lapic_vector_bit((u8)vector))
+		return false;
+	clear_in_service(lapic, (u8)vector);
+	update_ppr(lapic);
+	vcpu_count(vcpu, COUNTER_EOI);
+	return true;
 }
 
 /* ---- the local vector table as a source ---- */
@@ -452,6 +491,7 @@ static void clear_vectors(struct lapic *lapic)
 	 * reset.
 	 */
 	atomic32_set(&lapic->irr_summary, 0);
+	lapic->isr_summary = 0;
 	for (u32 i = 0; i < IRR_WORDS; i++) {
 		atomic32_set(lapic_word(lapic, APIC_IRR + i * LAPIC_STRIDE), 0);
 		atomic32_set(lapic_word(lapic, APIC_TMR + i * LAPIC_STRIDE), 0);

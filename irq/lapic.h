@@ -40,6 +40,7 @@ struct lapic {
 	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
 	 */
 	struct atomic32 irr_summary;
+	u32 isr_summary;             /* [o] one bit a word of ISR: set where the word is not 0 */
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 
 	/* Timer: SDM "APIC Timer". Times in host TSC. */
@@ -67,6 +68,14 @@ void lapic_reset(struct vcpu *vcpu, bool init);
  */
 u64 lapic_mmio_read(struct vcpu *vcpu, u32 offset, u32 size);
 void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value);
+/*
+ * WRMSR of the EOI register with 0, if that is all there is to it: x2APIC mode, an edge-triggered
+ * vector in service, nothing requested, nobody who wants to know. false: nothing was done. Uses
+ * neither locks nor this_cpu().
+ */
+bool lapic_fast_eoi(struct vcpu *vcpu);
+/* WRMSR of the self-IPI register, if it is there and the vector is accepted: as lapic_fast_eoi(). */
+bool lapic_fast_self_ipi(struct vcpu *vcpu, u8 vector);
 /* MSR 800h..8FFh, 1Bh, 6E0h; false: #GP. */
 bool lapic_msr_read(struct vcpu *vcpu, u32 msr, u64 *value);
 bool lapic_msr_write(struct vcpu *vcpu, u32 msr, u64 value);
@@ -88,6 +97,11 @@ void lapic_set_cr8(struct vcpu *vcpu, u8 cr8);
 bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source source);
 /* `vector` is requested or in service here. A snapshot; any processor. */
 bool lapic_holds(const struct lapic *lapic, u8 vector);
+/*
+ * The same, edge-triggered, by the vCPU itself while its exit is handled: nobody needs to be told,
+ * intr_prepare_entry() comes before the next entry anyhow. `vector` is legal. Own processor.
+ */
+bool lapic_accept_own(struct lapic *lapic, u8 vector, enum irq_source source);
 void lapic_signal_nmi(struct lapic *lapic);
 void lapic_signal_extint(struct lapic *lapic);
 void lapic_signal_init(struct lapic *lapic);

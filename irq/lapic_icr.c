@@ -65,7 +65,21 @@ void lapic_send(struct lapic *lapic, u32 icr_low, u32 dest)
 	irq_deliver(lapic->vcpu->vm, &message);
 }
 
+bool lapic_fast_self_ipi(struct vcpu *vcpu, u8 vector)
+{
+	if (!lapic_in_x2apic(&vcpu->lapic) || vector < 16 ||
+	    !lapic_accept_own(&vcpu->lapic, vector, IRQ_SOURCE_IPI))
+		return false;
+	vcpu_count(vcpu, COUNTER_IPI_SENT_SELF);
+	return true;
+}
+
 void lapic_send_self(struct lapic *lapic, u8 vector)
 {
-	lapic_send(lapic, APIC_DEST_SELF | APIC_LEVEL_ASSERT | APIC_DM_FIXED | vector, 0);
+	if (vector < 16) {
+		lapic_send(lapic, APIC_DEST_SELF | APIC_LEVEL_ASSERT | APIC_DM_FIXED | vector, 0);
+		return;
+	}
+	vcpu_count(lapic->vcpu, COUNTER_IPI_SENT_SELF);
+	lapic_accept_own(lapic, vector, IRQ_SOURCE_IPI);
 }

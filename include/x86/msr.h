@@ -27,6 +27,8 @@
 #define MSR_MTRR_DEFTYPE   0x000002ff
 #define MSR_TSC_DEADLINE   0x000006e0
 #define MSR_X2APIC_FIRST   0x00000800
+#define MSR_X2APIC_EOI     0x0000080b
+#define MSR_X2APIC_SELF    0x0000083f
 #define MSR_X2APIC_LAST    0x000008ff
 #define MSR_EFER           0xc0000080
 #define MSR_STAR           0xc0000081
