@@ -3,6 +3,7 @@
 #include "platform/irqchip.h"
 
 #include "core/vm.h"
+#include "x86/apic.h"
 
 static bool irqchip_has(void *source)
 {
@@ -54,4 +55,14 @@ void irqchip_init(struct irqchip *irqchip, struct vm *vm)
 {
 	pic_init(&irqchip->pic, vm);
 	extint_attach(vm, &irqchip_ops, irqchip);
+}
+
+/* "MultiProcessor Specification", "Virtual Wire Mode via Local APIC". */
+void irqchip_virtual_wire(struct vm *vm)
+{
+	struct vcpu *vcpu = vm->vcpu[0];
+
+	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+	lapic_mmio_write(vcpu, APIC_LVT0, 4, APIC_DM_EXTINT);
+	lapic_mmio_write(vcpu, APIC_LVT1, 4, APIC_DM_NMI);
 }

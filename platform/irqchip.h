@@ -15,6 +15,13 @@ struct irqchip {
 	struct atomic32 acks;  /* [a] INTA cycles */
 };
 
+/*
+ * Leave the boot processor's local APIC as firmware does, in virtual wire mode: enabled, LVT0 open
+ * for ExtINT, LVT1 for NMI. A system that does not use its APICs gets the 8259's interrupts by that.
+ * Before vCPUs run.
+ */
+void irqchip_virtual_wire(struct vm *vm);
+
 /* Before vCPUs run, in a VM that has no ExtINT source. */
 void irqchip_init(struct irqchip *irqchip, struct vm *vm);
 

@@ -13,6 +13,7 @@
  * The file is not trusted: every offset and size from it is checked before it is used.
  */
 #include "core/vm.h"
+#include "platform/irqchip.h"
 #include "platform/layout.h"
 #include "platform/longmode.h"
 #include "platform/platform.h"
@@ -224,6 +225,7 @@ bool linux_load(struct vm *vm, const void *kernel, u64 kernel_size, const void *
 	    !linux_put_zero_page(&image, vm, initrd_at, initrd_size) ||
 	    !longmode_start(vm, image.load + ENTRY_64))
 		return false;
+	irqchip_virtual_wire(vm);
 	vm->vcpu[0]->regs.gpr[GPR_RSI] = LAYOUT_BOOT_PARAMS;
 	*why = NULL;
 	return true;

@@ -52,6 +52,7 @@ UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decod
 UNIT_emulate_string := $(UNIT_emulate)
 UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
+UNIT_irqchip := $(IRQ_ALL_SRC)
 UNIT_lapic := $(LAPIC_TEST_SRC)
 UNIT_lapic_icr := $(LAPIC_TEST_SRC)
 UNIT_lapic_timer := $(LAPIC_TEST_SRC)

@@ -194,13 +194,14 @@ status=$?
 clean_end "all standard streams closed, as with /dev/null" 0
 
 # --- what the image is given
-FAKE_COPY="$work/copy" run inputs -i "$dir/initrd" -c 3 -m 1G --set x2apic=off --set slice-us=500 \
+FAKE_COPY="$work/copy" run inputs -i "$dir/initrd" -c 3 -m 1G --set x2apic=off --set irqchip=split --set slice-us=500 \
 	-a "console=ttyS0 x=a,b" -- echo "it's" 'a "word"'
 clean_end "inputs" 0
 check "inputs: configuration" out "^memory=1073741824"
 check "inputs: vcpus" out "^vcpus=3"
 check "inputs: settings in numbers" out "^set.x2apic=0"
 check "inputs: settings in numbers" out "^set.slice-us=500"
+check "inputs: choices by name" out "^set.irqchip=split"
 check "inputs: command line" out "^console=ttyS0 x=a,b$"
 check "inputs: two processors at most by default" out "^2$"
 check "inputs: memory for guest and hypervisor" out "^1136M$"
@@ -268,6 +269,8 @@ refused "odd size" 64 "multiple of 2M" run -m 513M
 refused "unknown setting" 64 "no such setting" run --set fly=on
 refused "setting without value" 64 "KEY=VALUE" run --set x2apic
 refused "setting not on or off" 64 "not on or off" run --set x2apic=2
+refused "setting not of the choice" 64 "not full or split" run --set irqchip=half
+refused "setting a choice by number" 64 "not full or split" run --set irqchip=1
 refused "setting out of range" 64 "from 100 to 100000" run --set slice-us=99
 refused "no time" 64 "number of seconds" run --timeout 0
 refused "negative time" 64 "number of seconds" run --timeout -1
@@ -301,6 +304,7 @@ check "cpus: not yet" out "^sapphire-rapids  *Intel  *not yet "
 "$postern" run --help >"$dir/out/out"
 check "run --help: statuses" out "^  124  *the time"
 check "run --help: settings" out "^  slice-us .*(100 to 100000; 2000)"
+check "run --help: choices" out "^  irqchip .*(full or split; full)"
 "$postern" run --help >/dev/full 2>"$dir/out/err"
 status=$?
 check "--help to a full disk: status 73" is "$status" 73

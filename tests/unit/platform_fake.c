@@ -224,6 +224,11 @@ void vm_end(struct vm *vm, enum ending ending, u32 code)
 	fake->ends++;
 }
 
+void irqchip_virtual_wire(struct vm *vm)
+{
+	(void)vm;
+}
+
 void irqchip_init(struct irqchip *irqchip, struct vm *vm)
 {
 	irqchip->pic.vm = vm;
