@@ -396,7 +396,7 @@ void ioapic_init(struct vm *vm)
 {
 	struct ioapic *ioapic = &vm->ioapic;
 
-	*ioapic = (struct ioapic){.vm = vm, .version = IOAPIC_VERSION};
+	*ioapic = (struct ioapic){.vm = vm, .version = IOAPIC_VERSION_EOI};
 	timer_init(&ioapic->storm, ioapic_storm_fire);
 	ioapic_reset(vm);
 	bus_register(&vm->memory, IOAPIC_BASE, IOAPIC_SIZE, &ioapic_bus_ops, vm);

@@ -45,6 +45,7 @@ UNIT_testdev := $(PLATFORM_TEST_SRC)
 UNIT_uart := $(PLATFORM_TEST_SRC)
 UNIT_apic_map := $(LAPIC_TEST_SRC)
 UNIT_bus := core/bus.c
+UNIT_config := core/config.c
 UNIT_decode := core/decode.c
 UNIT_eoi_exit := $(IRQ_ALL_SRC)
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \

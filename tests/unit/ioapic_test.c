@@ -92,7 +92,7 @@ static void test_ioapic_registers_after_reset(void **state)
 {
 	(void)state;
 	assert_int_equal(reg_read(REG_ID), 0);
-	assert_int_equal(reg_read(REG_VER), 0x00170011);
+	assert_int_equal(reg_read(REG_VER), 0x00170020);
 	for (u32 pin = 0; pin < IOAPIC_PINS; pin++) {
 		assert_int_equal(reg_read(0x10 + 2 * pin), MASKED);
 		assert_int_equal(reg_read(0x11 + 2 * pin), 0);
@@ -110,7 +110,7 @@ static void test_ioapic_id_loads_arbitration(void **state)
 	assert_int_equal(reg_read(REG_ID), 0x05000000);
 	assert_int_equal(reg_read(REG_ARB), 0x05000000);
 	reg_write(REG_VER, 0);
-	assert_int_equal(reg_read(REG_VER), 0x00170011);
+	assert_int_equal(reg_read(REG_VER), 0x00170020);
 }
 
 static void test_ioapic_entry_read_only_bits(void **state)
@@ -311,6 +311,8 @@ static void test_ioapic_reserved_modes_send_nothing(void **state)
 static void test_ioapic_eoi_register_by_version(void **state)
 {
 	(void)state;
+	fake.vm->ioapic.version = IOAPIC_VERSION;
+	assert_int_equal(reg_read(REG_VER), 0x00170011);
 	entry_write(10, 0x55 | LEVEL);
 	line(10, true);
 	page_write(0x40, 4, 0x55);
@@ -400,6 +402,43 @@ static void test_ioapic_reset_keeps_lines(void **state)
 	assert_int_equal(last.vector, 0x66);
 }
 
+/* Who listens to a pin is told of the EOI of its vector: level, edge, EOI register. */
+static void test_ioapic_end_of_interrupt_is_told(void **state)
+{
+	(void)state;
+	entry_write(10, 0x55 | LEVEL);
+	entry_write(11, 0x55);
+	entry_write(12, 0x56);
+	ioapic_eoi(fake.vm, 0x55);
+	ioapic_eoi_edge(fake.vm, 0x56);
+	assert_int_equal(fake.ended_pins, 0); /* nobody listens */
+	fake.listening = true;
+	ioapic_eoi_edge(fake.vm, 0x56);
+	assert_int_equal(fake.ended_pins, BIT(12));
+	fake.ended_pins = 0;
+	ioapic_eoi(fake.vm, 0x55);
+	assert_int_equal(fake.ended_pins, BIT(10) | BIT(11));
+	fake.ended_pins = 0;
+	page_write(0x40, 4, 0x56);
+	assert_int_equal(fake.ended_pins, BIT(12));
+	fake.ended_pins = 0;
+	ioapic_eoi(fake.vm, 0x57);
+	assert_int_equal(fake.ended_pins, 0);
+}
+
+static void test_ioapic_unserved_by_remote_irr(void **state)
+{
+	(void)state;
+	entry_write(10, 0x55 | LEVEL);
+	assert_false(ioapic_is_unserved(fake.vm, 10));
+	line(10, true);
+	assert_true(ioapic_is_unserved(fake.vm, 10));
+	line(10, false);
+	assert_true(ioapic_is_unserved(fake.vm, 10));
+	ioapic_eoi(fake.vm, 0x55);
+	assert_false(ioapic_is_unserved(fake.vm, 10));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -425,6 +464,8 @@ int main(void)
 	        TEST(test_ioapic_livelock_count_is_in_a_row),
 	        TEST(test_ioapic_delayed_pin_served_meanwhile),
 	        TEST(test_ioapic_reset_keeps_lines),
+	        TEST(test_ioapic_end_of_interrupt_is_told),
+	        TEST(test_ioapic_unserved_by_remote_irr),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

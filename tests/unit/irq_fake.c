@@ -250,7 +250,7 @@ __weak bool irq_notify_active(struct vm *vm)
 __weak u32 irq_notify_pins(struct vm *vm)
 {
 	(void)vm;
-	return fake.listening ? ~0u : 0;
+	return fake.listening ? BIT(IOAPIC_PINS) - 1 : 0;
 }
 
 __weak void irq_notify_ended_pins(struct vm *vm, u32 pins)

@@ -180,6 +180,22 @@ static void test_lapic_eoi_of_edge_is_not_broadcast(void **state)
 	assert_int_equal(fake.eoi_count, 0);
 }
 
+/* Unless somebody listens: then the I/O APIC is told, by another way than the broadcast. */
+static void test_lapic_eoi_of_edge_is_told_to_who_listens(void **state)
+{
+	(void)state;
+	serve(0, 0x61);
+	wr(0, APIC_EOI, 0);
+	assert_int_equal(fake.edge_eoi_count, 0);
+	fake.listening = true;
+	serve(0, 0x61);
+	wr(0, APIC_EOI, 0);
+	assert_int_equal(fake.edge_eoi_count, 1);
+	assert_int_equal(fake.eoi_count, 0);
+	wr(0, APIC_EOI, 0); /* of nothing */
+	assert_int_equal(fake.edge_eoi_count, 1);
+}
+
 static void test_lapic_eoi_broadcast_can_be_suppressed(void **state)
 {
 	(void)state;
@@ -590,6 +606,7 @@ int main(void)
 		T(test_lapic_request_while_in_service_waits_behind),
 		T(test_lapic_eoi_of_level_is_broadcast),
 		T(test_lapic_eoi_of_edge_is_not_broadcast),
+		T(test_lapic_eoi_of_edge_is_told_to_who_listens),
 		T(test_lapic_eoi_broadcast_can_be_suppressed),
 		T(test_lapic_eoi_of_nothing_is_ignored),
 		T(test_lapic_illegal_vector_received_sets_esr),
