@@ -39,7 +39,7 @@ struct extint {
 	struct spinlock wire;         /* changes of pin 0, in order */
 };
 
-/* Once, before vCPUs run. */
+/* Before vCPUs run; with NULL, after the last one has left, before the source goes. */
 void extint_attach(struct vm *vm, const struct extint_ops *ops, void *source);
 
 /* --- for the source --- */

@@ -53,6 +53,8 @@ void platform_destroy(struct vm *vm)
 
 	if (!platform)
 		return;
+	if (vm->config.irqchip_split)
+		extint_attach(vm, NULL, NULL);
 	uart_flush(&platform->uart);
 	rtc_destroy(&platform->rtc);
 	pm_destroy(&platform->pm);

@@ -32,6 +32,8 @@ void harness_create(const struct harness *config)
 	live_before = arena_live_bytes();
 	vm_config.vcpus = harness.vcpus;
 	vm_config.x2apic = !harness.no_x2apic;
+	vm_config.irqchip_split = harness.split;
+	vm_config.pit_reinject = harness.reinject;
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))
 		fail_msg("machine_init: %s", why);

@@ -44,6 +44,7 @@ struct harness {
 	bool no_x2apic, no_tsc_deadline; /* not offered to the guest */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
+	bool split, reinject; /* irqchip=split, pit.reinject=on */
 };
 
 /* State of the test that runs. */

@@ -224,6 +224,12 @@ void vm_end(struct vm *vm, enum ending ending, u32 code)
 	fake->ends++;
 }
 
+void extint_attach(struct vm *vm, const struct extint_ops *ops, void *source)
+{
+	vm->extint.ops = ops;
+	vm->extint.source = source;
+}
+
 void irqchip_virtual_wire(struct vm *vm)
 {
 	(void)vm;
