@@ -10,8 +10,8 @@
 #include "platform/post.h"
 
 #include "core/vm.h"
+#include "platform/irqchip.h"
 #include "platform/layout.h"
-#include "x86/apic.h"
 
 #define VECTORS       256
 #define VECTOR_MASTER 0x08
@@ -113,13 +113,9 @@ static void program_chips(struct vm *vm)
 
 bool post_leave_state(struct vm *vm)
 {
-	struct vcpu *boot = vm->vcpu[0];
-
 	if (!write_vectors(vm))
 		return false;
 	program_chips(vm);
-	lapic_mmio_write(boot, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
-	lapic_mmio_write(boot, APIC_LVT0, 4, APIC_DM_EXTINT);
-	lapic_mmio_write(boot, APIC_LVT1, 4, APIC_DM_NMI);
+	irqchip_virtual_wire(vm);
 	return true;
 }
