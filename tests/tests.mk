@@ -6,6 +6,7 @@
 #   make check-tsan    the same with a thread for each processor  (TSan)
 #   make check-race    all interleavings of small scenarios
 #   make check-clang   everything built by clang; unit and model tests with it
+#   make check-bench   what exits and IPIs cost, in instructions, against limits (also: make bench)
 #   make check-full    all of `make check`, longer
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -104,6 +105,9 @@ $(TSAN)/threads: $(TSAN_OBJ)
 RACE := $(BUILD)/race
 RACE_SRC := $(sort $(wildcard tests/race/*.c))
 RACE_OBJ := $(patsubst %.c,$(RACE)/%.o,$(HOST_SRC) $(RACE_SRC))
+# Without race.c, whose hooks at each atomic access would be counted too.
+BENCH_OBJ := $(patsubst %.c,$(RACE)/%.o,$(filter-out port/posix/race.c,$(HOST_SRC)) \
+	tests/model/harness.c bench/lookup.c)
 
 $(RACE)/%.o: %.c
 	@mkdir -p $(@D)
@@ -111,6 +115,19 @@ $(RACE)/%.o: %.c
 
 $(RACE)/explorer: $(RACE_OBJ)
 	$(CC) -pthread -o $@ $^
+
+# --- figures: see bench/; not sanitized, since instructions are counted ---
+
+BENCH_LOOKUP := $(HOST)/bench/lookup
+
+$(BENCH_LOOKUP): $(BENCH_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lcmocka
+
+.PHONY: bench check-bench
+bench:
+	@scripts/deps build run check
+	@$(MAKE) --no-print-directory check-bench
 
 # --- running ---
 
@@ -137,6 +154,9 @@ check-tsan: $(TSAN)/threads
 check-race: $(RACE)/explorer
 	@$(TAP) explorer 600 $(RACE)/explorer
 
+check-bench: $(BENCH_LOOKUP) all micro
+	@BUILD=$(BUILD) bench/run
+
 # A second build directory, so that both compilers' objects stay.
 check-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all host-tests
@@ -144,7 +164,7 @@ check-clang:
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
 CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-race check-cli \
-	check-clang check-system
+	check-bench check-clang check-system
 check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
@@ -155,8 +175,8 @@ check-full:
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
 		$(CHECK_TARGETS:check-system=check-system-full)
 
-.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
+.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
--include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) \
+-include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
