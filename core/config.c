@@ -198,6 +198,7 @@ bool config_parse(struct config *config, const char *text, u64 size)
 	config->vm.tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
 	config->vm.kvm_clock = config->setting[SETTING_KVM_CLOCK];
 	config->vm.testdev = config->setting[SETTING_TESTDEV];
+	config->vm.msidevs = (u32)config->setting[SETTING_MSIDEV];
 	config->vm.irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
 	config->vm.pit_reinject = config->setting[SETTING_PIT_REINJECT];
 	return true;

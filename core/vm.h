@@ -37,6 +37,7 @@ struct vm_config {
 	bool tsc_deadline;  /* offer TSC-deadline mode in CPUID */
 	bool kvm_clock;     /* offer the paravirtual clock */
 	bool testdev;       /* give it the test device */
+	u32 msidevs;        /* PCI test devices: platform/msidev.h */
 	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
 	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
 	const char *cpu;    /* name of the processor model */

@@ -111,7 +111,7 @@ void irq_pulse_line(struct vm *vm, u32 gsi);
  */
 bool irq_is_unserved(struct vm *vm, u32 gsi);
 
-/* A message-signalled interrupt (compatibility format). Any processor, no locks held. */
+/* A message-signalled interrupt (compatibility format). Any processor; the device may hold its lock. */
 void msi_deliver(struct vm *vm, u64 address, u32 data);
 /* What an address and data stand for; false: nothing that is delivered. Pure. */
 bool msi_decode(u64 address, u32 data, struct irq_message *message);

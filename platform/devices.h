@@ -7,6 +7,7 @@
 #include "platform/irqchip.h"
 #include "platform/kbd.h"
 #include "platform/legacy.h"
+#include "platform/msidev.h"
 #include "platform/pci.h"
 #include "platform/pm.h"
 #include "platform/rtc.h"
@@ -23,6 +24,7 @@ struct platform {
 	struct legacy legacy;
 	struct fw_cfg fw_cfg;
 	struct testdev testdev;
+	struct msidev msidev[MSIDEV_MAX];
 };
 
 #endif

@@ -27,6 +27,16 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "PSTERN", "POSTERN", 1)
                     ReadWrite, 0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
             })
 
+            // INTA# of the slots that a device may be in: even ones at IRQ 10, odd ones at IRQ 11, of
+            // the 8259s and of the I/O APIC alike.
+            Name (_PRT, Package ()
+            {
+                Package () { 0x0004FFFF, 0, 0, 10 },
+                Package () { 0x0005FFFF, 0, 0, 11 },
+                Package () { 0x0006FFFF, 0, 0, 10 },
+                Package () { 0x0007FFFF, 0, 0, 11 }
+            })
+
             Device (RTC0)
             {
                 Name (_HID, EisaId ("PNP0B00"))

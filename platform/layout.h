@@ -35,6 +35,11 @@ struct vm;
 
 #define LAYOUT_HIGH_RAM 0x100000ull
 
+/* What the host bridge forwards to PCI: between any guest's low memory and the I/O APIC. */
+#define LAYOUT_PCI_WINDOW     0xc0000000ull
+#define LAYOUT_PCI_WINDOW_END 0xfec00000ull
+#define LAYOUT_MSIDEV         0xfeb00000u /* registers of the test devices, a page each */
+
 /* Ports that are Postern's own choice; the others are where PCs have them. */
 #define LAYOUT_PM_BASE 0x600
 #define LAYOUT_PM_SIZE 0x10
@@ -43,6 +48,7 @@ struct vm;
 #define LAYOUT_UART_IRQ 4
 #define LAYOUT_RTC_IRQ  8
 #define LAYOUT_SCI_IRQ  9
+#define LAYOUT_PCI_IRQ  10 /* of even PCI devices; the next one of odd ones: see dsdt.asl */
 
 /* End of the RAM below 4 GiB, from vm->region[]. */
 u64 layout_low_ram_end(const struct vm *vm);

@@ -40,7 +40,8 @@ bool platform_create(struct vm *vm)
 	fw_cfg_init(&platform->fw_cfg, vm);
 	guest_exit_init(vm);
 	platform_write_bios_data(vm);
-	if (!acpi_build(vm) || (vm->config.testdev && !testdev_init(&platform->testdev, vm))) {
+	if (!acpi_build(vm) || (vm->config.testdev && !testdev_init(&platform->testdev, vm)) ||
+	    !msidev_create(platform->msidev, vm, &platform->pci)) {
 		platform_destroy(vm);
 		return false;
 	}
@@ -59,6 +60,7 @@ void platform_destroy(struct vm *vm)
 	rtc_destroy(&platform->rtc);
 	pm_destroy(&platform->pm);
 	testdev_destroy(&platform->testdev);
+	msidev_destroy(platform->msidev);
 	vm->platform = NULL;
 	port_free(platform, sizeof(*platform));
 }

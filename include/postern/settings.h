@@ -17,6 +17,7 @@
 	X(FLOOR, "floor", BOOL, 0, 0, 1,                                                           \
 	  "log what bare world switches cost before the guest starts")                             \
 	X(TESTDEV, "testdev", BOOL, 0, 0, 1, "add the test device of QEMU's pc machine")           \
+	X(MSIDEV, "msidev", NUMBER, 0, 0, 4, "add that many PCI test devices with MSI")            \
 	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
 	  "microseconds of a turn when vCPUs share a processor")                                   \
 	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \

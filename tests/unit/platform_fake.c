@@ -130,15 +130,20 @@ void bus_register(struct bus *bus, u64 base, u64 size, const struct bus_ops *ops
 	bus->range[bus->count++] = (struct bus_range){base, size, ops, device};
 }
 
-static struct bus_range *fake_range(u16 port, u32 size)
+static struct bus_range *fake_find(struct bus *bus, u64 addr, u32 size)
 {
-	for (u32 i = 0; i < fake->vm.io.count; i++) {
-		struct bus_range *range = &fake->vm.io.range[i];
+	for (u32 i = 0; i < bus->count; i++) {
+		struct bus_range *range = &bus->range[i];
 
-		if (port >= range->base && port + size <= range->base + range->size)
+		if (addr >= range->base && addr + size <= range->base + range->size)
 			return range;
 	}
 	return NULL;
+}
+
+static struct bus_range *fake_range(u16 port, u32 size)
+{
+	return fake_find(&fake->vm.io, port, size);
 }
 
 u64 fake_in(u16 port, u32 size)
@@ -156,6 +161,23 @@ void fake_out(u16 port, u32 size, u64 value)
 
 	assert_non_null(range);
 	range->ops->write(range->device, &fake->vcpu[0], port - range->base, size, value);
+}
+
+u64 fake_load(u64 gpa, u32 size)
+{
+	struct bus_range *range = fake_find(&fake->vm.memory, gpa, size);
+
+	assert_non_null(range);
+	return range->ops->read(range->device, &fake->vcpu[0], gpa - range->base, size) &
+	       (size < 8 ? BIT64(8 * size) - 1 : ~0ull);
+}
+
+void fake_store(u64 gpa, u32 size, u64 value)
+{
+	struct bus_range *range = fake_find(&fake->vm.memory, gpa, size);
+
+	assert_non_null(range);
+	range->ops->write(range->device, &fake->vcpu[0], gpa - range->base, size, value);
 }
 
 /* The interrupt chips are not here: their programming is recorded. */
@@ -229,6 +251,12 @@ void irqchip_virtual_wire(struct vm *vm)
 	fake->virtual_wires++;
 }
 
+bool vm_has_ended(struct vm *vm)
+{
+	assert_ptr_equal(vm, &fake->vm);
+	return fake->ends;
+}
+
 void irqchip_init(struct irqchip *irqchip, struct vm *vm)
 {
 	irqchip->pic.vm = vm;
@@ -245,6 +273,15 @@ void irq_set_line(struct vm *vm, u32 gsi, bool level)
 	fake->in_set_line = NULL;
 	if (hook)
 		hook(fake);
+}
+
+void msi_deliver(struct vm *vm, u64 address, u32 data)
+{
+	u32 i = fake->messages++ % ARRAY_SIZE(fake->message);
+
+	assert_ptr_equal(vm, &fake->vm);
+	fake->message[i].address = address;
+	fake->message[i].data = data;
 }
 
 static void fake_get_state(struct vcpu *vcpu, struct vcpu_state *state)

@@ -37,6 +37,11 @@ struct fake {
 	u32 rises[FAKE_LINES];
 	/* Runs once inside the next irq_set_line(): what another processor does meanwhile. */
 	void (*in_set_line)(struct fake *fake);
+	struct {
+		u64 address;
+		u32 data;
+	} message[64]; /* the latest ones sent, by number */
+	u32 messages;
 	u8 out[8192]; /* console output */
 	u32 out_count, out_writes;
 	const char *in; /* console input that waits */
@@ -66,6 +71,9 @@ void fake_advance(u64 ns);
 
 u64 fake_in(u16 port, u32 size);
 void fake_out(u16 port, u32 size, u64 value);
+/* Device memory; somebody has to decode it. */
+u64 fake_load(u64 gpa, u32 size);
+void fake_store(u64 gpa, u32 size, u64 value);
 /* Does anybody decode the port? */
 bool fake_decodes(u16 port);
 
