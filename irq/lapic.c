@@ -147,6 +147,19 @@ void lapic_set_cr8(struct vcpu *vcpu, u8 cr8)
 /* ---- acceptance, acknowledgement, end ---- */
 
 /*
+ * A vector that is pending already takes the request in: the two have become one. So what was accepted
+ * is what was coalesced, what was injected, and what is still pending.
+ */
+static void request_vector(struct lapic *lapic, u8 vector)
+{
+	u32 bit = lapic_vector_bit(vector);
+
+	if (atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), bit) & bit)
+		counter_add_shared(&lapic->vcpu->account.counters[COUNTER_COALESCED], 1);
+	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
+}
+
+/*
  * The order of stores: TMR and source before IRR, so that whoever sees the request sees its kind;
  * IRR before the summary, so that whoever sees the summary finds the request; both before
  * vcpu_request(), whose barrier and mode check finish the job (core/vcpu.h).
@@ -164,8 +177,7 @@ static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_sou
 		atomic32_fetch_and(tmr, ~bit);
 
 	atomic32_set_relaxed(&lapic->source[vector], source);
-	atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), bit);
-	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
+	request_vector(lapic, vector);
 }
 
 bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source source)
@@ -225,9 +237,9 @@ enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector)
 void lapic_unack(struct vcpu *vcpu, u8 vector)
 {
 	struct lapic *lapic = &vcpu->lapic;
+
 	clear_in_service(lapic, vector);
-	atomic32_fetch_or(lapic_vector_word(lapic, APIC_IRR, vector), lapic_vector_bit(vector));
-	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
+	request_vector(lapic, vector); /* it may have been requested anew meanwhile */
 	update_ppr(lapic);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What is counted, in one list, compiled into the image and into the host command alike: exit
- * causes, and named events. Each vCPU has one struct account with a single writer (whoever runs the
- * vCPU); readers may look at any time. X(ENUM, "name-in-reports", "what it counts").
+ * causes, and named events. Each vCPU has one struct account with a single writer, whoever runs the
+ * vCPU (COALESCED and KICKS are counted by whoever sends, atomically); readers may look at any time.
+ * X(ENUM, "name-in-reports", "what it counts").
  */
 #ifndef POSTERN_ACCOUNT_H
 #define POSTERN_ACCOUNT_H
@@ -63,6 +64,7 @@ enum exit_kind {
 	X(IPI_SENT_SIPI, "ipi-sipi", "start-up IPIs sent")                                         \
 	X(IPI_SENT_OTHER, "ipi-other", "IPIs of other kinds, or to nobody")                        \
 	X(IPI_RECEIVED, "ipi-received", "fixed IPIs accepted, counted when injected")              \
+	X(COALESCED, "coalesced", "requests for a vector that was pending already")                \
 	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \
 	X(TIMER_LOST, "timer-masked", "expiries while the timer's LVT entry was masked")           \
 	X(EOI, "eoi", "end-of-interrupt writes")                                                   \

@@ -149,6 +149,38 @@ static void test_lapic_unacknowledged_vector_competes_again(void **state)
 	assert_int_equal(lapic_deliverable(cpu(0)), 0x61);
 }
 
+static u64 coalesced(u32 n)
+{
+	return counter_read(&cpu(n)->account.counters[COUNTER_COALESCED]);
+}
+
+/* What was accepted is what was coalesced, what is taken and what is pending. */
+static void test_lapic_coalesced_requests_are_counted(void **state)
+{
+	(void)state;
+	accept(0, 0x41, false);
+	assert_int_equal(coalesced(0), 0);
+	accept(0, 0x41, false);
+	accept(0, 0x41, false);
+	accept(0, 0x42, false);
+	assert_int_equal(coalesced(0), 2);
+	assert_int_equal(coalesced(1), 0);
+	/* In service is not pending: a request behind it is one of its own. */
+	lapic_ack(cpu(0), 0x41);
+	accept(0, 0x41, false);
+	assert_int_equal(coalesced(0), 2);
+	/* Two become one when what was taken is given back on top of a new one. */
+	lapic_unack(cpu(0), 0x41);
+	assert_int_equal(coalesced(0), 3);
+	lapic_ack(cpu(0), 0x41);
+	lapic_unack(cpu(0), 0x41);
+	assert_int_equal(coalesced(0), 3);
+	/* What is not accepted counts nowhere. */
+	wr(0, APIC_SVR, 0xff);
+	assert_false(lapic_accept(&cpu(0)->lapic, 0x41, false, IRQ_SOURCE_MSI));
+	assert_int_equal(coalesced(0), 3);
+}
+
 static void test_lapic_request_while_in_service_waits_behind(void **state)
 {
 	(void)state;
@@ -603,6 +635,7 @@ int main(void)
 		T(test_lapic_tmr_follows_every_acceptance),
 		T(test_lapic_ack_returns_the_source),
 		T(test_lapic_unacknowledged_vector_competes_again),
+		T(test_lapic_coalesced_requests_are_counted),
 		T(test_lapic_request_while_in_service_waits_behind),
 		T(test_lapic_eoi_of_level_is_broadcast),
 		T(test_lapic_eoi_of_edge_is_not_broadcast),
