@@ -3,6 +3,7 @@
 #include "tests/model/harness.h"
 
 #include "core/machine.h"
+#include "core/main.h"
 #include "platform/longmode.h"
 #include "platform/platform.h"
 
@@ -12,6 +13,13 @@
 struct harness harness;
 struct vm *harness_vm;
 static u64 live_before;
+
+static void run_device(void)
+{
+	port_release_cpus();
+	harness.device();
+	cpu_main(&port_machine()->cpu[0]);
+}
 
 void harness_create(const struct harness *config)
 {
@@ -27,16 +35,19 @@ void harness_create(const struct harness *config)
 	posix_config = (struct posix_config){.cpus = harness.cpus,
 	                                     .seed = harness.seed,
 	                                     .switch_ppm = harness.switch_ppm,
-	                                     .max_steps = harness.max_steps};
+	                                     .max_steps = harness.max_steps,
+	                                     .boot = harness.device ? run_device : NULL};
 	posix_machine_reset(&posix_config, harness.features);
 	live_before = arena_live_bytes();
 	vm_config.vcpus = harness.vcpus;
 	vm_config.x2apic = !harness.no_x2apic;
 	vm_config.irqchip_split = harness.split;
 	vm_config.pit_reinject = harness.reinject;
+	vm_config.msidevs = harness.msidevs;
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))
 		fail_msg("machine_init: %s", why);
+	port_machine()->first_cpu = harness.device ? 1 : 0;
 	harness_vm = vm_create(port_machine(), &vm_config);
 	assert_non_null(harness_vm);
 	assert_true(platform_create(harness_vm));

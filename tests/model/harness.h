@@ -45,6 +45,9 @@ struct harness {
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject; /* irqchip=split, pit.reinject=on */
+	u32 msidevs;          /* PCI test devices */
+	/* What processor 0 does in the place of running vCPUs, until it returns: a device's side. */
+	void (*device)(void);
 };
 
 /* State of the test that runs. */

@@ -4,7 +4,7 @@
  * processors than physical ones, IPIs in all directions, HLT, timers, bounded. Real time, real
  * interleavings; what ThreadSanitizer has to say ends the program.
  */
-#include "tests/model/harness.h"
+#include "msi_guest.h"
 
 #define VECTOR_IPI   0x41
 #define VECTOR_TIMER 0x51
@@ -125,6 +125,44 @@ static void test_threads_with_timers(void **state __unused)
 	run_ring(4, 2, false, true);
 }
 
+/* A device on a thread of its own, against vCPUs that run, sleep and move. */
+static void run_device(struct harness config, struct msi_run run)
+{
+	struct msi_sum sum;
+
+	config.threads = true;
+	run.rounds = (u32)rounds * 4;
+	sum = msi_execute(config, &run);
+	if (run.pin)
+		msi_check_pin(&sum);
+	else
+		msi_check_messages(&sum);
+	printf("# %u vCPUs on %u threads and a device: %llu messages, %llu assertions, %llu "
+	       "injected, %llu coalesced, %llu wake-ups, %llu migrations\n",
+	       config.vcpus, config.cpus, (unsigned long long)sum.sent,
+	       (unsigned long long)sum.asserted, (unsigned long long)sum.injected,
+	       (unsigned long long)sum.coalesced,
+	       (unsigned long long)harness_counter(COUNTER_WAKEUPS),
+	       (unsigned long long)harness_counter(COUNTER_MIGRATIONS));
+	harness_destroy();
+}
+
+static void test_threads_device_messages(void **state __unused)
+{
+	run_device((struct harness){.vcpus = 3, .cpus = 3},
+	           (struct msi_run){.seed = 1, .moves = true, .device = {0, 1}});
+	run_device((struct harness){.vcpus = 5, .cpus = 2, .xapic = true},
+	           (struct msi_run){.seed = 2, .moves = true, .device = {0, 1}});
+}
+
+static void test_threads_device_pin(void **state __unused)
+{
+	run_device((struct harness){.vcpus = 2, .cpus = 2},
+	           (struct msi_run){.seed = 3, .pin = true, .lazy = true, .device = {1, 1}});
+	run_device((struct harness){.vcpus = 4, .cpus = 2, .xapic = true},
+	           (struct msi_run){.seed = 4, .pin = true, .moves = true, .device = {0, 2}});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +170,8 @@ int main(void)
 	        cmocka_unit_test(test_threads_shared),
 	        cmocka_unit_test(test_threads_shared_xapic),
 	        cmocka_unit_test(test_threads_with_timers),
+	        cmocka_unit_test(test_threads_device_messages),
+	        cmocka_unit_test(test_threads_device_pin),
 	};
 
 	if (getenv("POSTERN_TEST_FULL"))
