@@ -34,8 +34,8 @@ MICRO_CFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Iguests/micro -MMD -MP -ffreestan
 	-mno-red-zone -mgeneral-regs-only
 MICRO_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
 	-Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -T guests/micro/micro.ld
-MICRO_COMMON := $(GUEST)/micro/start.o $(GUEST)/micro/micro.o
-MICRO_NAMES := $(filter-out micro,$(basename $(notdir $(wildcard guests/micro/*.c))))
+MICRO_COMMON := $(GUEST)/micro/start.o $(GUEST)/micro/micro.o $(GUEST)/micro/ap.o $(GUEST)/micro/smp.o
+MICRO_NAMES := $(filter-out micro smp,$(basename $(notdir $(wildcard guests/micro/*.c))))
 MICRO_ELFS := $(MICRO_NAMES:%=$(GUEST)/micro/%.elf)
 
 $(GUEST)/micro/%.o: guests/micro/%.c
