@@ -13,8 +13,15 @@ static const struct {
 	const struct race_scenario *scenario;
 	const char *failure; /* part of what must be found; NULL: nothing may be */
 } table[] = {
-        {&race_sleep, NULL}, {&race_sleep_processor, NULL}, {&race_sleep_wrong, "lost wake-up"},
-        {&race_kick, NULL},  {&race_route_fall, NULL},      {&race_route_rise, NULL},
+        {&race_sleep, NULL},
+        {&race_sleep_processor, NULL},
+        {&race_sleep_wrong, "lost wake-up"},
+        {&race_kick, NULL},
+        {&race_route_fall, NULL},
+        {&race_route_rise, NULL},
+        {&race_account, NULL},
+        {&race_account_neighbour, NULL},
+        {&race_account_wrong, "not in the summary"},
 };
 
 static bool run(u32 i, const struct race_limits *limits)

@@ -14,5 +14,9 @@ extern const struct race_scenario race_kick;
 /* route.c */
 extern const struct race_scenario race_route_fall;
 extern const struct race_scenario race_route_rise;
+/* account.c */
+extern const struct race_scenario race_account;
+extern const struct race_scenario race_account_neighbour;
+extern const struct race_scenario race_account_wrong; /* must fail */
 
 #endif
