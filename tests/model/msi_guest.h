@@ -199,6 +199,8 @@ static void msi_aim(u32 which, u32 *seed)
 	u32 vector = MSI_VECTOR + 16 * (msi_random(seed) % MSI_CLASSES) + which;
 
 	msi_config_put(device, MSIDEV_MSI + 16, 4, 1);
+	for (u32 i = msi_random(seed) % 30; i; i--)
+		g_pause();
 	msi_config_put(device, MSIDEV_MSI + 4, 4, 0xfee00000u | target << 12);
 	msi_config_put(device, MSIDEV_MSI + 12, 2, vector);
 	msi_config_put(device, MSIDEV_MSI + 16, 4, 0);
@@ -261,6 +263,8 @@ static void msi_await_last(void)
 	for (u32 i = 0; i < msi_devices(); i++) {
 		u32 last = g_mmio_read(msi_register(msi_run.device[i], MSIDEV_LAST));
 
+		/* Numbers start at 1. */
+		G_CHECK_EQUAL(last, g_mmio_read(msi_register(msi_run.device[i], MSIDEV_EVENTS)));
 		while (!msi_was_seen(i, last))
 			g_pause();
 		G_CHECK_EQUAL(g_read(msi_dma_gpa(msi_run.device[i]), 4), last);

@@ -207,6 +207,75 @@ static void test_msi_account_notices_a_loss(void **state __unused)
 	run_by_hand(script_lost, (struct expected){21, 1, 0, 0}, 20);
 }
 
+/* --- by hand: the pin by the 8259 pair, whose input is level-triggered (ELCR) --- */
+
+#define PIC_BASE    0x30
+#define PIC_VECTOR  (PIC_BASE + LAYOUT_PCI_IRQ)
+#define PIN_ROUNDS  20
+#define WORD_STRAYS 2
+
+/* Serves the device every second time; the level has to come again after the EOI in between. */
+static void on_pic(u8 vector __unused, u32 error __unused)
+{
+	msi_add(WORD_A);
+	if (!(g_mmio_read(msi_register(0, MSIDEV_STATUS)) & MSIDEV_STATUS_INTERRUPT))
+		msi_add(WORD_STRAYS);
+	else if (g_shared(WORD_A) % 2 == 0)
+		g_mmio_write(msi_register(0, MSIDEV_STATUS), MSIDEV_STATUS_INTERRUPT);
+	g_out(0xa0, 0x20, 1);
+	g_out(0x20, 0x20, 1);
+}
+
+static void init_pics(void)
+{
+	static const u8 first[] = {PIC_BASE, 0x04, 0x01, 0xfb};
+	static const u8 second[] = {PIC_BASE + 8, 0x02, 0x01, (u8)~BIT(LAYOUT_PCI_IRQ - 8)};
+
+	g_out(0x20, 0x11, 1);
+	g_out(0xa0, 0x11, 1);
+	for (u32 i = 0; i < ARRAY_SIZE(first); i++) {
+		g_out(0x21, first[i], 1);
+		g_out(0xa1, second[i], 1);
+	}
+}
+
+static void script_pic(void *arg __unused)
+{
+	g_set_handler(PIC_VECTOR, on_pic);
+	g_apic_enable();
+	g_apic_write(APIC_LVT0, APIC_DM_EXTINT);
+	init_pics();
+	G_CHECK_EQUAL(g_in(0x4d1, 1), 0x0c); /* IRQ 10 and 11 */
+	for (u32 i = 1; i <= PIN_ROUNDS; i++) {
+		trigger(1 + i % 3);
+		g_sti();
+		while (g_shared(WORD_A) < 2 * i)
+			g_nop();
+		for (u32 j = 0; j < 10; j++)
+			g_nop();
+		g_cli();
+	}
+	g_exit(0);
+}
+
+static void test_msi_pin_by_the_8259s(void **state __unused)
+{
+	for (u32 i = 0; i < 4; i++) {
+		struct platform *platform;
+
+		harness_create(&(struct harness){.xapic = i & 1, .split = i & 2, .msidevs = 1});
+		guest_bind(HARNESS_BSP, script_pic, NULL);
+		harness_run_to_end(ENDED_DEBUG_EXIT);
+		assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
+		platform = harness_vm->platform;
+		assert_int_equal(platform->msidev[0].asserted, PIN_ROUNDS);
+		assert_int_equal(harness_counter(COUNTER_INJ_EXTINT), 2 * PIN_ROUNDS);
+		assert_int_equal(*msi_word(WORD_A), 2 * PIN_ROUNDS);
+		assert_int_equal(*msi_word(WORD_STRAYS), 0);
+		harness_destroy();
+	}
+}
+
 /* --- from another processor --- */
 
 static u32 seeds(void)
@@ -222,6 +291,7 @@ static u32 switch_ppm(u32 seed)
 static void run_messages(u32 vcpus, u32 cpus, bool moves)
 {
 	struct msi_sum total = {0};
+	u64 wakeups = 0, migrations = 0;
 
 	for (u32 seed = 0; seed < seeds(); seed++) {
 		struct harness config = {.vcpus = vcpus,
@@ -240,14 +310,19 @@ static void run_messages(u32 vcpus, u32 cpus, bool moves)
 		total.held += sum.held;
 		total.injected += sum.injected;
 		total.coalesced += sum.coalesced;
+		wakeups += harness_counter(COUNTER_WAKEUPS);
+		migrations += harness_counter(COUNTER_MIGRATIONS);
 		harness_destroy();
 	}
 	printf("# %u vCPUs on %u processors: %llu messages (%llu events held), %llu injected, "
-	       "%llu coalesced\n",
+	       "%llu coalesced; %llu wake-ups, %llu migrations\n",
 	       vcpus, cpus, (unsigned long long)total.sent, (unsigned long long)total.held,
-	       (unsigned long long)total.injected, (unsigned long long)total.coalesced);
+	       (unsigned long long)total.injected, (unsigned long long)total.coalesced,
+	       (unsigned long long)wakeups, (unsigned long long)migrations);
 	assert_true(total.coalesced > 0);
 	assert_true(total.held > 0 || !moves);
+	assert_true(wakeups > 0);
+	assert_true(migrations > 0 || cpus == 1 || vcpus <= cpus);
 }
 
 static void test_msi_account_one_processor(void **state __unused)
@@ -325,6 +400,7 @@ int main(void)
 	        cmocka_unit_test(test_msi_held_goes_once_when_unmasked),
 	        cmocka_unit_test(test_msi_request_behind_its_own_service),
 	        cmocka_unit_test(test_msi_account_notices_a_loss),
+	        cmocka_unit_test(test_msi_pin_by_the_8259s),
 	        cmocka_unit_test(test_msi_account_one_processor),
 	        cmocka_unit_test(test_msi_account_several_processors),
 	        cmocka_unit_test(test_msi_account_fixed_destination),
