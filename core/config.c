@@ -7,6 +7,7 @@
 #define LINE_MAX       128
 #define DEFAULT_VCPUS  2
 #define DEFAULT_MEMORY (512ull << 20)
+#define DEFAULT_CPU    "barcelona"
 
 enum setting_type {
 	BOOL,
@@ -83,6 +84,18 @@ static bool parse_value(enum setting_id id, const char *text, u64 *value)
 	}
 }
 
+static bool is_machine_setting(u32 id)
+{
+	switch (id) {
+#define X(setting) case SETTING_##setting:
+		MACHINE_SETTINGS(X)
+#undef X
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool parse_setting(struct config *config, const char *key, const char *text)
 {
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
@@ -94,6 +107,8 @@ static bool parse_setting(struct config *config, const char *key, const char *te
 		if (!parse_value((enum setting_id)i, text, &value))
 			return false;
 		if (value < setting->minimum || value > setting->maximum)
+			return false;
+		if (config->vm_count > 1 && is_machine_setting(i))
 			return false;
 		config->setting[i] = value;
 		return true;
@@ -115,14 +130,41 @@ static bool parse_cpu(struct config *config, const char *text)
 	for (u32 i = 0; i < ARRAY_SIZE(models); i++) {
 		if (strcmp(models[i].name, text) || !models[i].available)
 			continue;
-		memcpy(config->cpu, text, strlen(text) + 1);
+		memcpy(config->cpu[config->vm_count - 1], text, strlen(text) + 1);
 		return true;
 	}
 	return false;
 }
 
+/* The lines from here on are the next VM's, which begins with the defaults. */
+static void begin_vm(struct config *config)
+{
+	u32 id = config->vm_count++;
+
+	config->vm[id] = (struct vm_config){
+	        .vcpus = DEFAULT_VCPUS, .memory = DEFAULT_MEMORY, .cpu = config->cpu[id]};
+	memcpy(config->cpu[id], DEFAULT_CPU, sizeof(DEFAULT_CPU));
+	for (u32 i = 0; i < SETTING_COUNT; i++)
+		if (!id || !is_machine_setting(i))
+			config->setting[i] = settings[i].initial;
+}
+
+static void finish_vm(struct config *config)
+{
+	struct vm_config *vm = &config->vm[config->vm_count - 1];
+
+	vm->x2apic = config->setting[SETTING_X2APIC];
+	vm->tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
+	vm->kvm_clock = config->setting[SETTING_KVM_CLOCK];
+	vm->testdev = config->setting[SETTING_TESTDEV];
+	vm->msidevs = (u32)config->setting[SETTING_MSIDEV];
+	vm->irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
+	vm->pit_reinject = config->setting[SETTING_PIT_REINJECT];
+}
+
 static bool parse_pair(struct config *config, const char *key, const char *text)
 {
+	struct vm_config *vm = &config->vm[config->vm_count - 1];
 	u64 value;
 
 	if (!strcmp(key, "cpu"))
@@ -131,14 +173,18 @@ static bool parse_pair(struct config *config, const char *key, const char *text)
 		return parse_setting(config, key + 4, text);
 	if (!parse_number(text, &value))
 		return false;
-	if (!strcmp(key, "vcpus") && value >= 1 && value <= MAX_VCPUS)
-		config->vm.vcpus = (u32)value;
-	else if (!strcmp(key, "memory") && value && value % PAGE_SIZE_2M == 0)
-		config->vm.memory = value;
-	else if (!strcmp(key, "reserve-boot-cpu") && value <= 1)
+	if (!strcmp(key, "vcpus") && value >= 1 && value <= MAX_VCPUS) {
+		vm->vcpus = (u32)value;
+	} else if (!strcmp(key, "memory") && value && value % PAGE_SIZE_2M == 0) {
+		vm->memory = value;
+	} else if (!strcmp(key, "reserve-boot-cpu") && value <= 1 && config->vm_count == 1) {
 		config->reserve_boot_cpu = value;
-	else
+	} else if (!strcmp(key, "vm") && value == config->vm_count && value < MAX_VMS) {
+		finish_vm(config);
+		begin_vm(config);
+	} else {
 		return false;
+	}
 	return true;
 }
 
@@ -160,21 +206,13 @@ static bool parse_line(struct config *config, char *line)
 	return false;
 }
 
-static void set_defaults(struct config *config)
-{
-	*config = (struct config){.cpu = "barcelona"};
-	config->vm.vcpus = DEFAULT_VCPUS;
-	config->vm.memory = DEFAULT_MEMORY;
-	for (u32 i = 0; i < SETTING_COUNT; i++)
-		config->setting[i] = settings[i].initial;
-}
-
 bool config_parse(struct config *config, const char *text, u64 size)
 {
 	char line[LINE_MAX];
 	u32 length = 0;
 
-	set_defaults(config);
+	memset(config, 0, sizeof(*config));
+	begin_vm(config);
 	for (u64 i = 0; text && i <= size; i++) {
 		char c = i < size ? text[i] : '\n';
 
@@ -193,13 +231,6 @@ bool config_parse(struct config *config, const char *text, u64 size)
 		if (!parse_line(config, line))
 			return false;
 	}
-	config->vm.cpu = config->cpu;
-	config->vm.x2apic = config->setting[SETTING_X2APIC];
-	config->vm.tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
-	config->vm.kvm_clock = config->setting[SETTING_KVM_CLOCK];
-	config->vm.testdev = config->setting[SETTING_TESTDEV];
-	config->vm.msidevs = (u32)config->setting[SETTING_MSIDEV];
-	config->vm.irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
-	config->vm.pit_reinject = config->setting[SETTING_PIT_REINJECT];
+	finish_vm(config);
 	return true;
 }

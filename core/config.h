@@ -7,10 +7,11 @@
 #include "postern/settings.h"
 
 struct config {
-	struct vm_config vm;
-	char cpu[32];
-	bool reserve_boot_cpu; /* the boot processor runs no vCPU */
-	u64 setting[SETTING_COUNT];
+	struct vm_config vm[MAX_VMS];
+	u32 vm_count;
+	char cpu[MAX_VMS][32];      /* what vm[].cpu points to */
+	bool reserve_boot_cpu;      /* the boot processor runs no vCPU */
+	u64 setting[SETTING_COUNT]; /* afterwards only the machine's count: vm[] has its own */
 };
 
 /* Defaults, then `text` of `size` bytes (NULL: defaults only). false: one line has been logged. */

@@ -73,18 +73,40 @@ static enum main_result refuse(const char *why)
 	return MAIN_BAD_CONFIG;
 }
 
-static enum main_result create_guest(struct machine *machine, struct config *config)
+/* As refuse(); of several VMs, those behind the first are named. */
+static enum main_result refuse_vm(const struct vm *vm, const char *why)
+{
+	char text[160];
+
+	if (!vm->id)
+		return refuse(why);
+	snprintf(text, sizeof(text), "VM %u: %s", vm->id, why);
+	return refuse(text);
+}
+
+static enum main_result create_guest(struct machine *machine, const struct vm_config *config)
 {
 	const char *why = "";
-	struct vm *vm = vm_create(machine, &config->vm);
+	struct vm *vm = vm_create(machine, config);
 
-	if (!vm)
-		return refuse("the VM could not be created");
+	if (!vm) { /* which has said why */
+		report_end_early(ENDED_PANIC, MAIN_BAD_CONFIG);
+		return MAIN_BAD_CONFIG;
+	}
 	if (!platform_create(vm))
-		return refuse("not enough memory for the platform's devices");
+		return refuse_vm(vm, "not enough memory for the platform's devices");
 	if (!load_guest(vm, &why))
-		return refuse(why);
+		return refuse_vm(vm, why);
 	return MAIN_OK;
+}
+
+static enum main_result create_guests(struct machine *machine, const struct config *config)
+{
+	enum main_result result = MAIN_OK;
+
+	for (u32 i = 0; i < config->vm_count && result == MAIN_OK; i++)
+		result = create_guest(machine, &config->vm[i]);
+	return result;
 }
 
 /* --- housekeeping --- */
@@ -116,13 +138,27 @@ static u8 phase_of(struct vm *vm)
 	return atomic64_read_relaxed(&vm->first_entry) ? REPORT_PHASE_RUNNING : REPORT_PHASE_BOOT;
 }
 
-/* Each VM is over and none of its vCPUs is left on a processor. */
+/* The VM has ended and none of its vCPUs is left on a processor. */
+static bool is_over(struct vm *vm)
+{
+	return vm_has_ended(vm) && !atomic32_read(&vm->live_vcpus);
+}
+
 static bool all_over(struct machine *machine)
 {
 	for (u32 i = 0; i < machine->vm_count; i++)
-		if (!vm_has_ended(machine->vm[i]) || atomic32_read(&machine->vm[i]->live_vcpus))
+		if (!is_over(machine->vm[i]))
 			return false;
 	return true;
+}
+
+/* The one device that goes on by itself would take time from the other VMs for ever. */
+static void quieten(struct vm *vm)
+{
+	if (vm->quiet || !is_over(vm))
+		return;
+	pit_reset(vm);
+	vm->quiet = true;
 }
 
 static void stop_machine(struct machine *machine)
@@ -148,6 +184,7 @@ void main_housekeeping(u64 now)
 	read_commands(machine);
 	for (u32 i = 0; i < machine->vm_count; i++) {
 		platform_poll(machine->vm[i]);
+		quieten(machine->vm[i]);
 		if (status)
 			report_status(machine->vm[i], phase_of(machine->vm[i]));
 		if (now >= machine->account_due)
@@ -223,10 +260,10 @@ enum main_result postern_main(void)
 	machine->floor = config.setting[SETTING_FLOOR];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	log_features(machine);
-	result = create_guest(machine, &config);
+	result = create_guests(machine, &config);
 	if (result != MAIN_OK)
 		return result;
-	report_hello(machine, config.cpu);
+	report_hello(machine, config.cpu[0]);
 	run_all(machine);
 	return MAIN_OK;
 }

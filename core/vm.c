@@ -108,8 +108,8 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	struct vm *vm;
 
 	if (!config_is_sane(config) || machine->vm_count == MAX_VMS) {
-		port_log("vm: configuration out of range: %u vCPUs, %llu bytes", config->vcpus,
-		         (unsigned long long)config->memory);
+		port_log("vm %u: configuration out of range: %u vCPUs, %llu bytes",
+		         machine->vm_count, config->vcpus, (unsigned long long)config->memory);
 		return NULL;
 	}
 	vm = port_alloc(sizeof(*vm), CACHE_LINE);
@@ -119,8 +119,8 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	vm->id = machine->vm_count;
 	vm->config = *config;
 	if (!allocate(vm)) {
-		port_log("vm: not enough memory for %llu MiB and %u vCPUs (%llu MiB are free)",
-		         (unsigned long long)(config->memory >> 20), config->vcpus,
+		port_log("vm %u: not enough memory for %llu MiB and %u vCPUs (%llu MiB are free)",
+		         vm->id, (unsigned long long)(config->memory >> 20), config->vcpus,
 		         (unsigned long long)(port_memory_available() >> 20));
 		vm_destroy(vm);
 		return NULL;

@@ -15,11 +15,11 @@
 #include "irq/pit.h"
 #include "irq/route.h"
 #include "mmu/mmu.h"
+#include "postern/settings.h"
 #include "postern/sync.h"
 
 struct machine;
 
-#define MAX_VMS        4
 #define VM_REGIONS     8
 #define VM_LOW_RAM_END 0xc0000000ull /* RAM beyond this continues at 4 GiB */
 
@@ -71,6 +71,7 @@ struct vm {
 	struct atomic32 live_vcpus;  /* [a] vCPUs not yet VCPU_DEAD */
 	struct atomic64 first_entry; /* [a] TSC of the first VM entry, 0: not yet */
 	struct atomic64 end_time;    /* [a] TSC of the end */
+	bool quiet; /* boot processor only: what outlived the vCPUs has been stopped */
 };
 
 #define for_each_vcpu(vcpu, vm)                                                                    \

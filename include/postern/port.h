@@ -57,7 +57,10 @@ void port_irqs_block(void);
 void port_irqs_unblock(void);
 void port_idle(void);
 
-/* Guest console of VM `vm`: bytes out (may wait for the device), one byte in (-1: none). */
+/*
+ * Guest console of VM `vm`: bytes out (may wait for the device), one byte in (-1: none; what is
+ * typed goes to VM 0).
+ */
 void port_console_write(u32 vm, const u8 *data, u32 len);
 int port_console_read(u32 vm);
 

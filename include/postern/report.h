@@ -14,7 +14,7 @@
 #include "postern/account.h"
 
 #define REPORT_MAGIC   0x5250 /* "PR" */
-#define REPORT_VERSION 1
+#define REPORT_VERSION 2
 #define REPORT_MAX_LEN 2048 /* payload */
 
 enum report_type {
@@ -24,6 +24,7 @@ enum report_type {
 	REPORT_ACCOUNT = 4, /* struct report_account + items */
 	REPORT_END = 5,     /* struct report_end */
 	REPORT_PANIC = 6,   /* text: one line of a panic message */
+	REPORT_CONSOLE = 7, /* bytes of the console of a VM that is not VM 0 */
 };
 
 struct report_header {

@@ -3,8 +3,9 @@
  * What a run can be configured with; one list for the host command (which checks and documents) and
  * the image (which obeys). The host command hands it over as the boot file "config", lines of
  * KEY=VALUE: cpu=MODEL, vcpus=N, memory=BYTES, set.KEY=VALUE for --set, and reserve-boot-cpu=1 if
- * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that). The guest's files
- * are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text) for VM 0, and so on.
+ * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that). All this is VM 0's
+ * or the whole machine's; a line vm=1 begins VM 1's own lines, vm=2 the next one's. The guest's
+ * files are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text) for VM 0, and so on.
  */
 #ifndef POSTERN_SETTINGS_H
 #define POSTERN_SETTINGS_H
@@ -43,6 +44,14 @@ enum setting_id {
 #undef X
 	SETTING_COUNT
 };
+
+/* X(ENUM): the settings that are the whole machine's, not one VM's. */
+#define MACHINE_SETTINGS(X)                                                                        \
+	X(FLOOR)                                                                                   \
+	X(SLICE_US)                                                                                \
+	X(PAUSE_YIELD)
+
+#define MAX_VMS 4
 
 /* X("name", "vendor", available in this version, "what it stands for") */
 #define CPU_MODELS(X)                                                                              \

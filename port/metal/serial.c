@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two lines to the outside: the first serial port is the guest's console, the second the record
+ * The two lines to the outside: the first serial port is VM 0's console, the second the record
  * channel (postern/report.h). QEMU's debug console, where there is one, takes the records instead
  * of the second port's transmitter, since it takes a whole record by one instruction.
  *
@@ -29,7 +29,8 @@
 
 #define DEBUGCON 0xe9
 
-#define LOG_MAX 256
+#define LOG_MAX     256
+#define CONSOLE_MAX 256 /* bytes of a VM's console in one record */
 
 struct uart {
 	u16 port; /* (i), as the next */
@@ -107,11 +108,33 @@ void serial_set_log(bool to_console)
 	serial_log_to_console = to_console || !serial_has_reports();
 }
 
-/* Only VM 0 has a console so far. */
+/* In a record, for the host command to put behind the VM's name. */
+static void console_record(u32 vm, const u8 *data, u32 len)
+{
+	struct {
+		struct report_header header;
+		u8 data[CONSOLE_MAX];
+	} __packed record;
+
+	while (len) {
+		u32 n = (u32)min_u64(len, CONSOLE_MAX);
+
+		record.header =
+		        (struct report_header){REPORT_MAGIC, REPORT_CONSOLE, (u8)vm, (u16)n};
+		memcpy(record.data, data, n);
+		port_report_write(&record, (u32)sizeof(record.header) + n);
+		data += n;
+		len -= n;
+	}
+}
+
+/* The first serial port is VM 0's alone. */
 void port_console_write(u32 vm, const u8 *data, u32 len)
 {
-	if (vm)
+	if (vm) {
+		console_record(vm, data, len);
 		return;
+	}
 	spin_lock(&serial_console.lock);
 	uart_write(&serial_console, data, len);
 	spin_unlock(&serial_console.lock);
