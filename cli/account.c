@@ -55,9 +55,9 @@ static u64 value_overhead(const struct account *account, __unused u32 index)
 	return account->model_overhead;
 }
 
-u32 outcome_vcpus(const struct outcome *outcome)
+u32 outcome_vcpus(const struct outcome *outcome, u32 vm)
 {
-	u64 vcpus = max_u64(outcome->options->vcpus, outcome->report->vcpus_seen);
+	u64 vcpus = max_u64(outcome->options->vm[vm].vcpus, outcome->report->vm[vm].vcpus_seen);
 
 	return (u32)min_u64(vcpus, REPORT_MAX_VCPUS);
 }
@@ -178,32 +178,37 @@ static int column_width(const struct account *total)
 	return width;
 }
 
-static void print_title(FILE *out, const struct outcome *outcome)
+static void print_title(FILE *out, const struct outcome *outcome, u32 vm)
 {
-	u32 vcpus = outcome_vcpus(outcome);
+	const struct outcome_vm *end = &outcome->vm[vm];
+	u32 vcpus = outcome_vcpus(outcome, vm);
 
-	fprintf(out, "postern: %s, %u vCPU%s on %u CPU%s; ended: %s", outcome->options->cpu, vcpus,
+	fputs("postern: ", out);
+	if (outcome->options->vms > 1)
+		fprintf(out, "vm%u: ", vm);
+	fprintf(out, "%s, %u vCPU%s on %u CPU%s; ended: %s", outcome->options->vm[vm].cpu, vcpus,
 	        vcpus == 1 ? "" : "s", outcome->options->pcpus,
-	        outcome->options->pcpus == 1 ? "" : "s", outcome->ended);
-	if (outcome->code != 0)
-		fprintf(out, ", code %d", outcome->code);
+	        outcome->options->pcpus == 1 ? "" : "s", end->ended);
+	if (end->code != 0)
+		fprintf(out, ", code %d", end->code);
 	fprintf(out, "; elapsed: %llu.%03llu s\n",
-	        (unsigned long long)(outcome->elapsed_ns / 1000000000),
-	        (unsigned long long)(outcome->elapsed_ns / 1000000 % 1000));
+	        (unsigned long long)(end->elapsed_ns / 1000000000),
+	        (unsigned long long)(end->elapsed_ns / 1000000 % 1000));
 }
 
-void account_print(FILE *out, const struct outcome *outcome)
+static void print_vm(FILE *out, const struct outcome *outcome, u32 vm)
 {
+	const struct report_vm *report = &outcome->report->vm[vm];
 	struct table table = {
-	        .out = out, .vcpu = outcome->report->vcpu, .vcpus = outcome_vcpus(outcome)};
+	        .out = out, .vcpu = report->vcpu, .vcpus = outcome_vcpus(outcome, vm)};
 	struct account total;
 
-	print_title(out, outcome);
-	if (outcome->report->vcpus_seen == 0) {
+	print_title(out, outcome, vm);
+	if (report->vcpus_seen == 0) {
 		fputs("postern: no account: the image has sent none\n", out);
 		return;
 	}
-	report_total(outcome->report, table.vcpus, &total);
+	report_total(report, table.vcpus, &total);
 	table.width = column_width(&total);
 	print_heads(&table);
 	print_exits(&table);
@@ -216,4 +221,10 @@ void account_print(FILE *out, const struct outcome *outcome)
 	print_row(&table, "received", value_counter, COUNTER_IPI_RECEIVED, COUNT);
 	print_times(&table);
 	print_rest(&table);
+}
+
+void account_print(FILE *out, const struct outcome *outcome)
+{
+	for (u32 vm = 0; vm < outcome->options->vms; vm++)
+		print_vm(out, outcome, vm);
 }

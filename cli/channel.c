@@ -6,6 +6,7 @@
  *   - a header is plausible when magic, type and the length that its type demands agree;
  *   - what take() refuses is skipped by one byte as well, so that a false header never hides the
  *     true record inside what it claimed;
+ *   - the rest of an incomplete CONSOLE record is the guest's words, and not searched for records;
  *   - the buffer holds the longest record, so a full buffer always makes progress.
  */
 #include "cli/channel.h"
@@ -36,6 +37,8 @@ static bool header_plausible(const struct report_header *h)
 	case REPORT_LOG:
 	case REPORT_PANIC:
 		return true;
+	case REPORT_CONSOLE:
+		return h->vm != 0;
 	default:
 		return false;
 	}
@@ -61,7 +64,7 @@ static size_t channel_step(struct channel *channel, size_t pos, bool last, bool 
 	if (!header_plausible(&h))
 		return 1;
 	if (avail < sizeof(h) + h.len)
-		return incomplete;
+		return last && h.type == REPORT_CONSOLE ? avail : incomplete;
 	if (!channel->take(channel->context, &h, at + sizeof(h)))
 		return 1;
 	*taken = true;

@@ -7,7 +7,7 @@ void options_help(FILE *out)
 {
 	fputs("Postern, a hypervisor for x86: boots a guest under Postern on QEMU.\n"
 	      "\n"
-	      "usage: postern run [OPTION]... [-- COMMAND...]\n"
+	      "usage: postern run [OPTION]... [--vm [OPTION]...]... [-- COMMAND...]\n"
 	      "       postern cpus\n"
 	      "       postern --help | --version\n"
 	      "\n"
@@ -42,6 +42,13 @@ static void help_settings(FILE *out)
 #undef SHOW_CHOICE
 #undef SHOW_BOOL
 #undef SHOW_NUMBER
+	fputs("The whole machine's, before the first --vm:", out);
+#define X(id, key, type, def, min, max, what)                                                      \
+	if (options_is_machine_setting(SETTING_##id))                                              \
+		fprintf(out, " %s", key);
+	SETTINGS(X)
+#undef X
+	fputs(".\n", out);
 }
 
 static void help_statuses(FILE *out)
@@ -54,7 +61,7 @@ static void help_statuses(FILE *out)
 void options_help_run(FILE *out)
 {
 	fprintf(out,
-	        "usage: postern run [OPTION]... [-- COMMAND...]\n"
+	        "usage: postern run [OPTION]... [--vm [OPTION]...]... [-- COMMAND...]\n"
 	        "\n"
 	        "  -k KERNEL       Linux bzImage or 64-bit ELF test guest\n"
 	        "                  (default: guest/vmlinuz beside the executable)\n"
@@ -68,7 +75,7 @@ void options_help_run(FILE *out)
 	        "                  (default: \"%s\")\n"
 	        "  -c VCPUS        virtual CPUs, 1 to %u (default: 2)\n"
 	        "  -m SIZE         guest memory, %lluM to %lluG, as in 512M or 1G (default: 512M)\n"
-	        "  --pcpus N       physical CPUs, 1 to %u (default: VCPUS, but at most 2)\n"
+	        "  --pcpus N       physical CPUs, 1 to %u (default: VCPUS of all, but at most 2)\n"
 	        "  --cpu MODEL     processor to stand for, see 'postern cpus' (default: barcelona)\n"
 	        "  --set KEY=VALUE change a setting, see below; may be repeated\n"
 	        "  --timeout S     end the run after S seconds of real time, as in 90 or 0.5\n"
@@ -77,6 +84,9 @@ void options_help_run(FILE *out)
 	        "                  physical CPU\n"
 	        "  --quiet         no account and no status line\n"
 	        "  --verbose       show the hypervisor's log on standard error\n"
+	        "  --vm            begin another VM, up to %u in all: the -k, --multiboot, -i, -a, -c,\n"
+	        "                  -m, --cpu, --set and COMMAND behind it are that VM's; what stands\n"
+	        "                  before the first --vm is VM 0's and the whole machine's\n"
 	        "  -- COMMAND...   run this in the guest and return its exit status; one word is\n"
 	        "                  shell text, several are a command and its arguments\n"
 	        "\n"
@@ -85,9 +95,10 @@ void options_help_run(FILE *out)
 	        "\n"
 	        "Settings:\n",
 	        OPTIONS_CMDLINE, OPTIONS_MAX_VCPUS, OPTIONS_MIN_MEMORY >> 20,
-	        OPTIONS_MAX_MEMORY >> 30, OPTIONS_MAX_PCPUS);
+	        OPTIONS_MAX_MEMORY >> 30, OPTIONS_MAX_PCPUS, MAX_VMS);
 	help_settings(out);
-	fputs("\nExit status: what the guest or COMMAND returned when it ended by itself, otherwise\n",
+	fputs("\nExit status: what the guest or COMMAND returned when it ended by itself, otherwise\n"
+	      "one of these; of several VMs, the status of the first that is not 0:\n",
 	      out);
 	help_statuses(out);
 	fputs("\nEnvironment: POSTERN_QEMU names the emulator (qemu-system-x86_64), POSTERN_IMAGE\n"

@@ -64,25 +64,32 @@ static bool add_counters(cJSON *object, const struct account *account)
 	return ok;
 }
 
-static bool add_guest(cJSON *root, const struct outcome *outcome)
+static bool add_guest(cJSON *object, const struct outcome_vm *vm)
 {
-	cJSON *guest = cJSON_AddObjectToObject(root, "guest");
+	cJSON *guest = cJSON_AddObjectToObject(object, "guest");
 
-	return guest && cJSON_AddStringToObject(guest, "ended", outcome->ended) &&
-	       cJSON_AddNumberToObject(guest, "code", outcome->code);
+	return guest && cJSON_AddStringToObject(guest, "ended", vm->ended) &&
+	       cJSON_AddNumberToObject(guest, "code", vm->code);
+}
+
+/* A new object at the end of the array, NULL: out of memory. */
+static cJSON *add_object(cJSON *array)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	if (object && !cJSON_AddItemToArray(array, object)) {
+		cJSON_Delete(object);
+		return NULL;
+	}
+	return object;
 }
 
 static bool add_vcpu(cJSON *array, u32 index, const struct account *account)
 {
-	cJSON *vcpu = cJSON_CreateObject();
+	cJSON *vcpu = add_object(array);
 
-	if (!vcpu)
-		return false;
-	if (!cJSON_AddItemToArray(array, vcpu)) {
-		cJSON_Delete(vcpu);
-		return false;
-	}
-	return add_count(vcpu, "index", index) && add_count(vcpu, "exits", report_exits(account)) &&
+	return vcpu && add_count(vcpu, "index", index) &&
+	       add_count(vcpu, "exits", report_exits(account)) &&
 	       add_exits(vcpu, "exits_by_cause", account) &&
 	       add_count(vcpu, "model_overhead_exits", account->model_overhead) &&
 	       add_count(vcpu, "injected", report_injected(account)) &&
@@ -94,32 +101,48 @@ static bool add_vcpu(cJSON *array, u32 index, const struct account *account)
 	       add_counters(vcpu, account);
 }
 
-static bool add_vcpus(cJSON *root, const struct outcome *outcome, u32 vcpus)
+static bool add_vcpus(cJSON *object, const struct report_vm *vm, u32 vcpus)
 {
-	cJSON *array = cJSON_AddArrayToObject(root, "vcpu");
+	cJSON *array = cJSON_AddArrayToObject(object, "vcpu");
 	bool ok = array != NULL;
 
 	for (u32 v = 0; ok && v < vcpus; v++)
-		ok = add_vcpu(array, v, &outcome->report->vcpu[v]);
+		ok = add_vcpu(array, v, &vm->vcpu[v]);
 	return ok;
+}
+
+/* The members that tell about one VM. */
+static bool add_vm(cJSON *object, const struct outcome *outcome, u32 vm)
+{
+	const struct report_vm *report = &outcome->report->vm[vm];
+	u32 vcpus = outcome_vcpus(outcome, vm);
+	struct account total;
+
+	report_total(report, vcpus, &total);
+	return cJSON_AddStringToObject(object, "cpu", outcome->options->vm[vm].cpu) &&
+	       add_count(object, "vcpus", vcpus) &&
+	       add_count(object, "pcpus", outcome->options->pcpus) &&
+	       add_guest(object, &outcome->vm[vm]) &&
+	       add_count(object, "elapsed_ns", outcome->vm[vm].elapsed_ns) &&
+	       add_exits(object, "exits", &total) &&
+	       add_count(object, "model_overhead_exits", total.model_overhead) &&
+	       add_group(object, "injected", &total, report_counter_is_route) &&
+	       add_group(object, "ipi", &total, report_counter_is_ipi) &&
+	       add_counters(object, &total) && add_vcpus(object, report, vcpus);
 }
 
 static bool fill_root(cJSON *root, const struct outcome *outcome)
 {
-	u32 vcpus = outcome_vcpus(outcome);
-	struct account total;
+	cJSON *array, *object;
+	bool ok = cJSON_AddStringToObject(root, "schema", JSON_SCHEMA) && add_vm(root, outcome, 0);
 
-	report_total(outcome->report, vcpus, &total);
-	return cJSON_AddStringToObject(root, "schema", JSON_SCHEMA) &&
-	       cJSON_AddStringToObject(root, "cpu", outcome->options->cpu) &&
-	       add_count(root, "vcpus", vcpus) &&
-	       add_count(root, "pcpus", outcome->options->pcpus) && add_guest(root, outcome) &&
-	       add_count(root, "elapsed_ns", outcome->elapsed_ns) &&
-	       add_exits(root, "exits", &total) &&
-	       add_count(root, "model_overhead_exits", total.model_overhead) &&
-	       add_group(root, "injected", &total, report_counter_is_route) &&
-	       add_group(root, "ipi", &total, report_counter_is_ipi) &&
-	       add_counters(root, &total) && add_vcpus(root, outcome, vcpus);
+	array = ok ? cJSON_AddArrayToObject(root, "vm") : NULL;
+	for (u32 vm = 0; array && vm < outcome->options->vms; vm++) {
+		object = add_object(array);
+		if (!object || !add_count(object, "index", vm) || !add_vm(object, outcome, vm))
+			return false;
+	}
+	return array != NULL;
 }
 
 char *json_text(const struct outcome *outcome)

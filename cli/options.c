@@ -51,7 +51,8 @@ enum {
 	OPT_JSON,
 	OPT_ICOUNT,
 	OPT_QUIET,
-	OPT_VERBOSE
+	OPT_VERBOSE,
+	OPT_VM
 };
 
 static const struct option long_options[] = {
@@ -64,6 +65,7 @@ static const struct option long_options[] = {
         {"icount", no_argument, NULL, OPT_ICOUNT},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"verbose", no_argument, NULL, OPT_VERBOSE},
+        {"vm", no_argument, NULL, OPT_VM},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
 };
@@ -246,7 +248,20 @@ static bool parse_value(const struct setting *setting, const char *text, u64 *va
 	return false;
 }
 
-static bool parse_setting(struct options *options, const char *text)
+bool options_is_machine_setting(u32 id)
+{
+	switch (id) {
+#define X(setting) case SETTING_##setting:
+		MACHINE_SETTINGS(X)
+#undef X
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* `first`: the VM is VM 0, where the whole machine's settings stand too. */
+static bool parse_setting(struct options_vm *vm, bool first, const char *text)
 {
 	const char *equals = strchr(text, '=');
 
@@ -259,8 +274,13 @@ static bool parse_setting(struct options *options, const char *text)
 
 		if (len != (size_t)(equals - text) || strncmp(text, settings[i].key, len) != 0)
 			continue;
-		options->has_setting[i] = true;
-		return parse_value(&settings[i], equals + 1, &options->setting[i]);
+		if (!first && options_is_machine_setting(i)) {
+			say("--set %s: it is the whole machine's and goes before the first --vm",
+			    settings[i].key);
+			return false;
+		}
+		vm->has_setting[i] = true;
+		return parse_value(&settings[i], equals + 1, &vm->setting[i]);
 	}
 	say("--set %s: no such setting; 'postern run --help' lists them", text);
 	return false;
@@ -287,40 +307,89 @@ static bool parse_timeout(const char *text, u64 *ns)
 }
 
 /* One guest, one kernel: -k and --multiboot exclude each other, and the last -k counts. */
-static bool parse_kernel(struct options *options, int option, const char *value)
+static bool parse_kernel(struct options_vm *vm, int option, const char *value)
 {
 	bool multiboot = option == OPT_MULTIBOOT;
 
-	if (options->kernel && options->multiboot != multiboot) {
+	if (vm->kernel && vm->multiboot != multiboot) {
 		say("-k and --multiboot: a guest has one kernel, give one of them");
 		return false;
 	}
-	options->kernel = value;
-	options->multiboot = multiboot;
+	vm->kernel = value;
+	vm->multiboot = multiboot;
 	return true;
+}
+
+static void begin_vm(struct options *options)
+{
+	options->vm[options->vms++] = (struct options_vm){
+	        .cpu = cpu_models[0].name,
+	        .vcpus = 2,
+	        .memory = 512ull << 20,
+	};
+}
+
+static bool parse_vm(struct options *options)
+{
+	if (options->vms == MAX_VMS) {
+		say("--vm: more VMs than %u", MAX_VMS);
+		return false;
+	}
+	begin_vm(options);
+	return true;
+}
+
+/* An option of the whole machine, behind a --vm. */
+static bool is_misplaced(const struct options *options, int option)
+{
+	static const int machine[] = {OPT_PCPUS,  OPT_TIMEOUT, OPT_JSON,
+	                              OPT_ICOUNT, OPT_QUIET,   OPT_VERBOSE};
+
+	for (size_t i = 0; options->vms > 1 && i < ARRAY_SIZE(machine); i++)
+		if (machine[i] == option)
+			return true;
+	return false;
+}
+
+static const char *long_name(int option)
+{
+	const struct option *at = long_options;
+
+	while (at->val != option)
+		at++;
+	return at->name;
 }
 
 static bool parse_option(struct options *options, int option, const char *value)
 {
+	struct options_vm *vm = &options->vm[options->vms - 1];
+
+	if (is_misplaced(options, option)) {
+		say("--%s: it is for the whole machine and goes before the first --vm",
+		    long_name(option));
+		return false;
+	}
 	switch (option) {
 	case 'k':
 	case OPT_MULTIBOOT:
-		return parse_kernel(options, option, value);
+		return parse_kernel(vm, option, value);
 	case 'i':
-		options->initrd = value;
+		vm->initrd = value;
 		return true;
 	case 'a':
-		return parse_cmdline(value, &options->cmdline);
+		return parse_cmdline(value, &vm->cmdline);
 	case 'c':
-		return parse_count("-c", value, OPTIONS_MAX_VCPUS, &options->vcpus);
+		return parse_count("-c", value, OPTIONS_MAX_VCPUS, &vm->vcpus);
 	case 'm':
-		return parse_memory(value, &options->memory);
+		return parse_memory(value, &vm->memory);
+	case OPT_VM:
+		return parse_vm(options);
 	case OPT_PCPUS:
 		return parse_count("--pcpus", value, OPTIONS_MAX_PCPUS, &options->pcpus);
 	case OPT_CPU:
-		return parse_cpu(value, &options->cpu);
+		return parse_cpu(value, &vm->cpu);
 	case OPT_SET:
-		return parse_setting(options, value);
+		return parse_setting(vm, options->vms == 1, value);
 	case OPT_TIMEOUT:
 		return parse_timeout(value, &options->timeout_ns);
 	case OPT_JSON:
@@ -355,15 +424,70 @@ static void complain(int result, const char *at)
 		say("unknown or ambiguous option %s; see 'postern run --help'", at);
 }
 
+u32 options_vcpus(const struct options *options)
+{
+	u32 vcpus = 0;
+
+	for (u32 i = 0; i < options->vms; i++)
+		vcpus += options->vm[i].vcpus;
+	return vcpus;
+}
+
+u64 options_memory(const struct options *options)
+{
+	u64 memory = 0;
+
+	for (u32 i = 0; i < options->vms; i++)
+		memory += options->vm[i].memory;
+	return memory;
+}
+
+/* What the options of one VM leave open, and what they do not allow together. */
+static bool finish_vm(struct options_vm *vm)
+{
+	if (!vm->cmdline)
+		vm->cmdline = vm->multiboot ? "" : OPTIONS_CMDLINE;
+	if (vm->multiboot && vm->command_words > 0) {
+		say("--multiboot: a command behind -- needs a Linux guest");
+		return false;
+	}
+	if (vm->multiboot && !vm->has_setting[SETTING_TESTDEV]) {
+		vm->has_setting[SETTING_TESTDEV] = true;
+		vm->setting[SETTING_TESTDEV] = 1;
+	}
+	return true;
+}
+
+/* The same for the whole machine. */
+static bool finish(struct options *options)
+{
+	for (u32 i = 0; i < options->vms; i++)
+		if (!finish_vm(&options->vm[i]))
+			return false;
+	if (options_memory(options) > OPTIONS_MAX_MEMORY) {
+		say("-m: the memory of all VMs together is %lluM, more than %lluG",
+		    (unsigned long long)options_memory(options) >> 20, OPTIONS_MAX_MEMORY >> 30);
+		return false;
+	}
+	if (options->icount && options->pcpus > 1) {
+		say("--icount: instructions are counted on one processor, not on %u",
+		    options->pcpus);
+		return false;
+	}
+	if (options->icount)
+		options->pcpus = 1;
+	if (options->pcpus == 0)
+		options->pcpus = (u32)min_u64(options_vcpus(options), 2);
+	return true;
+}
+
 enum options_result options_parse(struct options *options, int argc, char *const argv[])
 {
+	struct options_vm *last;
 	int result;
 
-	*options = (struct options){
-	        .cpu = cpu_models[0].name,
-	        .vcpus = 2,
-	        .memory = 512ull << 20,
-	};
+	*options = (struct options){0};
+	begin_vm(options);
 	optind = 0; /* glibc: start afresh, also when called more than once */
 	for (;;) {
 		int at = optind > 0 ? optind : 1;
@@ -380,35 +504,17 @@ enum options_result options_parse(struct options *options, int argc, char *const
 		if (!parse_option(options, result, optarg))
 			return OPTIONS_BAD;
 	}
-	options->command = argv + optind;
-	options->command_words = argc - optind;
-	if (options->command_words == 0 && strcmp(argv[argc - 1], "--") == 0 && argc > 1) {
+	last = &options->vm[options->vms - 1];
+	last->command = argv + optind;
+	last->command_words = argc - optind;
+	if (last->command_words == 0 && strcmp(argv[argc - 1], "--") == 0 && argc > 1) {
 		say("nothing behind --: give the command for the guest");
 		return OPTIONS_BAD;
 	}
-	if (!options->cmdline)
-		options->cmdline = options->multiboot ? "" : OPTIONS_CMDLINE;
-	if (options->multiboot && options->command_words > 0) {
-		say("--multiboot: a command behind -- needs a Linux guest");
-		return OPTIONS_BAD;
-	}
-	if (options->multiboot && !options->has_setting[SETTING_TESTDEV]) {
-		options->has_setting[SETTING_TESTDEV] = true;
-		options->setting[SETTING_TESTDEV] = 1;
-	}
-	if (options->icount && options->pcpus > 1) {
-		say("--icount: instructions are counted on one processor, not on %u",
-		    options->pcpus);
-		return OPTIONS_BAD;
-	}
-	if (options->icount)
-		options->pcpus = 1;
-	if (options->pcpus == 0)
-		options->pcpus = (u32)min_u64(options->vcpus, 2);
-	return OPTIONS_OK;
+	return finish(options) ? OPTIONS_OK : OPTIONS_BAD;
 }
 
-bool options_wants_demo_initrd(const struct options *options)
+bool options_wants_demo_initrd(const struct options_vm *vm)
 {
-	return !options->initrd && (!options->kernel || options->command_words > 0);
+	return !vm->initrd && (!vm->kernel || vm->command_words > 0);
 }

@@ -17,24 +17,30 @@
 #define OPTIONS_CMDLINE     "console=ttyS0 quiet panic=-1"
 #define OPTIONS_MAX_CMDLINE 2047u /* what Linux on x86 takes (COMMAND_LINE_SIZE less the NUL) */
 
-struct options {
+/* What is given for each VM. */
+struct options_vm {
 	const char *kernel;  /* NULL: the demonstration guest's */
 	bool multiboot;      /* `kernel` is a Multiboot kernel, to be loaded as one */
 	const char *initrd;  /* NULL: see options_wants_demo_initrd() */
 	const char *cmdline; /* never NULL */
 	const char *cpu;     /* a name of CPU_MODELS */
-	const char *json;    /* NULL: none */
 	u32 vcpus;
+	u64 memory; /* bytes */
+	bool has_setting[SETTING_COUNT];
+	u64 setting[SETTING_COUNT]; /* the machine's are VM 0's */
+	char *const *command;       /* the words after "--" */
+	int command_words;          /* 0: none */
+};
+
+struct options {
+	struct options_vm vm[MAX_VMS];
+	u32 vms;          /* at least 1 */
+	const char *json; /* NULL: none */
 	u32 pcpus;
-	u64 memory;     /* bytes */
 	u64 timeout_ns; /* 0: none */
 	bool quiet;
 	bool icount; /* count instructions instead of time */
 	bool verbose;
-	bool has_setting[SETTING_COUNT];
-	u64 setting[SETTING_COUNT];
-	char *const *command; /* the words after "--" */
-	int command_words;    /* 0: none */
 };
 
 enum options_result {
@@ -48,7 +54,7 @@ enum options_result options_parse(struct options *options, int argc, char *const
 
 /* The demonstration guest's initrd is meant: its kernel is, or COMMAND needs something to run it.
  */
-bool options_wants_demo_initrd(const struct options *options);
+bool options_wants_demo_initrd(const struct options_vm *vm);
 
 /* "512M", "1G" to bytes. false: not of that form, or too large for 64 bits. */
 bool options_parse_size(const char *text, u64 *bytes);
@@ -58,6 +64,13 @@ bool options_parse_seconds(const char *text, u64 *ns);
 void options_help(FILE *out);     /* postern --help */
 void options_help_run(FILE *out); /* postern run --help */
 void options_list_cpus(FILE *out);
+
+/* Of all VMs together. */
+u32 options_vcpus(const struct options *options);
+u64 options_memory(const struct options *options);
+
+/* The setting is the whole machine's, not one VM's. */
+bool options_is_machine_setting(u32 id);
 
 /* The name of a CHOICE setting's value, NULL if the setting is none or has no such value. */
 const char *options_choice(enum setting_id id, u64 value);

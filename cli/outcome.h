@@ -7,11 +7,15 @@
 #include "cli/report.h"
 #include "cli/status.h"
 
-struct outcome {
-	const char *ended;  /* a name of ENDINGS, or OUTCOME_LOST */
-	s32 code;           /* what the guest gave; 0 if nothing */
-	enum status status; /* or a status that the guest chose */
+struct outcome_vm {
+	const char *ended; /* a name of ENDINGS, or OUTCOME_LOST */
+	s32 code;          /* what the guest gave; 0 if nothing */
 	u64 elapsed_ns;
+};
+
+struct outcome {
+	struct outcome_vm vm[MAX_VMS]; /* as many as options->vms */
+	enum status status;            /* or a status that a guest chose */
 	const struct options *options;
 	const struct report *report;
 };
@@ -20,9 +24,9 @@ struct outcome {
 #define OUTCOME_LOST "emulator-ended"
 
 /* Number of vCPUs to tell about: what was asked for, or more if the image has more. */
-u32 outcome_vcpus(const struct outcome *outcome);
+u32 outcome_vcpus(const struct outcome *outcome, u32 vm);
 
-/* The account as a table: a column for each vCPU up to eight, otherwise smallest and largest. */
+/* The account as a table for each VM: a column for each vCPU up to eight, otherwise smallest and largest. */
 void account_print(FILE *out, const struct outcome *outcome);
 
 #endif

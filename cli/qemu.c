@@ -31,8 +31,11 @@
 #include "cli/cpio.h"
 #include "cli/say.h"
 
-/* What the hypervisor itself needs beside the guest's memory and the boot files. */
+/* What the hypervisor itself needs beside the guests' memory and the boot files. */
 #define QEMU_OVERHEAD (96ull << 20)
+#define QEMU_VM       (8ull << 20) /* and for each VM but the first */
+/* QEMU's pc machine: as much of its memory as lies below 4 GiB, if there is more than that. */
+#define QEMU_LOW (3ull << 30)
 
 static const char *const setting_keys[] = {
 #define X(id, key, type, def, min, max, what) [SETTING_##id] = key,
@@ -125,45 +128,72 @@ static const char *file_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* The name in the directory of a VM's file: "kernel0", "initrd1" and so on. */
+struct vm_file {
+	char name[24];
+};
+
+static struct vm_file vm_file(const char *what, u32 vm)
+{
+	struct vm_file file;
+
+	snprintf(file.name, sizeof(file.name), "%s%u", what, vm);
+	return file;
+}
+
+static void write_vm_config(FILE *file, const struct options_vm *vm)
+{
+	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\n", vm->cpu, vm->vcpus,
+	        (unsigned long long)vm->memory);
+	for (u32 i = 0; i < SETTING_COUNT; i++) {
+		const char *choice = options_choice(i, vm->setting[i]);
+
+		if (vm->has_setting[i] && choice)
+			fprintf(file, "set.%s=%s\n", setting_keys[i], choice);
+		else if (vm->has_setting[i])
+			fprintf(file, "set.%s=%llu\n", setting_keys[i],
+			        (unsigned long long)vm->setting[i]);
+	}
+}
+
 static enum status write_config(const char *dir, const struct options *options)
 {
 	FILE *file = create(dir, "config");
 
 	if (!file)
 		return fail("write a temporary file");
-	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\nreserve-boot-cpu=%d\n", options->cpu,
-	        options->vcpus, (unsigned long long)options->memory, wants_threads(options));
-	for (u32 i = 0; i < SETTING_COUNT; i++) {
-		const char *choice = options_choice(i, options->setting[i]);
-
-		if (options->has_setting[i] && choice)
-			fprintf(file, "set.%s=%s\n", setting_keys[i], choice);
-		else if (options->has_setting[i])
-			fprintf(file, "set.%s=%llu\n", setting_keys[i],
-			        (unsigned long long)options->setting[i]);
+	fprintf(file, "reserve-boot-cpu=%d\n", wants_threads(options));
+	for (u32 i = 0; i < options->vms; i++) {
+		if (i > 0)
+			fprintf(file, "vm=%u\n", i);
+		write_vm_config(file, &options->vm[i]);
 	}
-	if (!close_written(file))
-		return fail("write a temporary file");
-	file = create(dir, "cmdline");
-	if (!file)
-		return fail("write a temporary file");
-	/* A Multiboot kernel's command line begins with the kernel's name. */
-	if (options->multiboot)
-		fprintf(file, "%s%s", file_name(options->kernel), *options->cmdline ? " " : "");
-	fputs(options->cmdline, file);
 	return close_written(file) ? STATUS_OK : fail("write a temporary file");
 }
 
-/* "initrd" becomes a file: what the link "base" leads to, and the archive with the command. */
-static enum status write_command_initrd(const char *dir, const struct options *options)
+static enum status write_cmdline(const char *dir, const struct options_vm *vm, u32 index)
 {
-	char *script = cpio_command_script(options->command, options->command_words);
-	FILE *out = create(dir, "initrd");
+	FILE *file = create(dir, vm_file("cmdline", index).name);
+
+	if (!file)
+		return fail("write a temporary file");
+	/* A Multiboot kernel's command line begins with the kernel's name. */
+	if (vm->multiboot)
+		fprintf(file, "%s%s", file_name(vm->kernel), *vm->cmdline ? " " : "");
+	fputs(vm->cmdline, file);
+	return close_written(file) ? STATUS_OK : fail("write a temporary file");
+}
+
+/* The initrd becomes a file: what the link "base" leads to, and the archive with the command. */
+static enum status write_command_initrd(const char *dir, const struct options_vm *vm, u32 index)
+{
+	char *script = cpio_command_script(vm->command, vm->command_words);
+	FILE *out = create(dir, vm_file("initrd", index).name);
 	char path[PATH_MAX + 16];
 	FILE *base;
 	bool ok;
 
-	snprintf(path, sizeof(path), "%s/base", dir);
+	snprintf(path, sizeof(path), "%s/%s", dir, vm_file("base", index).name);
 	base = fopen(path, "re");
 	ok = script && out && base && cpio_copy_padded(out, base) &&
 	     cpio_write_command(out, script);
@@ -175,23 +205,33 @@ static enum status write_command_initrd(const char *dir, const struct options *o
 	return ok ? STATUS_OK : fail("write the initrd with the command");
 }
 
-static enum status prepare_inputs(const char *dir, const struct options *options)
+static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 index)
 {
 	static const char guest_hint[] = "; 'make guest' makes it";
+	bool has_command = vm->command_words > 0;
+	enum status status;
+
+	status = link_input(dir, vm_file("kernel", index).name, "kernel", vm->kernel,
+	                    "guest/vmlinuz", guest_hint);
+	if (status == STATUS_OK && (vm->initrd || options_wants_demo_initrd(vm)))
+		status = link_input(dir, vm_file(has_command ? "base" : "initrd", index).name,
+		                    "initrd", vm->initrd, "guest/initrd.img", guest_hint);
+	if (status == STATUS_OK && has_command)
+		status = write_command_initrd(dir, vm, index);
+	if (status == STATUS_OK)
+		status = write_cmdline(dir, vm, index);
+	return status;
+}
+
+static enum status prepare_inputs(const char *dir, const struct options *options)
+{
 	const char *image = getenv("POSTERN_IMAGE");
-	bool has_command = options->command_words > 0;
 	enum status status;
 
 	status = link_input(dir, "postern.elf", "hypervisor image", image && *image ? image : NULL,
 	                    "postern.elf", "; 'make' makes it");
-	if (status == STATUS_OK)
-		status = link_input(dir, "kernel", "kernel", options->kernel, "guest/vmlinuz",
-		                    guest_hint);
-	if (status == STATUS_OK && (options->initrd || options_wants_demo_initrd(options)))
-		status = link_input(dir, has_command ? "base" : "initrd", "initrd", options->initrd,
-		                    "guest/initrd.img", guest_hint);
-	if (status == STATUS_OK && has_command)
-		status = write_command_initrd(dir, options);
+	for (u32 i = 0; status == STATUS_OK && i < options->vms; i++)
+		status = prepare_vm(dir, &options->vm[i], i);
 	if (status == STATUS_OK)
 		status = write_config(dir, options);
 	return status;
@@ -252,15 +292,48 @@ static u64 file_size(const char *dir, const char *name)
 struct command_line {
 	char cpus[16];
 	char memory[32];
-	char modules[80];
+	char modules[64 * (MAX_VMS + 1)];
 	const char *arg[40];
 };
+
+/*
+ * How much memory QEMU must have for each VM's to lie in one piece, as the image needs it. The image
+ * takes the first piece that is large enough; the machine's memory is in two, below 4 GiB and above.
+ */
+static u64 machine_memory(const struct qemu *qemu, const struct options *options)
+{
+	u64 low = QEMU_OVERHEAD + (options->vms - 1) * QEMU_VM;
+	u64 high = 0;
+
+	for (u32 i = 0; i < options->vms; i++)
+		low += file_size(qemu->dir, vm_file("kernel", i).name) +
+		       file_size(qemu->dir, vm_file("initrd", i).name);
+	for (u32 i = 0; i < options->vms; i++) {
+		if (low + options->vm[i].memory <= QEMU_LOW)
+			low += options->vm[i].memory;
+		else
+			high += options->vm[i].memory;
+	}
+	return ALIGN_UP(high ? QEMU_LOW + high : low, 16ull << 20);
+}
+
+/* The list of boot files: "name-in-the-directory name-for-the-image,...". */
+static void list_modules(char *modules, size_t size, const struct qemu *qemu,
+                         const struct options *options)
+{
+	size_t at = (size_t)snprintf(modules, size, "config");
+
+	for (u32 i = 0; i < options->vms; i++) {
+		at += (size_t)snprintf(modules + at, size - at, ",kernel%u %s%u,cmdline%u", i,
+		                       options->vm[i].multiboot ? "multiboot" : "kernel", i, i);
+		if (file_size(qemu->dir, vm_file("initrd", i).name))
+			at += (size_t)snprintf(modules + at, size - at, ",initrd%u", i);
+	}
+}
 
 static void command_line(struct command_line *line, const struct qemu *qemu,
                          const struct options *options, const char *emulator)
 {
-	u64 files = file_size(qemu->dir, "kernel") + file_size(qemu->dir, "initrd");
-	u64 bytes = ALIGN_UP(options->memory + QEMU_OVERHEAD + files, 16ull << 20);
 	const char *const args[] = {
 	        emulator,
 	        "-accel",
@@ -305,11 +378,9 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 
 	/* With threads one more, which runs no vCPU. */
 	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads(options));
-	snprintf(line->memory, sizeof(line->memory), "%lluM", (unsigned long long)(bytes >> 20));
-	snprintf(line->modules, sizeof(line->modules),
-	         "config config,kernel %s0%s,cmdline cmdline0",
-	         options->multiboot ? "multiboot" : "kernel",
-	         file_size(qemu->dir, "initrd") ? ",initrd initrd0" : "");
+	snprintf(line->memory, sizeof(line->memory), "%lluM",
+	         (unsigned long long)(machine_memory(qemu, options) >> 20));
+	list_modules(line->modules, sizeof(line->modules), qemu, options);
 	_Static_assert(sizeof(args) <= sizeof(line->arg), "room for all arguments");
 	memcpy(line->arg, args, sizeof(args));
 }

@@ -83,11 +83,11 @@ u64 report_ipis_sent(const struct account *account)
 	return sum;
 }
 
-void report_total(const struct report *report, u32 vcpus, struct account *total)
+void report_total(const struct report_vm *vm, u32 vcpus, struct account *total)
 {
 	memset(total, 0, sizeof(*total));
 	for (u32 v = 0; v < vcpus && v < REPORT_MAX_VCPUS; v++) {
-		const struct account *account = &report->vcpu[v];
+		const struct account *account = &vm->vcpu[v];
 
 		for (u32 i = 0; i < EXIT_KIND_COUNT; i++)
 			total->exits[i] += account->exits[i];
@@ -133,15 +133,15 @@ static bool take_text(struct report *report, const struct report_header *h, cons
 	return true;
 }
 
-static bool take_status(struct report *report, const u8 *payload)
+static bool take_status(struct report_vm *vm, const u8 *payload)
 {
 	struct report_status status;
 
 	memcpy(&status, payload, sizeof(status));
 	if (status.phase > REPORT_PHASE_ENDING)
 		return false;
-	report->status = status;
-	report->elapsed_ns = max_u64(report->elapsed_ns, status.elapsed_ns);
+	vm->status = status;
+	vm->elapsed_ns = max_u64(vm->elapsed_ns, status.elapsed_ns);
 	return true;
 }
 
@@ -157,6 +157,7 @@ static void account_put(struct account *account, u32 index, u64 value)
 
 static bool take_account(struct report *report, const struct report_header *h, const u8 *payload)
 {
+	struct report_vm *vm = &report->vm[h->vm];
 	struct report_account head;
 	struct report_item item;
 	struct account account = {0};
@@ -174,13 +175,13 @@ static bool take_account(struct report *report, const struct report_header *h, c
 	}
 	if (report->foreign)
 		return true; /* a record, but its indices mean something else */
-	report->vcpu[head.vcpu] = account;
-	report->vcpus_seen = (u32)max_u64(report->vcpus_seen, head.vcpu + 1u);
-	report->elapsed_ns = max_u64(report->elapsed_ns, head.elapsed_ns);
+	vm->vcpu[head.vcpu] = account;
+	vm->vcpus_seen = (u32)max_u64(vm->vcpus_seen, head.vcpu + 1u);
+	vm->elapsed_ns = max_u64(vm->elapsed_ns, head.elapsed_ns);
 	return true;
 }
 
-static bool take_end(struct report *report, const u8 *payload)
+static bool take_end(struct report *report, struct report_vm *vm, const u8 *payload)
 {
 	struct report_end end;
 
@@ -188,9 +189,17 @@ static bool take_end(struct report *report, const u8 *payload)
 	if (end.ended == ENDED_RUNNING || end.ended >= ENDING_COUNT)
 		return false;
 	report->ended = true;
-	report->ending = end.ended;
-	report->code = end.code;
-	report->elapsed_ns = end.elapsed_ns;
+	vm->ended = true;
+	vm->ending = end.ended;
+	vm->code = end.code;
+	vm->elapsed_ns = end.elapsed_ns;
+	return true;
+}
+
+static bool take_console(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	if (report->on_console)
+		report->on_console(report->context, h->vm, payload, h->len);
 	return true;
 }
 
@@ -198,9 +207,8 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 {
 	struct report *report = context;
 
-	/* The host command starts one VM; text is the hypervisor's, whichever VM it is about. */
-	if (h->vm != 0 && h->type != REPORT_LOG && h->type != REPORT_PANIC)
-		return true;
+	if (h->vm >= MAX_VMS)
+		return false;
 	switch (h->type) {
 	case REPORT_HELLO:
 		return take_hello(report, payload);
@@ -208,11 +216,13 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 	case REPORT_PANIC:
 		return take_text(report, h, payload);
 	case REPORT_STATUS:
-		return take_status(report, payload);
+		return take_status(&report->vm[h->vm], payload);
 	case REPORT_ACCOUNT:
 		return take_account(report, h, payload);
 	case REPORT_END:
-		return take_end(report, payload);
+		return take_end(report, &report->vm[h->vm], payload);
+	case REPORT_CONSOLE:
+		return take_console(report, h, payload);
 	default:
 		return false;
 	}

@@ -10,20 +10,28 @@
 
 /* A LOG or PANIC line has come: text is NUL-terminated and free of control characters. */
 typedef void (*report_text_fn)(void *context, enum report_type type, const char *text);
+/* A VM other than VM 0 has printed something: bytes as the guest sent them. */
+typedef void (*report_console_fn)(void *context, u32 vm, const u8 *data, size_t len);
+
+struct report_vm {
+	struct report_status status;
+	struct account vcpu[REPORT_MAX_VCPUS]; /* the last ACCOUNT of each */
+	u32 vcpus_seen;                        /* highest vCPU number with an ACCOUNT, plus one */
+	u64 elapsed_ns;                        /* the latest that any record told */
+	bool ended;
+	enum ending ending;
+	s32 code;
+};
 
 struct report {
 	bool has_hello;
 	bool foreign; /* the image was built from other lists of exits and counters */
 	struct report_hello hello;
-	struct report_status status;
-	struct account vcpu[REPORT_MAX_VCPUS]; /* the last ACCOUNT of each */
-	u32 vcpus_seen;                        /* highest vCPU number with an ACCOUNT, plus one */
-	u64 elapsed_ns;                        /* the latest that any record told */
+	struct report_vm vm[MAX_VMS];
 	bool panicked;
-	bool ended;
-	enum ending ending;
-	s32 code;
+	bool ended; /* an END has come; those of all VMs come together, last of all */
 	report_text_fn on_text;
+	report_console_fn on_console; /* NULL: nobody listens */
 	void *context;
 };
 
@@ -46,6 +54,6 @@ u64 report_exits(const struct account *account);
 u64 report_injected(const struct account *account); /* interrupts: no exceptions, no repetitions */
 u64 report_ipis_sent(const struct account *account);
 
-void report_total(const struct report *report, u32 vcpus, struct account *total);
+void report_total(const struct report_vm *vm, u32 vcpus, struct account *total);
 
 #endif

@@ -6,7 +6,9 @@
  *   - To end it, the image is asked for its last account; the answer is awaited for GRACE_NS, then
  *     QEMU is killed. A second signal does not wait.
  *   - Signals come through a descriptor, so that no code here runs at an arbitrary point.
- *   - Nothing waits for a slow reader of the standard output but the guest.
+ *   - Nothing waits for a slow reader of the standard output but the guests.
+ *   - VM 0's console is passed on as it comes. The lines of other VMs go between its lines, or
+ *     break one that does not end for HOLD_NS.
  *   - Records and console are written byte by byte; waking up for each byte would take the
  * processor from QEMU. So after a read the next one waits a little, which the pipes are large
  * enough for.
@@ -26,6 +28,7 @@
 #include "cli/channel.h"
 #include "cli/console.h"
 #include "cli/json.h"
+#include "cli/lines.h"
 #include "cli/outcome.h"
 #include "cli/qemu.h"
 #include "cli/report.h"
@@ -40,7 +43,9 @@
 #define CONSOLE_NS          (2 * MS)
 #define STATUS_NS           (250 * MS)
 #define SILENCE_NS          (150 * MS) /* of the guest before the status line is drawn */
+#define HOLD_NS             (500 * MS) /* that other VMs' lines wait for the end of VM 0's */
 #define RATE_NS             (500 * MS) /* over which exits per second are taken, at least */
+#define READ_MAX            8192
 #define CONSOLE_BUFFER_SIZE 4096 /* PIPE_BUF: never blocks when poll() says it can be written */
 
 enum {
@@ -66,8 +71,9 @@ struct run {
 	sigset_t signals_before;
 	struct pollfd slot[SLOTS];
 
-	u8 out[CONSOLE_BUFFER_SIZE]; /* from the guest, not yet written */
+	u8 out[CONSOLE_BUFFER_SIZE]; /* from the guests, not yet written */
 	size_t out_len;
+	struct lines lines;         /* from the VMs behind the first */
 	u8 in[CONSOLE_BUFFER_SIZE]; /* to the guest, not yet written */
 	size_t in_len;
 	bool out_failed; /* nobody reads the standard output */
@@ -104,6 +110,13 @@ static void on_text(void *context, enum report_type type, const char *text)
 	snprintf(run->last_log, sizeof(run->last_log), "%s", text);
 	if (panic || run->options->verbose)
 		console_say(&run->console, text);
+}
+
+static void on_console(void *context, u32 vm, const u8 *data, size_t len)
+{
+	struct run *run = context;
+
+	lines_feed(&run->lines, vm, data, len);
 }
 
 /* Ask the image to end the run. The first reason counts; a second request kills. */
@@ -174,14 +187,23 @@ static size_t read_pipe(int *fd, void *buffer, size_t size)
 	return 0;
 }
 
+/* For as much as one look at the records can bring: what is in the channel's buffer counts, too. */
+static bool has_room(const struct run *run)
+{
+	return lines_have_room(&run->lines, READ_MAX + sizeof(run->channel[0].buffer));
+}
+
 static void read_records(struct run *run, int *fd, struct channel *channel)
 {
-	u8 buffer[16384];
-	size_t n;
+	u8 buffer[READ_MAX];
+	size_t n, sum = 0;
 
-	while ((n = read_pipe(fd, buffer, sizeof(buffer))) > 0)
+	while (has_room(run) && (n = read_pipe(fd, buffer, sizeof(buffer))) > 0) {
 		channel_feed(channel, buffer, n);
-	run->sample_at = now_ns() + SAMPLE_NS;
+		sum += n;
+	}
+	/* Much at once is a guest's console: a full pipe would hold up the other guests. */
+	run->sample_at = now_ns() + (sum < sizeof(buffer) ? SAMPLE_NS : 0);
 	if (run->report.ended || run->report.panicked || run->report.foreign)
 		run->kill_at = min_u64(run->kill_at, now_ns() + EXIT_NS);
 }
@@ -193,6 +215,27 @@ static void read_guest(struct run *run)
 		run->output_at = now_ns();
 	if (run->out_failed)
 		run->out_len = 0;
+	console_note_output(&run->console, run->out, run->out_len);
+}
+
+/*
+ * Lines of the other VMs to the output. `forced`: even if VM 0 is within a line, which then ends
+ * here and goes on in the next one.
+ */
+static void take_lines(struct run *run, bool forced)
+{
+	const char *end = run->console.raw ? "\r\n" : "\n";
+
+	if (run->out_failed)
+		run->lines.len = 0;
+	if (run->lines.len == 0 || run->out_len > 0 || (run->console.in_line && !forced))
+		return;
+	if (run->console.in_line) {
+		run->out_len = strlen(end);
+		memcpy(run->out, end, run->out_len);
+	}
+	run->out_len += lines_take(&run->lines, run->out + run->out_len,
+	                           sizeof(run->out) - run->out_len, end);
 	console_note_output(&run->console, run->out, run->out_len);
 }
 
@@ -238,17 +281,32 @@ static void write_guest(struct run *run)
 	}
 }
 
-static void update_rate(struct run *run)
+/* By the guests' clock: STATUS records come late when the host is busy. */
+static void update_rate(struct run *run, const struct report_status *sum)
 {
-	const struct report_status *status = &run->report.status;
-
-	/* by the guest's clock: STATUS records come late when the host is busy */
-	if (status->elapsed_ns < run->rate_at + RATE_NS)
+	if (sum->elapsed_ns < run->rate_at + RATE_NS)
 		return;
-	run->rate = (u64)((double)(status->exits - run->rate_exits) * 1e9 /
-	                  (double)(status->elapsed_ns - run->rate_at));
-	run->rate_at = status->elapsed_ns;
-	run->rate_exits = status->exits;
+	run->rate = (u64)((double)(sum->exits - run->rate_exits) * 1e9 /
+	                  (double)(sum->elapsed_ns - run->rate_at));
+	run->rate_at = sum->elapsed_ns;
+	run->rate_exits = sum->exits;
+}
+
+/* All VMs in one: the phase is that of one that runs, if there is such a one. */
+static struct report_status sum_status(const struct run *run)
+{
+	struct report_status sum = run->report.vm[0].status;
+
+	for (u32 i = 1; i < run->options->vms; i++) {
+		const struct report_status *status = &run->report.vm[i].status;
+
+		sum.exits += status->exits;
+		sum.vcpus_online = (u8)(sum.vcpus_online + status->vcpus_online);
+		sum.elapsed_ns = max_u64(sum.elapsed_ns, status->elapsed_ns);
+		if (status->phase == REPORT_PHASE_RUNNING)
+			sum.phase = REPORT_PHASE_RUNNING;
+	}
+	return sum;
 }
 
 static void draw_status(struct run *run, u64 now)
@@ -258,15 +316,15 @@ static void draw_status(struct run *run, u64 now)
 	        [REPORT_PHASE_RUNNING] = "running",
 	        [REPORT_PHASE_ENDING] = "ending",
 	};
-	const struct report_status *status = &run->report.status;
+	struct report_status sum = sum_status(run);
 	char text[200];
 
-	update_rate(run);
+	update_rate(run, &sum);
 	snprintf(text, sizeof(text), " postern: %s %llu.%llu s, %u/%u vCPUs, %llu exits/s%s",
-	         run->asked ? "ending" : phases[status->phase],
+	         run->asked ? "ending" : phases[sum.phase],
 	         (unsigned long long)((now - run->start) / 1000000000),
-	         (unsigned long long)((now - run->start) / 100000000 % 10), status->vcpus_online,
-	         run->options->vcpus, (unsigned long long)run->rate,
+	         (unsigned long long)((now - run->start) / 100000000 % 10), sum.vcpus_online,
+	         options_vcpus(run->options), (unsigned long long)run->rate,
 	         run->console.escapes ? " | Ctrl-A X ends the run " : " ");
 	console_draw_status(&run->console, text);
 }
@@ -304,6 +362,10 @@ static u64 do_timed(struct run *run, u64 now)
 		}
 		due = min_u64(due, max_u64(run->status_at, now + 10 * MS));
 	}
+	if (run->lines.len > 0 && run->out_len == 0) {
+		take_lines(run, now >= run->output_at + HOLD_NS);
+		due = min_u64(due, run->output_at + HOLD_NS);
+	}
 	return due;
 }
 
@@ -321,6 +383,7 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 {
 	bool samples = now >= run->sample_at;
 	bool listens = now >= run->output_at + CONSOLE_NS;
+	bool room = has_room(run);
 	struct timespec ts;
 
 	if (!samples)
@@ -330,8 +393,8 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 	watch(run, SIGNALS, true, run->signals, POLLIN);
 	watch(run, GUEST_OUT, listens && run->out_len == 0, run->qemu.console_out, POLLIN);
 	watch(run, STDOUT, run->out_len > 0, 1, POLLOUT);
-	watch(run, RECORDS, samples, run->qemu.records, POLLIN);
-	watch(run, COMMANDS, samples, run->qemu.command_out, POLLIN);
+	watch(run, RECORDS, samples && room, run->qemu.records, POLLIN);
+	watch(run, COMMANDS, samples && room, run->qemu.command_out, POLLIN);
 	watch(run, ERRORS, true, run->qemu.errors, POLLIN);
 	watch(run, STDIN, run->console.reads && run->in_len == 0, 0, POLLIN);
 	watch(run, GUEST_IN, run->in_len > 0, run->qemu.console_in, POLLOUT);
@@ -369,22 +432,36 @@ static void loop(struct run *run)
 	}
 }
 
+/* More to write of what QEMU left in the pipes: VM 0's first, then whatever others have said. */
+static bool refill(struct run *run)
+{
+	read_records(run, &run->qemu.records, &run->channel[0]);
+	read_records(run, &run->qemu.command_out, &run->channel[1]);
+	if (run->out_len == 0)
+		read_guest(run);
+	if (run->out_len == 0)
+		take_lines(run, true);
+	return run->out_len > 0;
+}
+
+/* The pipes are empty for good. */
+static bool refill_last(struct run *run)
+{
+	channel_end(&run->channel[0]);
+	channel_end(&run->channel[1]);
+	lines_end(&run->lines);
+	take_lines(run, true);
+	return run->out_len > 0;
+}
+
 /* QEMU is gone: what it left in the pipes. A signal gives up on a reader that does not read. */
 static void drain(struct run *run)
 {
 	qemu_read_errors(&run->qemu);
-	read_records(run, &run->qemu.records, &run->channel[0]);
-	read_records(run, &run->qemu.command_out, &run->channel[1]);
-	channel_end(&run->channel[0]);
-	channel_end(&run->channel[1]);
-	for (;;) {
+	while (refill(run) || refill_last(run)) {
 		struct pollfd fds[] = {{.fd = 1, .events = POLLOUT},
 		                       {.fd = run->signals, .events = POLLIN}};
 
-		if (run->out_len == 0)
-			read_guest(run);
-		if (run->out_len == 0)
-			return;
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents) {
@@ -422,10 +499,9 @@ static enum status status_of_ending(enum ending ending, s32 code)
 }
 
 /* The image ended the run before it began, without a panic: its last line of log is the reason. */
-static enum status explain_refusal(const struct run *run)
+static void explain_refusal(const struct run *run)
 {
 	say("the image refuses: %s", run->last_log[0] ? run->last_log : "it gave no reason");
-	return STATUS_CONFIG;
 }
 
 /* QEMU ended and neither the image nor the user has said why. Says so in one line. */
@@ -435,8 +511,10 @@ static enum status explain_loss(struct run *run)
 	const char *error = qemu_last_error(&run->qemu);
 
 	/* isa-debug-exit turns the image's value v into 2v + 1; QEMU's own failures are 1. */
-	if (WIFEXITED(status) && WEXITSTATUS(status) > 1 && WEXITSTATUS(status) % 2 == 1)
-		return explain_refusal(run);
+	if (WIFEXITED(status) && WEXITSTATUS(status) > 1 && WEXITSTATUS(status) % 2 == 1) {
+		explain_refusal(run);
+		return STATUS_CONFIG;
+	}
 	if (WIFSIGNALED(status)) {
 		say("QEMU was killed by signal %d (%s)%s%s", WTERMSIG(status),
 		    strsignal(WTERMSIG(status)), *error ? ": " : "", error);
@@ -448,35 +526,54 @@ static enum status explain_loss(struct run *run)
 	return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
 }
 
+/* How one VM ended. Its status counts where the others' are 0. */
+static enum status judge_vm(const struct run *run, u32 vm, struct outcome_vm *outcome)
+{
+	const struct report_vm *report = &run->report.vm[vm];
+	enum ending ending;
+
+	*outcome = (struct outcome_vm){.ended = OUTCOME_LOST, .elapsed_ns = report->elapsed_ns};
+	if (report->ended)
+		ending = report->ending;
+	else if (run->report.panicked || run->report.ended)
+		ending = ENDED_PANIC; /* refused, if another's end has been told */
+	else if (run->asked)
+		ending = run->asked == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED;
+	else
+		return STATUS_LOST;
+	outcome->ended = report_ending_name(ending);
+	outcome->code = report->code;
+	if (ending == ENDED_PANIC && !run->report.panicked)
+		return STATUS_CONFIG;
+	return status_of_ending(ending, report->code);
+}
+
+/* The image has ended a VM, or has not even begun it, and has not panicked. */
+static bool is_refused(const struct run *run)
+{
+	for (u32 i = 0; i < run->options->vms; i++)
+		if (run->report.vm[i].ended && run->report.vm[i].ending == ENDED_PANIC)
+			return !run->report.panicked;
+	return false;
+}
+
 static void judge(struct run *run, struct outcome *outcome)
 {
 	const struct report *report = &run->report;
 
-	*outcome = (struct outcome){
-	        .ended = OUTCOME_LOST,
-	        .elapsed_ns = report->elapsed_ns,
-	        .options = run->options,
-	        .report = report,
-	};
+	*outcome = (struct outcome){.options = run->options, .report = report};
+	for (u32 i = 0; i < run->options->vms; i++) {
+		enum status status = judge_vm(run, i, &outcome->vm[i]);
+
+		if (outcome->status == STATUS_OK)
+			outcome->status = status;
+	}
 	if (report->foreign) {
 		say("the hypervisor image and this command are of different builds");
 		outcome->status = STATUS_NO_QEMU;
-	} else if (report->ended) {
-		outcome->ended = report_ending_name(report->ending);
-		outcome->code = report->code;
-		outcome->status = status_of_ending(report->ending, report->code);
-		if (report->ending == ENDED_PANIC && !report->panicked)
-			outcome->status = explain_refusal(run);
-	} else if (report->panicked) {
-		outcome->ended = report_ending_name(ENDED_PANIC);
-		outcome->status = STATUS_PANIC;
-	} else if (run->asked) {
-		enum ending ending =
-		        run->asked == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED;
-
-		outcome->ended = report_ending_name(ending);
-		outcome->status = status_of_ending(ending, 0);
-	} else {
+	} else if (is_refused(run)) {
+		explain_refusal(run);
+	} else if (!report->ended && !report->panicked && !run->asked) {
 		outcome->status = explain_loss(run);
 	}
 	if (run->out_failed) {
@@ -531,6 +628,7 @@ int run(const struct options *options)
 	                     .signals = -1,
 	                     .kill_at = NEVER};
 	report_init(&state.report, on_text, &state);
+	state.report.on_console = on_console;
 	channel_init(&state.channel[0], report_take, &state.report);
 	channel_init(&state.channel[1], report_take, &state.report);
 	status = prepare(&state);

@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "postern/report.h"
+#include "postern/settings.h"
 
 static int console_in, console_out, command_in, command_out, records;
-static u32 vcpus;
+static u32 vms;
+static u32 vcpus[MAX_VMS];
 
 static void must(bool ok, const char *what)
 {
@@ -42,12 +44,18 @@ static void print(const char *text)
 	put(console_out, text, strlen(text));
 }
 
-static void record(int fd, u8 type, const void *payload, size_t len)
+static void vm_record(int fd, u8 type, u32 vm, const void *payload, size_t len)
 {
-	struct report_header h = {.magic = REPORT_MAGIC, .type = type, .len = (u16)len};
+	struct report_header h = {
+	        .magic = REPORT_MAGIC, .type = type, .vm = (u8)vm, .len = (u16)len};
 
 	put(fd, &h, sizeof(h));
 	put(fd, payload, len);
+}
+
+static void record(int fd, u8 type, const void *payload, size_t len)
+{
+	vm_record(fd, type, 0, payload, len);
 }
 
 static void hello(u32 more_exit_kinds)
@@ -55,8 +63,8 @@ static void hello(u32 more_exit_kinds)
 	struct report_hello h = {
 	        .version = REPORT_VERSION,
 	        .pcpus = 2,
-	        .vms = 1,
-	        .vcpus = (u8)vcpus,
+	        .vms = (u8)vms,
+	        .vcpus = (u8)vcpus[0],
 	        .exit_kinds = EXIT_KIND_COUNT + more_exit_kinds,
 	        .counters = COUNTER_COUNT,
 	        .cpu = "barcelona",
@@ -71,20 +79,21 @@ static void status(void)
 	struct report_status s = {.elapsed_ns = 2000000000,
 	                          .exits = 1000,
 	                          .phase = REPORT_PHASE_RUNNING,
-	                          .vcpus_online = (u8)vcpus};
+	                          .vcpus_online = (u8)vcpus[0]};
 
 	record(command_out, REPORT_STATUS, &s, sizeof(s));
 }
 
-static void accounts(void)
+/* VM n's counts are as VM 0's and a thousand times n, where that matters. */
+static void vm_accounts(u32 vm)
 {
-	for (u16 v = 0; v < vcpus; v++) {
+	for (u16 v = 0; v < vcpus[vm]; v++) {
 		struct {
 			struct report_account head;
 			struct report_item item[9];
 		} __packed a = {
 		        .head = {.vcpu = v, .count = 9, .elapsed_ns = 2500000000},
-		        .item = {{EXIT_CPUID, 100ull * (v + 1)},
+		        .item = {{EXIT_CPUID, 1000ull * vm + 100ull * (v + 1)},
 		                 {EXIT_HLT, 10},
 		                 {EXIT_KIND_COUNT + COUNTER_INJ_TIMER, 50},
 		                 {EXIT_KIND_COUNT + COUNTER_IPI_SENT_UNICAST, 7},
@@ -95,16 +104,30 @@ static void accounts(void)
 		                 {EXIT_KIND_COUNT + COUNTER_COUNT, 3}},
 		};
 
-		record(records, REPORT_ACCOUNT, &a, sizeof(a));
+		vm_record(records, REPORT_ACCOUNT, vm, &a, sizeof(a));
 	}
 }
 
+static void accounts(void)
+{
+	for (u32 vm = 0; vm < vms; vm++)
+		vm_accounts(vm);
+}
+
+static void vm_end(u32 vm, u8 ended, s32 code)
+{
+	struct report_end e = {
+	        .ended = ended, .code = code, .elapsed_ns = 3000000000 + vm * 1000000000ull};
+
+	vm_record(records, REPORT_END, vm, &e, sizeof(e));
+}
+
+/* Of all VMs alike. */
 static void end(u8 ended, s32 code)
 {
-	struct report_end e = {.ended = ended, .code = code, .elapsed_ns = 3000000000};
-
 	accounts();
-	record(records, REPORT_END, &e, sizeof(e));
+	for (u32 vm = 0; vm < vms; vm++)
+		vm_end(vm, ended, code);
 }
 
 static void text(u8 type, const char *line)
@@ -180,27 +203,114 @@ static void show_inputs(int argc, char *argv[])
 		print("\n");
 	}
 	show_file("config");
-	show_file("cmdline");
+	for (u32 vm = 0; vm < vms; vm++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "cmdline%u", vm);
+		show_file(name);
+	}
 	if (copy) {
-		snprintf(command, sizeof(command), "cp initrd '%s'", copy);
+		snprintf(command, sizeof(command), "cp initrd0 '%s'", copy);
 		must(system(command) == 0, "cp");
 	}
 	end(ENDED_POWEROFF, 0);
 }
 
-static u32 configured_vcpus(void)
+static void vm_print(u32 vm, const char *text)
+{
+	vm_record(records, REPORT_CONSOLE, vm, text, strlen(text));
+}
+
+/* Several VMs with an ending each, by FAKE_ENDS: "ENDING:CODE" for each, divided by blanks. */
+static void end_each(void)
+{
+	const char *at = getenv("FAKE_ENDS");
+	unsigned int ending;
+	int code, used;
+
+	accounts();
+	for (u32 vm = 0; vm < vms; vm++, at += used) {
+		must(at && sscanf(at, "%u:%d%n", &ending, &code, &used) == 2, "FAKE_ENDS");
+		vm_end(vm, (u8)ending, code);
+	}
+}
+
+/* Until the file of that name, which the host command writes, holds the word; 30 s at most. */
+static void await_word(const char *name, const char *word)
+{
+	static char text[65536];
+
+	must(name != NULL, "FAKE_COPY");
+	for (;;) {
+		FILE *file = fopen(name, "r");
+		size_t n = 0;
+
+		if (file) {
+			n = fread(text, 1, sizeof(text) - 1, file);
+			fclose(file);
+		}
+		text[n] = 0;
+		if (strstr(text, word))
+			return;
+		usleep(10000);
+	}
+}
+
+/* Consoles: pieces of lines, control characters, a line of VM 0's that is interrupted. */
+static void talk(void)
+{
+	const char *copy = getenv("FAKE_COPY");
+	char long_line[1501];
+
+	alarm(30);
+	vm_print(1, "first\r\nsec");
+	vm_print(1, "ond\033[2J\rover\n");
+	print("zero hangs");
+	await_word(copy, "zero hangs");
+	vm_print(2, "\n\tthird\r\n");
+	await_word(copy, "third"); /* VM 0's line ends only then */
+	print(" and ends\r\n");
+	memset(long_line, 'x', sizeof(long_line) - 1);
+	long_line[sizeof(long_line) - 1] = 0;
+	vm_print(3, long_line);
+	end(ENDED_POWEROFF, 0);
+}
+
+/* More than any buffer holds, and a false END in it. */
+static void flood(void)
+{
+	struct report_header h = {.magic = REPORT_MAGIC, .type = REPORT_END, .len = 13};
+	struct report_header last = {
+	        .magic = REPORT_MAGIC, .type = REPORT_CONSOLE, .vm = 1, .len = 500};
+	struct report_end e = {.ended = ENDED_RESET};
+	char text[64];
+
+	for (u32 i = 0; i < 50000; i++) {
+		snprintf(text, sizeof(text), "%u\n", i);
+		vm_print(1, text);
+	}
+	vm_accounts(0);
+	vm_accounts(1);
+	/* Dies within a console record that holds what looks like the end. */
+	put(records, &last, sizeof(last));
+	put(records, &h, sizeof(h));
+	put(records, &e, sizeof(e));
+	raise(SIGKILL);
+}
+
+static void read_config(void)
 {
 	char line[256];
 	FILE *file = fopen("config", "r");
-	u32 n = 0;
+	u32 vm = 0;
 
 	must(file != NULL, "config");
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "vcpus=%u", &n) == 1)
-			break;
+		must(sscanf(line, "vm=%u", &vm) < 2 && vm < MAX_VMS, "vm=");
+		sscanf(line, "vcpus=%u", &vcpus[vm]);
 	}
 	fclose(file);
-	return n;
+	vms = vm + 1;
 }
 
 static void open_all(void)
@@ -210,7 +320,7 @@ static void open_all(void)
 	command_in = must_open("commands.in", O_RDWR);
 	command_out = must_open("commands.out", O_RDWR);
 	records = must_open("records", O_WRONLY | O_CREAT | O_TRUNC);
-	vcpus = configured_vcpus();
+	read_config();
 }
 
 int main(int argc, char *argv[])
@@ -265,6 +375,12 @@ int main(int argc, char *argv[])
 		sleep(30);
 	} else if (strcmp(mode, "echo") == 0) {
 		echo();
+	} else if (strcmp(mode, "ends") == 0) {
+		end_each();
+	} else if (strcmp(mode, "talk") == 0) {
+		talk();
+	} else if (strcmp(mode, "flood") == 0) {
+		flood();
 	} else if (strcmp(mode, "inputs") == 0) {
 		show_inputs(argc, argv);
 	} else {

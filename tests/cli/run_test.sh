@@ -217,6 +217,85 @@ check "command: executable" [ -x "$work/unpacked/postern/command" ]
 check "command: words arrive unchanged" \
 	is "$("$work/unpacked/postern/command")" "it's a \"word\""
 
+# --- several VMs
+FAKE_ENDS="1:0 1:0"
+export FAKE_ENDS
+run inputs -c 3 -m 1G --set x2apic=off --set slice-us=500 -a zero --vm -k "$dir/initrd" -i "$dir/initrd" \
+	-c 4 -m 256M --set irqchip=split -a one --vm --multiboot "$dir/kernel" -a two
+clean_end "VMs: inputs" 0
+config=$(tr -d '\r' <"$dir/out/out" | sed -n '/^reserve-boot-cpu/,/^$/p' | tr '\n' ' ')
+check "VMs: a section for each" is "$config" "reserve-boot-cpu=0 cpu=barcelona vcpus=3 \
+memory=1073741824 set.x2apic=0 set.slice-us=500 vm=1 cpu=barcelona vcpus=4 memory=268435456 \
+set.irqchip=split vm=2 cpu=barcelona vcpus=2 memory=536870912 set.testdev=1  "
+check "VMs: files of each" out \
+	"^config,kernel0 kernel0,cmdline0,kernel1 kernel1,cmdline1,initrd1,kernel2 multiboot2,cmdline2$"
+check "VMs: command lines: VM 0" out "^zero$"
+check "VMs: command lines: VM 1" out "^one$"
+check "VMs: command lines: VM 2, by multiboot" out "^kernel two$"
+check "VMs: memory for all of them" out "^1920M$"
+run inputs -m 2G --vm -k "$dir/kernel" -m 2G
+check "VMs: memory in two pieces, below 4 GiB and above" out "^5120M$"
+run inputs -m 4G
+check "memory in one piece above 4 GiB" out "^7168M$"
+
+endings() { # STATUS ENDS WORDS
+	FAKE_ENDS=$2
+	run ends --vm -k "$dir/kernel" --vm -k "$dir/kernel" -c 1
+	clean_end "VMs: $3" "$1"
+}
+# ENDED_POWEROFF 1, _DEBUG_EXIT 2, _RESET 3, _TRIPLE_FAULT 4, _TIMEOUT 5
+endings 0 "1:0 1:0 1:0" "all well"
+check "VMs: a table for each: VM 0" out "^postern: vm0: .*2 vCPUs on 2 CPUs; ended: poweroff; elapsed: 3.000 s"
+check "VMs: a table for each: VM 2" out "^postern: vm2: .*1 vCPU on 2 CPUs; ended: poweroff; elapsed: 5.000 s"
+check "VMs: accounts apart: VM 0" out "^  cpuid  *100  *200  *300$"
+check "VMs: accounts apart: VM 1" out "^  cpuid  *1100  *1200  *2300$"
+check "VMs: accounts apart: VM 2" out "^  cpuid  *2100  *2100$"
+endings 7 "1:0 1:7 4:0" "the first status that is not 0"
+endings 76 "4:0 1:7 1:0" "the first status that is not 0, by its place"
+endings 75 "1:0 1:0 3:0" "the last one's status"
+endings 124 "1:0 5:0 1:0" "one of them at the timeout"
+run hang --timeout 0.3 --vm -k "$dir/kernel"
+clean_end "VMs: timeout" 124
+run refusal --vm -k "$dir/kernel"
+clean_end "VMs: image refuses" 78
+check "VMs: image refuses: one line" one_line
+run die --vm -k "$dir/kernel"
+clean_end "VMs: QEMU killed" 74
+check "VMs: QEMU killed: one line" one_line
+check "VMs: QEMU killed: both accounts so far" is "$(grep -c '^  cpuid' "$dir/out/out")" 2
+
+FAKE_COPY="$dir/out/out" run talk --quiet --vm -k "$dir/kernel" --vm -k "$dir/kernel" --vm -k "$dir/kernel"
+clean_end "VMs: consoles" 0
+x500=$(printf '%500s' '' | tr ' ' x)
+printf '%s\n' "[vm1] first" "[vm1] second?[2Jover" "[vm2] " "[vm2] $(printf '\t')third" \
+	"[vm3] $x500$x500" "[vm3] $x500" >"$dir/out/want"
+check "VMs: consoles: whole lines, control characters replaced" \
+	is "$(grep '^\[vm' "$dir/out/out")" "$(cat "$dir/out/want")"
+check "VMs: consoles: VM 0's as it came, but for a line that hung" \
+	is "$(tr -d '\r' <"$dir/out/out" | grep -v '^\[vm')" "$(printf 'guest speaking\nzero hangs\n and ends')"
+run flood --quiet --vm -k "$dir/kernel"
+clean_end "VMs: a flood and a forged end" 74
+check "VMs: a flood: every line" is "$(grep -c '^\[vm1\] [0-9]*$' "$dir/out/out")" 50000
+check "VMs: a flood: in order" is "$(sed -n 's/^\[vm1\] \([0-9]\)/\1/p' "$dir/out/out" | sort -nc && echo ok)" ok
+
+kernel="$dir/kernel"
+# shellcheck disable=SC2086 # words
+for option in "--pcpus 2" "--timeout 1" "--json x" --icount --quiet --verbose; do
+	refused "VMs: $option behind --vm" 64 "^postern: ${option%% *}: .* before the first --vm" \
+		run -k "$kernel" --vm -k "$kernel" $option
+done
+for setting in slice-us=500 floor=on pause-yield=off; do
+	refused "VMs: $setting behind --vm" 64 "^postern: --set ${setting%%=*}: .* before the first --vm" \
+		run -k "$kernel" --vm -k "$kernel" --set $setting
+done
+refused "VMs: five" 64 "more VMs than 4" run --vm --vm --vm --vm
+refused "VMs: more memory together than there may be" 64 "together is 81920M, more than 64G" \
+	run -k "$kernel" -m 40G --vm -k "$kernel" -m 40G
+refused "VMs: bad option of the second" 64 "from 1 to 64" run --vm -c 65
+refused "VMs: a value for --vm" 64 "takes no value" run --vm=2
+refused "VMs: the second's kernel missing" 66 "No such file" run -k "$kernel" --vm -k "$dir/none"
+refused "VMs: --icount on two CPUs" 64 "on one processor" run --icount --pcpus 2 --vm
+
 # --- JSON
 json="$dir/out/report.json"
 FAKE_CODE=5 run normal --quiet --json "$json"
@@ -230,6 +309,14 @@ check "--json: routes" has '"injected":{"ipi":0,"msi":0,"ioapic":0,"timer":100,'
 check "--json: IPIs" has '"ipi":{"unicast":14,'
 check "--json: vCPUs" has '"vcpu":\[{"index":0,"exits":110,'
 check "--json: no temporary file left" is "$(echo "$dir"/out/report.json*)" "$json"
+FAKE_ENDS="1:0 2:3" run ends --quiet --json "$json" --vm -k "$dir/kernel" -c 1
+clean_end "--json of two VMs" 3
+check "--json of two VMs: VM 0 above" \
+	has '^{"schema":"postern.report/1","cpu":"barcelona","vcpus":2,"pcpus":2,"guest":{"ended":"poweroff","code":0},"elapsed_ns":3000000000,.*"cpuid":300,.*"vm":\['
+check "--json of two VMs: VM 0 in the list" \
+	has '"vm":\[{"index":0,"cpu":"barcelona","vcpus":2,"pcpus":2,"guest":{"ended":"poweroff","code":0},'
+check "--json of two VMs: VM 1" \
+	has '{"index":1,"cpu":"barcelona","vcpus":1,"pcpus":2,"guest":{"ended":"debug-exit","code":3},"elapsed_ns":4000000000,.*"cpuid":1100,.*"vcpu":\[{"index":0,"exits":1110,[^]]*\]}\]}$'
 run die --json "$json"
 check "--json: also when QEMU dies" has '"guest":{"ended":"emulator-ended","code":0}'
 echo old >"$json"

@@ -14,6 +14,7 @@
 #include "cli/console.h"
 #include "cli/cpio.h"
 #include "cli/json.h"
+#include "cli/lines.h"
 #include "cli/options.h"
 #include "cli/report.h"
 
@@ -96,10 +97,10 @@ static void test_channel_any_split(__unused void **state)
 		for (size_t at = 0; at < stream.len; at += piece)
 			channel_feed(&channel, stream.bytes + at, min_u64(piece, stream.len - at));
 		assert_string_equal(texts, "hello\n\n");
-		assert_int_equal(report.vcpu[1].exits[EXIT_CPUID], 42);
+		assert_int_equal(report.vm->vcpu[1].exits[EXIT_CPUID], 42);
 		assert_true(report.ended);
-		assert_int_equal(report.code, 3);
-		assert_int_equal(report.elapsed_ns, 77);
+		assert_int_equal(report.vm->code, 3);
+		assert_int_equal(report.vm->elapsed_ns, 77);
 		assert_int_equal(channel.skipped, 0);
 	}
 }
@@ -111,7 +112,7 @@ static void test_channel_finds_record_behind_garbage(__unused void **state)
 	stream_end(&stream, ENDED_RESET, 0);
 	channel_feed(&channel, stream.bytes, stream.len);
 	assert_true(report.ended);
-	assert_int_equal(report.ending, ENDED_RESET);
+	assert_int_equal(report.vm->ending, ENDED_RESET);
 	assert_int_equal(channel.skipped, 9);
 }
 
@@ -180,7 +181,7 @@ static void test_channel_survives_noise(__unused void **state)
 			channel_feed(&channel, stream.bytes + at, min_u64(100, stream.len - at));
 		channel_end(&channel);
 		assert_true(report.ended);
-		assert_int_equal(report.code, -1);
+		assert_int_equal(report.vm->code, -1);
 		assert_true(channel.fill == 0);
 	}
 }
@@ -226,10 +227,52 @@ static void test_report_account_replaces_the_one_before(__unused void **state)
 	stream_account(&stream, 0, EXIT_KIND_COUNT + COUNTER_EOI, 6);
 	stream_account(&stream, 63, EXIT_KIND_COUNT + COUNTER_COUNT, 7);
 	channel_feed(&channel, stream.bytes, stream.len);
-	assert_int_equal(report.vcpu[0].exits[EXIT_HLT], 0);
-	assert_int_equal(report.vcpu[0].counters[COUNTER_EOI], 6);
-	assert_int_equal(report.vcpu[63].model_overhead, 7);
-	assert_int_equal(report.vcpus_seen, 64);
+	assert_int_equal(report.vm->vcpu[0].exits[EXIT_HLT], 0);
+	assert_int_equal(report.vm->vcpu[0].counters[COUNTER_EOI], 6);
+	assert_int_equal(report.vm->vcpu[63].model_overhead, 7);
+	assert_int_equal(report.vm->vcpus_seen, 64);
+}
+
+/* Every VM has its own; what is none of a VM's that there can be is no record. */
+static void test_report_vms_apart(__unused void **state)
+{
+	struct report_end end = {.ended = ENDED_RESET, .code = 4, .elapsed_ns = 5};
+	struct report_header h = {
+	        .magic = REPORT_MAGIC, .type = REPORT_END, .vm = MAX_VMS, .len = sizeof(end)};
+
+	assert_false(report_take(&report, &h, (const u8 *)&end));
+	stream_account(&stream, 0, EXIT_HLT, 5);
+	stream.bytes[offsetof(struct report_header, vm)] = 2;
+	channel_feed(&channel, stream.bytes, stream.len);
+	h.vm = 3;
+	assert_true(report_take(&report, &h, (const u8 *)&end));
+	assert_true(report.ended);
+	for (u32 vm = 0; vm < MAX_VMS; vm++) {
+		assert_int_equal(report.vm[vm].vcpu[0].exits[EXIT_HLT], vm == 2 ? 5 : 0);
+		assert_int_equal(report.vm[vm].vcpus_seen, vm == 2 ? 1 : 0);
+		assert_int_equal(report.vm[vm].ended, vm == 3);
+		assert_int_equal(report.vm[vm].code, vm == 3 ? 4 : 0);
+	}
+}
+
+/* A console record that is cut short ends the search: what it holds are a guest's words. */
+static void test_channel_console_forges_nothing(__unused void **state)
+{
+	struct report_header console = {
+	        .magic = REPORT_MAGIC, .type = REPORT_CONSOLE, .vm = 1, .len = REPORT_MAX_LEN};
+
+	stream_raw(&stream, &console, sizeof(console));
+	stream_end(&stream, ENDED_POWEROFF, 0);
+	channel_feed(&channel, stream.bytes, stream.len);
+	channel_end(&channel);
+	assert_false(report.ended);
+	/* VM 0 has no console here: such a header is none. */
+	setup(NULL);
+	console.vm = 0;
+	stream_raw(&stream, &console, sizeof(console));
+	stream_end(&stream, ENDED_POWEROFF, 0);
+	channel_feed(&channel, stream.bytes, stream.len);
+	assert_true(report.ended);
 }
 
 /* Each counter is in one group at most, and the sums take what they say. */
@@ -295,11 +338,11 @@ static void test_options_defaults(__unused void **state)
 	struct options options;
 
 	assert_int_equal(parse(&options, none), OPTIONS_OK);
-	assert_int_equal(options.vcpus, 2);
+	assert_int_equal(options.vm->vcpus, 2);
 	assert_int_equal(options.pcpus, 2);
-	assert_int_equal(options.memory, 512 << 20);
-	assert_string_equal(options.cpu, "barcelona");
-	assert_true(options_wants_demo_initrd(&options));
+	assert_int_equal(options.vm->memory, 512 << 20);
+	assert_string_equal(options.vm->cpu, "barcelona");
+	assert_true(options_wants_demo_initrd(options.vm));
 	assert_int_equal(parse(&options, one), OPTIONS_OK);
 	assert_int_equal(options.pcpus, 1);
 }
@@ -311,13 +354,47 @@ static void test_options_command(__unused void **state)
 	struct options options;
 
 	assert_int_equal(parse(&options, argv), OPTIONS_OK);
-	assert_int_equal(options.command_words, 3);
-	assert_string_equal(options.command[0], "ls");
-	assert_string_equal(options.command[1], "--");
-	assert_string_equal(options.command[2], "-l");
-	assert_true(options_wants_demo_initrd(&options));
+	assert_int_equal(options.vm->command_words, 3);
+	assert_string_equal(options.vm->command[0], "ls");
+	assert_string_equal(options.vm->command[1], "--");
+	assert_string_equal(options.vm->command[2], "-l");
+	assert_true(options_wants_demo_initrd(options.vm));
 	assert_int_equal(parse(&options, plain), OPTIONS_OK);
-	assert_false(options_wants_demo_initrd(&options));
+	assert_false(options_wants_demo_initrd(options.vm));
+}
+
+/* Options behind --vm are that VM's, and begin with the defaults. */
+static void test_options_vms(__unused void **state)
+{
+	static const char *const argv[] = {
+	        "run",   "-k",           "A",     "-c",         "5",    "-m",          "1G",
+	        "--set", "slice-us=300", "--set", "x2apic=off", "--vm", "--multiboot", "B",
+	        "--vm",  "-c",           "1",     "--",         "true", NULL};
+	static const char *const small[] = {"run", "-c", "1", "--vm", "-c", "1", NULL};
+	struct options options;
+
+	assert_int_equal(parse(&options, argv), OPTIONS_OK);
+	assert_int_equal(options.vms, 3);
+	assert_int_equal(options_vcpus(&options), 8);
+	assert_int_equal(options_memory(&options), 2048ull << 20);
+	assert_int_equal(options.pcpus, 2);
+	assert_string_equal(options.vm[0].kernel, "A");
+	assert_true(options.vm[0].has_setting[SETTING_X2APIC]);
+	assert_int_equal(options.vm[0].command_words, 0);
+	assert_false(options_wants_demo_initrd(&options.vm[0]));
+	assert_string_equal(options.vm[1].kernel, "B");
+	assert_true(options.vm[1].multiboot);
+	assert_string_equal(options.vm[1].cmdline, "");
+	assert_int_equal(options.vm[1].vcpus, 2);
+	assert_false(options.vm[1].has_setting[SETTING_X2APIC]);
+	assert_true(options.vm[1].has_setting[SETTING_TESTDEV]);
+	assert_null(options.vm[2].kernel);
+	assert_string_equal(options.vm[2].cmdline, OPTIONS_CMDLINE);
+	assert_false(options.vm[2].has_setting[SETTING_TESTDEV]);
+	assert_string_equal(options.vm[2].command[0], "true");
+	assert_true(options_wants_demo_initrd(&options.vm[2]));
+	assert_int_equal(parse(&options, small), OPTIONS_OK);
+	assert_int_equal(options.pcpus, 2);
 }
 
 /* --- keys */
@@ -382,6 +459,79 @@ static void test_cpio_alignment(__unused void **state)
 	}
 }
 
+/* --- consoles of several VMs */
+
+static struct lines lines;
+
+static void feed(u32 vm, const char *text)
+{
+	lines_feed(&lines, vm, (const u8 *)text, strlen(text));
+}
+
+static void taken(size_t size, const char *end, const char *want)
+{
+	u8 out[5000];
+	size_t n = lines_take(&lines, out, size, end);
+
+	assert_int_equal(n, strlen(want));
+	assert_memory_equal(out, want, n);
+}
+
+static void test_lines_whole_and_named(__unused void **state)
+{
+	memset(&lines, 0, sizeof(lines));
+	feed(1, "a");
+	feed(2, "b\r\n");
+	feed(1, "c\x1b\x7f\t\xc3\xa4");
+	taken(100, "\n", "[vm2] b\n");
+	feed(1, "\n\n");
+	taken(100, "\r\n", "[vm1] ac??\t\xc3\xa4\r\n[vm1] \r\n");
+	taken(100, "\n", "");
+	feed(3, "no end");
+	taken(100, "\n", "");
+	lines_end(&lines);
+	lines_end(&lines);
+	taken(100, "\n", "[vm3] no end\n");
+}
+
+/* Only whole lines are taken, whatever the room. */
+static void test_lines_as_many_as_fit(__unused void **state)
+{
+	memset(&lines, 0, sizeof(lines));
+	feed(1, "12345\n6\n");
+	taken(11, "\n", "");
+	taken(12, "\r\n", "");
+	taken(12 + 7, "\n", "[vm1] 12345\n");
+	taken(8, "\n", "[vm1] 6\n");
+	assert_int_equal(lines.len, 0);
+}
+
+/* What most lines can become is what lines_have_room() has said there is room for. */
+static void test_lines_never_overflow(__unused void **state)
+{
+	static u8 worst[LINES_BUFFER];
+	size_t most = 0, n;
+	u8 out[4096];
+
+	memset(worst, '\n', sizeof(worst));
+	for (int begun = 0; begun < 2; begun++) {
+		memset(&lines, 0, sizeof(lines));
+		for (u32 vm = 0; begun && vm < MAX_VMS; vm++)
+			for (u32 i = 0; i < LINES_MAX; i++)
+				feed(vm, "x");
+		while (lines_have_room(&lines, most + 1))
+			most++;
+		lines_feed(&lines, 1, worst, most);
+		lines_end(&lines);
+		assert_true(lines.len <= sizeof(lines.ready));
+		assert_false(lines_have_room(&lines, most));
+		while ((n = lines_take(&lines, out, sizeof(out), "\r\n")) > 0)
+			assert_int_equal(out[n - 1], '\n');
+		assert_int_equal(lines.len, 0);
+		most = 0;
+	}
+}
+
 /* --- JSON */
 
 static u64 member(const cJSON *object, const char *name)
@@ -394,10 +544,8 @@ static u64 member(const cJSON *object, const char *name)
 
 static void test_json_round_trip(__unused void **state)
 {
-	struct options options = {.cpu = "barcelona", .vcpus = 3, .pcpus = 2};
-	struct outcome outcome = {.ended = "debug-exit",
-	                          .code = -5,
-	                          .elapsed_ns = 123,
+	struct options options = {.vm = {{.cpu = "barcelona", .vcpus = 3}}, .vms = 1, .pcpus = 2};
+	struct outcome outcome = {.vm = {{.ended = "debug-exit", .code = -5, .elapsed_ns = 123}},
 	                          .options = &options,
 	                          .report = &report};
 	cJSON *root;
@@ -406,10 +554,10 @@ static void test_json_round_trip(__unused void **state)
 
 	for (u32 v = 0; v < 3; v++) {
 		for (u32 i = 0; i < EXIT_KIND_COUNT; i++)
-			report.vcpu[v].exits[i] = i + v;
+			report.vm->vcpu[v].exits[i] = i + v;
 		for (u32 i = 0; i < COUNTER_COUNT; i++)
-			report.vcpu[v].counters[i] = 1000 + i + v;
-		report.vcpu[v].model_overhead = v;
+			report.vm->vcpu[v].counters[i] = 1000 + i + v;
+		report.vm->vcpu[v].model_overhead = v;
 	}
 	text = json_text(&outcome);
 	root = cJSON_Parse(text);
@@ -436,9 +584,9 @@ static void test_json_round_trip(__unused void **state)
 	assert_int_equal(cJSON_GetArraySize(item), 3);
 	item = cJSON_GetArrayItem(item, 2);
 	assert_int_equal(member(item, "index"), 2);
-	assert_int_equal(member(item, "exits"), report_exits(&report.vcpu[2]));
-	assert_int_equal(member(item, "injected"), report_injected(&report.vcpu[2]));
-	assert_int_equal(member(item, "ipi_sent"), report_ipis_sent(&report.vcpu[2]));
+	assert_int_equal(member(item, "exits"), report_exits(&report.vm->vcpu[2]));
+	assert_int_equal(member(item, "injected"), report_injected(&report.vm->vcpu[2]));
+	assert_int_equal(member(item, "ipi_sent"), report_ipis_sent(&report.vm->vcpu[2]));
 	assert_int_equal(member(item, "ipi_received"), 1002 + COUNTER_IPI_RECEIVED);
 	assert_int_equal(member(item, "hlt_ns"), 1002 + COUNTER_HLT_NS);
 	cJSON_Delete(root);
@@ -448,15 +596,16 @@ static void test_json_round_trip(__unused void **state)
 /* The widest numbers there are: every column still holds them apart. */
 static void test_account_wide_numbers(__unused void **state)
 {
-	struct options options = {.cpu = "barcelona", .vcpus = 2, .pcpus = 1};
-	struct outcome outcome = {.ended = "poweroff", .options = &options, .report = &report};
+	struct options options = {.vm = {{.cpu = "barcelona", .vcpus = 2}}, .vms = 1, .pcpus = 1};
+	struct outcome outcome = {
+	        .vm = {{.ended = "poweroff"}}, .options = &options, .report = &report};
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 
-	report.vcpus_seen = 2;
-	report.vcpu[0].counters[COUNTER_EOI] = 10000000000000000000ull;
-	report.vcpu[1].counters[COUNTER_EOI] = 8000000000000000000ull;
+	report.vm->vcpus_seen = 2;
+	report.vm->vcpu[0].counters[COUNTER_EOI] = 10000000000000000000ull;
+	report.vm->vcpu[1].counters[COUNTER_EOI] = 8000000000000000000ull;
 	account_print(out, &outcome);
 	fclose(out);
 	assert_non_null(strstr(text, " 10000000000000000000 "));
@@ -476,14 +625,20 @@ int main(void)
 	        cmocka_unit_test_setup(test_channel_survives_noise, setup),
 	        cmocka_unit_test_setup(test_report_refuses_what_does_not_hold, setup),
 	        cmocka_unit_test_setup(test_report_account_replaces_the_one_before, setup),
+	        cmocka_unit_test_setup(test_report_vms_apart, setup),
+	        cmocka_unit_test_setup(test_channel_console_forges_nothing, setup),
 	        cmocka_unit_test_setup(test_report_groups, setup),
 	        cmocka_unit_test(test_options_size),
 	        cmocka_unit_test(test_options_seconds),
 	        cmocka_unit_test(test_options_defaults),
 	        cmocka_unit_test(test_options_command),
+	        cmocka_unit_test(test_options_vms),
 	        cmocka_unit_test(test_console_filter),
 	        cmocka_unit_test(test_cpio_script),
 	        cmocka_unit_test(test_cpio_alignment),
+	        cmocka_unit_test(test_lines_whole_and_named),
+	        cmocka_unit_test(test_lines_as_many_as_fit),
+	        cmocka_unit_test(test_lines_never_overflow),
 	        cmocka_unit_test_setup(test_json_round_trip, setup),
 	        cmocka_unit_test_setup(test_account_wide_numbers, setup),
 	};
