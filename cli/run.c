@@ -79,8 +79,7 @@ struct run {
 	bool out_failed; /* nobody reads the standard output */
 	int out_errno;
 
-	char asked;   /* REPORT_CMD_TIMEOUT, REPORT_CMD_INTERRUPT; 0: nothing */
-	bool hurried; /* asked twice */
+	char asked; /* REPORT_CMD_TIMEOUT, REPORT_CMD_INTERRUPT; 0: nothing */
 	u64 start;
 	u64 ask_at;
 	u64 kill_at;
@@ -125,7 +124,6 @@ static void ask_end(struct run *run, char command)
 	u64 now = now_ns();
 
 	if (run->asked) {
-		run->hurried = true;
 		run->kill_at = now;
 		return;
 	}
@@ -158,16 +156,21 @@ static bool open_signals(struct run *run)
 	return false;
 }
 
-static void take_signals(struct run *run)
+/* true: one of them asks for the end. */
+static bool take_signals(struct run *run)
 {
 	struct signalfd_siginfo info;
+	bool ends = false;
 
 	while (read(run->signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCONT)
+		if (info.ssi_signo == SIGCONT) {
 			console_resume(&run->console);
-		else if (info.ssi_signo != SIGCHLD)
+		} else if (info.ssi_signo != SIGCHLD) {
 			ask_end(run, REPORT_CMD_INTERRUPT);
+			ends = true;
+		}
 	}
+	return ends;
 }
 
 /* read() for non-blocking pipes: >0 bytes, 0 nothing now; closes at the end of the stream. */
@@ -464,12 +467,8 @@ static void drain(struct run *run)
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return;
-		if (fds[1].revents) {
-			take_signals(run);
-			if (run->hurried)
-				return;
-			ask_end(run, REPORT_CMD_INTERRUPT);
-		}
+		if (fds[1].revents && take_signals(run))
+			return;
 		if (fds[0].revents)
 			write_stdout(run);
 	}
