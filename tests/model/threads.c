@@ -6,6 +6,9 @@
  */
 #include "msi_guest.h"
 
+#include "platform/longmode.h"
+#include "platform/platform.h"
+
 #define VECTOR_IPI   0x41
 #define VECTOR_TIMER 0x51
 #define WORD_UP      0x00
@@ -163,6 +166,32 @@ static void test_threads_device_pin(void **state __unused)
 	           (struct msi_run){.seed = 4, .pin = true, .moves = true, .device = {0, 2}});
 }
 
+/* Two VMs with more virtual processors than there are threads: each vCPU goes to either. */
+static void test_threads_two_vms(void **state __unused)
+{
+	struct vm_config config = {
+	        .vcpus = 3, .memory = 16ull << 20, .cpu = "barcelona", .x2apic = true};
+	struct vm *other;
+
+	with_timers = false;
+	harness_create(&(struct harness){.vcpus = 3, .cpus = 2, .threads = true});
+	other = vm_create(port_machine(), &config);
+	assert_non_null(other);
+	assert_true(platform_create(other));
+	assert_true(longmode_start(other, HARNESS_BSP));
+	guest_bind(HARNESS_BSP, bsp, NULL);
+	guest_bind(HARNESS_AP, ap, NULL);
+	vm_start(other);
+	harness_run_to_end(ENDED_DEBUG_EXIT);
+	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
+	assert_int_equal(atomic32_read(&other->ended), ENDED_DEBUG_EXIT);
+	assert_int_equal(atomic32_read(&other->exit_code), 1);
+	assert_int_equal(atomic32_read(&other->live_vcpus), 0);
+	platform_destroy(other);
+	vm_destroy(other);
+	harness_destroy();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +201,7 @@ int main(void)
 	        cmocka_unit_test(test_threads_with_timers),
 	        cmocka_unit_test(test_threads_device_messages),
 	        cmocka_unit_test(test_threads_device_pin),
+	        cmocka_unit_test(test_threads_two_vms),
 	};
 
 	if (getenv("POSTERN_TEST_FULL"))
