@@ -155,10 +155,20 @@ static bool all_over(struct machine *machine)
 /* The one device that goes on by itself would take time from the other VMs for ever. */
 static void quieten(struct vm *vm)
 {
+	static const char *const names[ENDING_COUNT] = {
+#define X(id, name) [ENDED_##id] = name,
+	        ENDINGS(X)
+#undef X
+	};
+	u32 ending = atomic32_read(&vm->ended);
+
 	if (vm->quiet || !is_over(vm))
 		return;
 	pit_reset(vm);
 	vm->quiet = true;
+	/* A VM that had to be ended has had its line of log, which says why. */
+	if (vm->machine->vm_count > 1 && ending != ENDED_PANIC)
+		port_log("vm %u: ended: %s", vm->id, names[ending]);
 }
 
 static void stop_machine(struct machine *machine)

@@ -64,14 +64,43 @@ report() {
 		sed 's/^"[^"]*" *: *//; s/"//g'
 }
 
+# With several VMs: the one that console() and account(), and what uses them, look at.
+vm=
+
 # The guest's console alone, without the account that follows it.
 console() {
-	awk '/^postern: .* ended: / { exit } { print }' "$log" | tr -d '\r'
+	awk '/^postern: .* ended: / { exit } { print }' "$log" | tr -d '\r' |
+		case $vm in
+		'') cat ;;
+		0) grep -av '^\[vm[1-9]\] ' ;;
+		*) sed -n "s/^\[vm$vm\] //p" ;;
+		esac
 }
 
 # The number of a row of the account, its last column (the total); empty if the row is not there.
 account() {
-	awk -v row="$1" '/^postern: .* ended: / { on = 1 } on && $1 == row { print $NF; exit }' "$log"
+	awk -v row="$1" -v title="^postern: ${vm:+vm$vm: }.* ended: " \
+		'/^postern: .* ended: / { on = $0 ~ title } on && $1 == row { print $NF; exit }' "$log"
+}
+
+# How VM $vm ended.
+expect_vm_ended() {
+	local ended
+	ended=$(sed -n "s/^postern: vm$vm: .* ended: \([a-z-]*\).*/\1/p" "$log")
+	[ "$ended" = "$1" ] || wrong "VM $vm ended '$ended', not '$1'"
+}
+
+# Each interrupt that the guest was given has been ended by it. Not for guests that are given NMIs or
+# ExtINT, which have no EOI.
+expect_every_eoi() {
+	local injected eoi
+	injected=$(awk -v title="^postern: ${vm:+vm$vm: }.* ended: " \
+		'/^postern: .* ended: / { on = $0 ~ title } on && /^  all interrupts/ { print $NF }' "$log")
+	eoi=$(account eoi)
+	[ "${injected:-0}" -gt 0 ] || wrong "${vm:+VM $vm: }no interrupts were injected"
+	[ "${injected:-0}" = "${eoi:-0}" ] ||
+		wrong "${vm:+VM $vm: }${injected:-0} interrupts injected, ${eoi:-0} ended"
+	note "${vm:+vm$vm: }injected ${injected:-0}, EOI ${eoi:-0}"
 }
 
 expect_ended() {
@@ -121,25 +150,36 @@ expect_workload() {
 	done < <(console | sed -n 's,^workload: \([a-z-]*\) \([0-9]*\)/\([0-9]*\)$,\1 \2 \3,p')
 }
 
-# start ARGUMENT...: `postern run` in the background, as a job with a process group of its own.
+# start ARGUMENT...: `postern run` in the background, as a job with a process group of its own. It ends
+# after $limit seconds, 120 if not set.
 start() {
 	rm -rf "$OUT/tmp"
 	mkdir -p "$OUT/tmp"
 	set -m
-	TMPDIR=$OUT/tmp "$POSTERN" run --timeout 120 --json "$json" "$@" </dev/null >"$log" 2>"$err" &
+	TMPDIR=$OUT/tmp "$POSTERN" run --timeout "${limit:-120}" --json "$json" "$@" </dev/null >"$log" 2>"$err" &
 	job=$!
 	set +m
 }
 
-# Wait up to a minute for a line on the console of the run in the background.
-await_console() {
+# await SECONDS FILE PATTERN: for a line that the run in the background writes.
+await() {
 	local i
-	for ((i = 0; i < 600; i++)); do
-		grep -aqE "$1" "$log" && return 0
+	for ((i = 0; i < $1 * 10; i++)); do
+		grep -aqE "$3" "$2" && return 0
 		kill -0 "$job" 2>/dev/null || break
 		sleep 0.1
 	done
-	wrong "the console never showed: $1"
+	return 1
+}
+
+# Wait up to a minute for a line on the console of the run in the background.
+await_console() {
+	await 60 "$log" "$1" || wrong "the console never showed: $1"
+}
+
+# Wait as long as the run may last for a line of the hypervisor's log; it needs --verbose.
+await_log() {
+	await "${limit:-120}" "$err" "$1" || wrong "the log never showed: $1"
 }
 
 # Wait for the run in the background to end by itself, with nothing left of it: no process, no file.
