@@ -20,6 +20,7 @@ struct machine {
 	bool has_tsc_aux;              /* (i) RDTSCP and its MSR exist */
 	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
 	bool floor;                    /* (i) measure bare world switches at start */
+	u8 debug_panic;                /* (i) enum setting_debug_panic */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */

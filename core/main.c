@@ -2,6 +2,7 @@
 /* From configuration to the final report, on the boot processor. */
 #include "core/main.h"
 #include "core/config.h"
+#include "core/debug.h"
 #include "core/machine.h"
 #include "core/report.h"
 #include "platform/platform.h"
@@ -171,6 +172,12 @@ static void quieten(struct vm *vm)
 		port_log("vm %u: ended: %s", vm->id, names[ending]);
 }
 
+static void break_on_request(struct machine *machine)
+{
+	if (machine->debug_panic && atomic64_read_relaxed(&machine->vm[0]->first_entry))
+		debug_panic(machine->debug_panic);
+}
+
 static void stop_machine(struct machine *machine)
 {
 	atomic32_set(&machine->stopping, 1);
@@ -204,6 +211,7 @@ void main_housekeeping(u64 now)
 		machine->status_due = now + timer_ns_to_tsc(STATUS_NS);
 	if (now >= machine->account_due)
 		machine->account_due = now + timer_ns_to_tsc(ACCOUNT_NS);
+	break_on_request(machine);
 	if (all_over(machine))
 		stop_machine(machine);
 }
@@ -268,6 +276,7 @@ enum main_result postern_main(void)
 		return refuse("the boot processor is reserved and there is no other");
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
 	machine->floor = config.setting[SETTING_FLOOR];
+	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	log_features(machine);
 	result = create_guests(machine, &config);

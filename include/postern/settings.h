@@ -26,16 +26,30 @@
 	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
 	  "hold back ticks of the 8254 until the guest has taken the one before")                  \
 	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
-	  "where the 8259 pair lives: in the core, or outside it, with the platform")
+	  "where the 8259 pair lives: in the core, or outside it, with the platform")              \
+	X(DEBUG_PANIC, "debug.panic", CHOICE, 0, 0, 3,                                             \
+	  "break the hypervisor once the guest runs, to see what it says")
 
 /* X(SETTING, value, "name"): the names of a CHOICE's values, from its minimum to its maximum. */
 #define SETTING_CHOICES(X)                                                                         \
 	X(IRQCHIP, IRQCHIP_FULL, "full")                                                           \
-	X(IRQCHIP, IRQCHIP_SPLIT, "split")
+	X(IRQCHIP, IRQCHIP_SPLIT, "split")                                                         \
+	X(DEBUG_PANIC, DEBUG_PANIC_OFF, "off")                                                     \
+	X(DEBUG_PANIC, DEBUG_PANIC_ASSERTION, "assertion")                                         \
+	X(DEBUG_PANIC, DEBUG_PANIC_FAULT, "fault")                                                 \
+	X(DEBUG_PANIC, DEBUG_PANIC_STACK, "stack")
 
 enum setting_irqchip {
 	IRQCHIP_FULL,
 	IRQCHIP_SPLIT
+};
+
+/* A failed check, an exception, an exception for want of stack. */
+enum setting_debug_panic {
+	DEBUG_PANIC_OFF,
+	DEBUG_PANIC_ASSERTION,
+	DEBUG_PANIC_FAULT,
+	DEBUG_PANIC_STACK
 };
 
 enum setting_id {

@@ -91,13 +91,14 @@ static void print_registers(const struct trap_frame *f)
 	     f->rflags, read_cr0(), read_cr2(), read_cr3(), read_cr4(), insn_rdmsr(MSR_EFER));
 }
 
-static void print_location(u64 rip)
+/* `back`: a return address. It is found by the call before it, which may be the last of its function. */
+static void print_location(u64 rip, u32 back)
 {
 	u64 offset = 0;
-	const char *name = symbol_find(rip, &offset);
+	const char *name = symbol_find(rip - back, &offset);
 
 	if (name)
-		line("  %016lx %s+0x%lx", rip, name, offset);
+		line("  %016lx %s+0x%lx", rip, name, offset + back);
 	else
 		line("  %016lx", rip);
 }
@@ -115,13 +116,13 @@ static void print_stack(const struct trap_frame *f)
 	u64 rbp = f->rbp;
 
 	line("stack:");
-	print_location(f->rip);
+	print_location(f->rip, f == &panic_frame);
 	for (u32 i = 0; i < STACK_MAX && is_on_a_stack(rbp); i++) {
 		const u64 *record = hpa_to_ptr(HPA(rbp));
 
 		if (!record[1])
 			break;
-		print_location(record[1]);
+		print_location(record[1], 1);
 		rbp = record[0];
 	}
 }
