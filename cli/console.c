@@ -150,11 +150,13 @@ void console_erase_status(struct console *console)
 	console->status_drawn = false;
 }
 
-void console_say(struct console *console, const char *text)
+bool console_say(struct console *console, const char *text)
 {
 	const char *end = console->raw ? "\r\n" : "\n";
+	bool ok;
 
 	console_erase_status(console);
-	fprintf(stderr, "%spostern: %s%s", console->in_line ? end : "", text, end);
+	ok = fprintf(stderr, "%spostern: %s%s", console->in_line ? end : "", text, end) >= 0;
 	console->in_line = false;
+	return ok;
 }

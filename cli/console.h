@@ -37,7 +37,8 @@ void console_note_output(struct console *console, const u8 *data, size_t len);
 void console_draw_status(struct console *console, const char *text);
 void console_erase_status(struct console *console);
 
-/* A line of the hypervisor's own on standard error, clear of the guest's output. */
-void console_say(struct console *console, const char *text);
+/* A line of the hypervisor's own on standard error, clear of the guest's output. false, with errno: it
+ * could not be written. */
+bool console_say(struct console *console, const char *text);
 
 #endif

@@ -156,53 +156,55 @@ char *json_text(const struct outcome *outcome)
 	return text;
 }
 
-static bool fail(const struct json_file *file, const char *what)
+static enum status fail(const struct json_file *file)
 {
-	say("--json %s: cannot %s: %s", file->name, what, strerror(errno));
-	return false;
+	int error = errno;
+
+	say("--json %s: cannot write: %s", file->name, strerror(error));
+	return status_of_write(error, STATUS_NO_OUTPUT);
 }
 
-static bool open_temporary(struct json_file *file)
+static enum status open_temporary(struct json_file *file)
 {
 	mode_t mask = umask(0);
 
 	umask(mask);
 	if (asprintf(&file->temporary, "%s.XXXXXX", file->target) < 0) {
 		file->temporary = NULL;
-		return fail(file, "write");
+		return fail(file);
 	}
 	file->fd = mkostemp(file->temporary, O_CLOEXEC);
 	if (file->fd < 0) {
 		free(file->temporary);
 		file->temporary = NULL;
-		return fail(file, "write");
+		return fail(file);
 	}
 	/* mkostemp() makes it private; a report is an ordinary file. */
 	if (fchmod(file->fd, 0666 & ~mask) != 0)
-		return fail(file, "write");
-	return true;
+		return fail(file);
+	return STATUS_OK;
 }
 
-bool json_open(struct json_file *file, const char *name)
+enum status json_open(struct json_file *file, const char *name)
 {
 	struct stat st;
 
 	*file = (struct json_file){.name = name, .fd = -1};
 	if (!name)
-		return true;
+		return STATUS_OK;
 	file->target = realpath(name, NULL);
 	if (!file->target)
 		file->target = strdup(name);
 	if (!file->target)
-		return fail(file, "write");
+		return fail(file);
 	if (stat(file->target, &st) == 0 && S_ISDIR(st.st_mode)) {
 		errno = EISDIR;
-		return fail(file, "write");
+		return fail(file);
 	}
 	if (stat(file->target, &st) == 0 && !S_ISREG(st.st_mode)) {
 		/* by the given name: what a link below /proc leads to need not have one */
 		file->fd = open(name, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-		return file->fd >= 0 || fail(file, "write");
+		return file->fd >= 0 ? STATUS_OK : fail(file);
 	}
 	return open_temporary(file);
 }
@@ -238,27 +240,27 @@ static void sync_directory(const char *target)
 	free(copy);
 }
 
-bool json_commit(struct json_file *file, const struct outcome *outcome)
+enum status json_commit(struct json_file *file, const struct outcome *outcome)
 {
 	char *text;
 	bool ok;
 
 	if (!file->name)
-		return true;
+		return STATUS_OK;
 	text = json_text(outcome);
 	if (!text)
-		return fail(file, "write");
+		return fail(file);
 	ok = write_all(file->fd, text, strlen(text)) && write_all(file->fd, "\n", 1);
 	free(text);
 	if (ok && file->temporary)
 		ok = fsync(file->fd) == 0 && rename(file->temporary, file->target) == 0;
 	if (!ok)
-		return fail(file, "write");
+		return fail(file);
 	if (file->temporary)
 		sync_directory(file->target);
 	free(file->temporary);
 	file->temporary = NULL;
-	return true;
+	return STATUS_OK;
 }
 
 void json_discard(struct json_file *file)

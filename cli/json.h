@@ -17,12 +17,12 @@ struct json_file {
 
 /*
  * Before the run, so that a place that cannot be written is found out before the guest is booted.
- * name may be NULL. false: one line has been printed.
+ * name may be NULL. Anything but STATUS_OK: one line has been printed.
  */
-bool json_open(struct json_file *file, const char *name);
+enum status json_open(struct json_file *file, const char *name);
 
 /* Write and close; on failure the target is as it was and one line has been printed. */
-bool json_commit(struct json_file *file, const struct outcome *outcome);
+enum status json_commit(struct json_file *file, const struct outcome *outcome);
 
 /* Give up: nothing stays behind. Also after json_commit(). */
 void json_discard(struct json_file *file);

@@ -14,10 +14,13 @@
 /* For what prints and returns: a full disk or a closed pipe is an error like any other. */
 static int printed(void)
 {
+	int error;
+
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return STATUS_OK;
-	say("cannot write the standard output: %s", strerror(errno));
-	return STATUS_NO_OUTPUT;
+	error = errno;
+	say("cannot write the standard output: %s", strerror(error));
+	return status_of_write(error, STATUS_NO_OUTPUT);
 }
 
 static int command_run(int argc, char *argv[])

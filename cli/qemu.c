@@ -31,6 +31,9 @@
 #include "cli/cpio.h"
 #include "cli/say.h"
 
+/* Boot files lie below 4 GiB, beside what else lies there. */
+#define QEMU_MAX_FILES (2ull << 30)
+
 /* What the hypervisor itself needs beside the guests' memory and the boot files. */
 #define QEMU_OVERHEAD (96ull << 20)
 #define QEMU_VM       (8ull << 20) /* and for each VM but the first */
@@ -45,8 +48,10 @@ static const char *const setting_keys[] = {
 
 static enum status fail(const char *what)
 {
-	say("cannot %s: %s", what, strerror(errno));
-	return STATUS_SYSTEM;
+	int error = errno;
+
+	say("cannot %s: %s", what, strerror(error));
+	return status_of_write(error, STATUS_SYSTEM);
 }
 
 /* `name` beside the running executable. */
@@ -205,7 +210,42 @@ static enum status write_command_initrd(const char *dir, const struct options_vm
 	return ok ? STATUS_OK : fail("write the initrd with the command");
 }
 
-static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 index)
+static u64 file_size(const char *dir, const char *name)
+{
+	char path[PATH_MAX + 16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return stat(path, &st) == 0 ? (u64)st.st_size : 0;
+}
+
+/*
+ * Files that could never fit are refused here: QEMU would first take as much memory for them. The
+ * image knows exactly, and refuses the others.
+ */
+static enum status check_room(const char *dir, const struct options_vm *vm, u32 index, u64 *all)
+{
+	const char *const names[] = {"kernel", "initrd"};
+	const char *const links[] = {"kernel", vm->command_words ? "base" : "initrd"};
+	const char *const given[] = {vm->kernel, vm->initrd};
+	u64 files = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		u64 size = file_size(dir, vm_file(links[i], index).name);
+
+		files += size;
+		*all += size;
+		if (files <= vm->memory && *all <= QEMU_MAX_FILES)
+			continue;
+		say("%s%s%s: too large for %s", names[i], given[i] ? " " : "",
+		    given[i] ? given[i] : "",
+		    files > vm->memory ? "the guest's memory (-m)" : "QEMU to hand over");
+		return STATUS_NO_ROOM;
+	}
+	return STATUS_OK;
+}
+
+static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 index, u64 *all)
 {
 	static const char guest_hint[] = "; 'make guest' makes it";
 	bool has_command = vm->command_words > 0;
@@ -216,6 +256,8 @@ static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 
 	if (status == STATUS_OK && (vm->initrd || options_wants_demo_initrd(vm)))
 		status = link_input(dir, vm_file(has_command ? "base" : "initrd", index).name,
 		                    "initrd", vm->initrd, "guest/initrd.img", guest_hint);
+	if (status == STATUS_OK)
+		status = check_room(dir, vm, index, all);
 	if (status == STATUS_OK && has_command)
 		status = write_command_initrd(dir, vm, index);
 	if (status == STATUS_OK)
@@ -227,11 +269,12 @@ static enum status prepare_inputs(const char *dir, const struct options *options
 {
 	const char *image = getenv("POSTERN_IMAGE");
 	enum status status;
+	u64 files = 0;
 
 	status = link_input(dir, "postern.elf", "hypervisor image", image && *image ? image : NULL,
 	                    "postern.elf", "; 'make' makes it");
 	for (u32 i = 0; status == STATUS_OK && i < options->vms; i++)
-		status = prepare_vm(dir, &options->vm[i], i);
+		status = prepare_vm(dir, &options->vm[i], i, &files);
 	if (status == STATUS_OK)
 		status = write_config(dir, options);
 	return status;
@@ -278,15 +321,6 @@ enum status qemu_prepare(struct qemu *qemu, const struct options *options)
 	if (status == STATUS_OK && !open_pipes(qemu))
 		status = fail("make a temporary pipe");
 	return status;
-}
-
-static u64 file_size(const char *dir, const char *name)
-{
-	char path[PATH_MAX + 16];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return stat(path, &st) == 0 ? (u64)st.st_size : 0;
 }
 
 struct command_line {
@@ -398,6 +432,7 @@ static void become_qemu(const struct qemu *qemu, const struct command_line *line
 		close(null);
 	sigemptyset(&none);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	if (setpgid(0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || chdir(qemu->dir) != 0 ||
 	    sigprocmask(SIG_SETMASK, &none, NULL) != 0)
 		return;
@@ -407,8 +442,7 @@ static void become_qemu(const struct qemu *qemu, const struct command_line *line
 	execvp(line->arg[0], (char *const *)line->arg);
 }
 
-/* The emulator by a name that still holds in another directory. NULL: no such file. */
-static const char *find_emulator(char path[PATH_MAX], const char **wanted)
+const char *qemu_find(char path[PATH_MAX], const char **wanted)
 {
 	const char *given = getenv("POSTERN_QEMU");
 
@@ -453,11 +487,18 @@ static enum status fork_qemu(struct qemu *qemu, const struct command_line *line,
 	return STATUS_OK;
 }
 
+enum status qemu_cannot_start(const char *wanted, int error)
+{
+	say("cannot start QEMU (%s): %s%s", wanted, strerror(error),
+	    error == ENOENT ? "; Debian's package is qemu-system-x86" : "");
+	return STATUS_NO_QEMU;
+}
+
 enum status qemu_start(struct qemu *qemu, const struct options *options)
 {
 	char path[PATH_MAX];
 	const char *wanted;
-	const char *emulator = find_emulator(path, &wanted);
+	const char *emulator = qemu_find(path, &wanted);
 	int report[2] = {-1, -1}, errors[2] = {-1, -1};
 	struct command_line line;
 	enum status status;
@@ -481,11 +522,8 @@ enum status qemu_start(struct qemu *qemu, const struct options *options)
 	qemu->errors = errors[0];
 	if (qemu->errors >= 0)
 		fcntl(qemu->errors, F_SETFL, O_NONBLOCK);
-	if (status == STATUS_OK && (!emulator || error != 0)) {
-		say("cannot start QEMU (%s): %s%s", wanted, strerror(error),
-		    error == ENOENT ? "; Debian's package is qemu-system-x86" : "");
-		return STATUS_NO_QEMU;
-	}
+	if (status == STATUS_OK && (!emulator || error != 0))
+		return qemu_cannot_start(wanted, error);
 	return status;
 }
 

@@ -36,6 +36,17 @@ struct qemu {
  * printed. */
 enum status qemu_prepare(struct qemu *qemu, const struct options *options);
 
+/* Ask it for its version. STATUS_OK if that will do, or another with one line printed. */
+enum status qemu_check_version(void);
+
+/*
+ * The emulator by a name that still holds in another directory; NULL with errno: no such file.
+ * `wanted` is the name as the user knows it.
+ */
+const char *qemu_find(char path[PATH_MAX], const char **wanted);
+/* Say so; `error` is the errno that exec gave. */
+enum status qemu_cannot_start(const char *wanted, int error);
+
 /* Start it. STATUS_OK, or another with one line printed. */
 enum status qemu_start(struct qemu *qemu, const struct options *options);
 

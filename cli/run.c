@@ -78,6 +78,7 @@ struct run {
 	size_t in_len;
 	bool out_failed; /* nobody reads the standard output */
 	int out_errno;
+	int log_errno; /* 0: all messages could be written */
 
 	char asked; /* REPORT_CMD_TIMEOUT, REPORT_CMD_INTERRUPT; 0: nothing */
 	u64 start;
@@ -90,8 +91,11 @@ struct run {
 	u64 rate; /* exits per second */
 	u64 rate_at;
 	u64 rate_exits;
+	/* Of the log: the last error, as long as there is none the last line. */
 	char last_log[512];
 };
+
+static const char error_prefix[] = "error: ";
 
 static u64 now_ns(void)
 {
@@ -101,14 +105,21 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
+static bool is_error(const char *text)
+{
+	return strncmp(text, error_prefix, strlen(error_prefix)) == 0;
+}
+
 static void on_text(void *context, enum report_type type, const char *text)
 {
 	struct run *run = context;
 	bool panic = type == REPORT_PANIC;
 
-	snprintf(run->last_log, sizeof(run->last_log), "%s", text);
-	if (panic || run->options->verbose)
-		console_say(&run->console, text);
+	if (panic || is_error(text) || !is_error(run->last_log))
+		snprintf(run->last_log, sizeof(run->last_log), "%s", text);
+	if ((panic || run->options->verbose) && !console_say(&run->console, text) &&
+	    errno != EAGAIN && !run->log_errno)
+		run->log_errno = errno;
 }
 
 static void on_console(void *context, u32 vm, const u8 *data, size_t len)
@@ -139,6 +150,7 @@ static bool open_signals(struct run *run)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write() */
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would make the kernel reap QEMU before us */
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
@@ -497,10 +509,68 @@ static enum status status_of_ending(enum ending ending, s32 code)
 	}
 }
 
-/* The image ended the run before it began, without a panic: its last line of log is the reason. */
-static void explain_refusal(const struct run *run)
+/* The image's last line of log, which gives the reason for an end. */
+static const char *reason(const struct run *run)
 {
-	say("the image refuses: %s", run->last_log[0] ? run->last_log : "it gave no reason");
+	const char *text = run->last_log;
+
+	if (is_error(text))
+		text += strlen(error_prefix);
+	return *text ? text : "it gave no reason";
+}
+
+/* "VM 1: " and what follows. Without it VM 0 is meant. */
+static u32 skip_vm(const char **text)
+{
+	unsigned int vm;
+	int len = 0;
+
+	if (sscanf(*text, "VM %u: %n", &vm, &len) != 1 || !len || vm >= MAX_VMS)
+		return 0;
+	*text += len;
+	return vm;
+}
+
+/* "kernel: what is wrong with it", by the name that the user gave the file. */
+static void say_file(const struct run *run, const char *text)
+{
+	const char *rest = text;
+	u32 id = skip_vm(&rest);
+	const struct options_vm *vm = &run->options->vm[id];
+	const struct {
+		const char *what, *name;
+	} files[] = {{"kernel", vm->kernel}, {"initrd", vm->initrd}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		size_t len = strlen(files[i].what);
+
+		if (!files[i].name || strncmp(rest, files[i].what, len) != 0 ||
+		    strncmp(rest + len, ": ", 2) != 0)
+			continue;
+		say("%.*s%s %s%s", (int)(rest - text), text, files[i].what, files[i].name,
+		    rest + len);
+		return;
+	}
+	say("%s", text);
+}
+
+/* The image has started no guest. */
+static enum status explain_refusal(const struct run *run, s32 refusal)
+{
+	switch (refusal) {
+	case REPORT_REFUSED_PROCESSOR:
+		say("cannot run here: %s", reason(run));
+		return STATUS_NO_PROCESSOR;
+	case REPORT_REFUSED_FILE:
+		say_file(run, reason(run));
+		return STATUS_BAD_INPUT;
+	case REPORT_REFUSED_ROOM:
+		say_file(run, reason(run));
+		return STATUS_NO_ROOM;
+	default:
+		say("the image refuses: %s", reason(run));
+		return STATUS_CONFIG;
+	}
 }
 
 /* QEMU ended and neither the image nor the user has said why. Says so in one line. */
@@ -509,15 +579,19 @@ static enum status explain_loss(struct run *run)
 	int status = run->qemu.wait_status;
 	const char *error = qemu_last_error(&run->qemu);
 
-	/* isa-debug-exit turns the image's value v into 2v + 1; QEMU's own failures are 1. */
-	if (WIFEXITED(status) && WEXITSTATUS(status) > 1 && WEXITSTATUS(status) % 2 == 1) {
-		explain_refusal(run);
-		return STATUS_CONFIG;
+	/* The image could say it by the exit device only. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2 * REPORT_EXIT_REFUSED + 1)
+		return explain_refusal(run, REPORT_REFUSED_CONFIG);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2 * REPORT_EXIT_PANIC + 1) {
+		say("the hypervisor stopped with a panic: %s", reason(run));
+		return STATUS_PANIC;
 	}
 	if (WIFSIGNALED(status)) {
-		say("QEMU was killed by signal %d (%s)%s%s", WTERMSIG(status),
-		    strsignal(WTERMSIG(status)), *error ? ": " : "", error);
-		return STATUS_LOST;
+		say("QEMU was killed by signal %d (%s)%s%s%s", WTERMSIG(status),
+		    strsignal(WTERMSIG(status)),
+		    run->report.has_hello ? "" : " before the image ran", *error ? ": " : "",
+		    error);
+		return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
 	}
 	say("QEMU ended with status %d%s: %s", WEXITSTATUS(status),
 	    run->report.has_hello ? "" : " before the image ran",
@@ -525,30 +599,45 @@ static enum status explain_loss(struct run *run)
 	return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
 }
 
+/* The image has started no guest; `refusal` is its kind. */
+static bool is_refused(const struct run *run, s32 *refusal)
+{
+	for (u32 i = 0; i < run->options->vms; i++) {
+		const struct report_vm *vm = &run->report.vm[i];
+
+		if (!vm->ended || vm->ending != ENDED_REFUSED)
+			continue;
+		*refusal = vm->code;
+		return true;
+	}
+	return false;
+}
+
 /* How one VM ended. Its status counts where the others' are 0. */
 static enum status judge_vm(const struct run *run, u32 vm, struct outcome_vm *outcome)
 {
 	const struct report_vm *report = &run->report.vm[vm];
 	enum ending ending;
+	s32 refusal;
 
 	*outcome = (struct outcome_vm){.ended = OUTCOME_LOST, .elapsed_ns = report->elapsed_ns};
 	if (report->ended)
 		ending = report->ending;
+	else if (is_refused(run, &refusal))
+		ending = ENDED_REFUSED; /* with the one that was */
 	else if (run->report.panicked || run->report.ended)
-		ending = ENDED_PANIC; /* refused, if another's end has been told */
+		ending = ENDED_PANIC;
 	else if (run->asked)
 		ending = run->asked == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED;
 	else
 		return STATUS_LOST;
 	outcome->ended = report_ending_name(ending);
-	outcome->code = report->code;
-	if (ending == ENDED_PANIC && !run->report.panicked)
-		return STATUS_CONFIG;
+	outcome->code = ending == ENDED_REFUSED ? 0 : report->code;
 	return status_of_ending(ending, report->code);
 }
 
-/* The image has ended a VM, or has not even begun it, and has not panicked. */
-static bool is_refused(const struct run *run)
+/* The image has ended a VM. */
+static bool was_ended(const struct run *run)
 {
 	for (u32 i = 0; i < run->options->vms; i++)
 		if (run->report.vm[i].ended && run->report.vm[i].ending == ENDED_PANIC)
@@ -559,6 +648,7 @@ static bool is_refused(const struct run *run)
 static void judge(struct run *run, struct outcome *outcome)
 {
 	const struct report *report = &run->report;
+	s32 refusal;
 
 	*outcome = (struct outcome){.options = run->options, .report = report};
 	for (u32 i = 0; i < run->options->vms; i++) {
@@ -570,23 +660,31 @@ static void judge(struct run *run, struct outcome *outcome)
 	if (report->foreign) {
 		say("the hypervisor image and this command are of different builds");
 		outcome->status = STATUS_NO_QEMU;
-	} else if (is_refused(run)) {
-		explain_refusal(run);
+	} else if (is_refused(run, &refusal)) {
+		outcome->status = explain_refusal(run, refusal);
+	} else if (was_ended(run)) {
+		say("the hypervisor ended the guest: %s", reason(run));
 	} else if (!report->ended && !report->panicked && !run->asked) {
 		outcome->status = explain_loss(run);
 	}
 	if (run->out_failed) {
 		say("cannot write the standard output: %s", strerror(run->out_errno));
-		outcome->status = STATUS_NO_OUTPUT;
+		outcome->status = status_of_write(run->out_errno, STATUS_NO_OUTPUT);
 	}
+	/* There is nowhere left to say it. */
+	if (run->log_errno)
+		outcome->status = status_of_write(run->log_errno, STATUS_NO_OUTPUT);
 }
 
 static enum status prepare(struct run *run)
 {
 	enum status status;
 
-	if (!json_open(&run->json, run->options->json))
-		return STATUS_NO_OUTPUT;
+	status = qemu_check_version();
+	if (status == STATUS_OK)
+		status = json_open(&run->json, run->options->json);
+	if (status != STATUS_OK)
+		return status;
 	if (!open_signals(run))
 		return STATUS_SYSTEM;
 	status = qemu_prepare(&run->qemu, run->options);
@@ -597,19 +695,23 @@ static enum status prepare(struct run *run)
 
 static enum status tell(struct run *run, const struct outcome *outcome)
 {
-	enum status status = outcome->status;
+	enum status status = json_commit(&run->json, outcome);
+	s32 refusal;
+	int error;
 
-	if (!json_commit(&run->json, outcome))
-		status = STATUS_NO_OUTPUT;
+	if (status == STATUS_OK)
+		status = outcome->status;
 	sigprocmask(SIG_SETMASK, &run->signals_before, NULL);
-	if (run->options->quiet || run->out_failed)
+	/* Of a guest that was refused there is nothing to account for. */
+	if (run->options->quiet || run->out_failed || is_refused(run, &refusal))
 		return status;
 	if (run->console.in_line)
 		putchar('\n');
 	account_print(stdout, outcome);
 	if (fflush(stdout) != 0) {
-		say("cannot write the standard output: %s", strerror(errno));
-		status = STATUS_NO_OUTPUT;
+		error = errno;
+		say("cannot write the standard output: %s", strerror(error));
+		status = status_of_write(error, STATUS_NO_OUTPUT);
 	}
 	return status;
 }

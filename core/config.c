@@ -96,7 +96,8 @@ static bool is_machine_setting(u32 id)
 	}
 }
 
-static bool parse_setting(struct config *config, const char *key, const char *text)
+/* The parsers of a line's value return what is wrong with it, NULL if nothing is. */
+static const char *parse_setting(struct config *config, const char *key, const char *text)
 {
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
 		const struct setting *setting = &settings[i];
@@ -105,18 +106,18 @@ static bool parse_setting(struct config *config, const char *key, const char *te
 		if (strcmp(key, setting->key))
 			continue;
 		if (!parse_value((enum setting_id)i, text, &value))
-			return false;
+			return "not a value of this setting";
 		if (value < setting->minimum || value > setting->maximum)
-			return false;
+			return "out of this setting's range";
 		if (config->vm_count > 1 && is_machine_setting(i))
-			return false;
+			return "a setting of the machine, not of one VM";
 		config->setting[i] = value;
-		return true;
+		return NULL;
 	}
-	return false;
+	return "no such setting";
 }
 
-static bool parse_cpu(struct config *config, const char *text)
+static const char *parse_cpu(struct config *config, const char *text)
 {
 	static const struct {
 		const char *name;
@@ -128,12 +129,14 @@ static bool parse_cpu(struct config *config, const char *text)
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(models); i++) {
-		if (strcmp(models[i].name, text) || !models[i].available)
+		if (strcmp(models[i].name, text))
 			continue;
+		if (!models[i].available)
+			return "this version does not have that processor";
 		memcpy(config->cpu[config->vm_count - 1], text, strlen(text) + 1);
-		return true;
+		return NULL;
 	}
-	return false;
+	return "no such processor";
 }
 
 /* The lines from here on are the next VM's, which begins with the defaults. */
@@ -162,7 +165,7 @@ static void finish_vm(struct config *config)
 	vm->pit_reinject = config->setting[SETTING_PIT_REINJECT];
 }
 
-static bool parse_pair(struct config *config, const char *key, const char *text)
+static const char *parse_pair(struct config *config, const char *key, const char *text)
 {
 	struct vm_config *vm = &config->vm[config->vm_count - 1];
 	u64 value;
@@ -172,24 +175,35 @@ static bool parse_pair(struct config *config, const char *key, const char *text)
 	if (!strncmp(key, "set.", 4))
 		return parse_setting(config, key + 4, text);
 	if (!parse_number(text, &value))
-		return false;
-	if (!strcmp(key, "vcpus") && value >= 1 && value <= MAX_VCPUS) {
+		value = ~0ull;
+	if (!strcmp(key, "vcpus")) {
+		if (value < 1 || value > MAX_VCPUS)
+			return "not a number of vCPUs that a VM can have";
 		vm->vcpus = (u32)value;
-	} else if (!strcmp(key, "memory") && value && value % PAGE_SIZE_2M == 0) {
+	} else if (!strcmp(key, "memory")) {
+		if (!value || value % PAGE_SIZE_2M)
+			return "not a number of bytes, or no multiple of 2 MiB";
 		vm->memory = value;
-	} else if (!strcmp(key, "reserve-boot-cpu") && value <= 1 && config->vm_count == 1) {
+	} else if (!strcmp(key, "reserve-boot-cpu")) {
+		if (config->vm_count > 1)
+			return "a setting of the machine, not of one VM";
+		if (value > 1)
+			return "neither 0 nor 1";
 		config->reserve_boot_cpu = value;
-	} else if (!strcmp(key, "vm") && value == config->vm_count && value < MAX_VMS) {
+	} else if (!strcmp(key, "vm")) {
+		if (value != config->vm_count || value >= MAX_VMS)
+			return "not the number of the next VM";
 		finish_vm(config);
 		begin_vm(config);
 	} else {
-		return false;
+		return "no such key";
 	}
-	return true;
+	return NULL;
 }
 
 static bool parse_line(struct config *config, char *line)
 {
+	const char *wrong = "not of the form KEY=VALUE";
 	char *equals = line;
 
 	if (!*line || *line == '#')
@@ -198,12 +212,12 @@ static bool parse_line(struct config *config, char *line)
 		equals++;
 	if (*equals) {
 		*equals = 0;
-		if (parse_pair(config, line, equals + 1))
-			return true;
+		wrong = parse_pair(config, line, equals + 1);
 		*equals = '=';
 	}
-	port_log("configuration: not understood: %s", line);
-	return false;
+	if (wrong)
+		port_log("error: configuration: %s: %s", line, wrong);
+	return !wrong;
 }
 
 bool config_parse(struct config *config, const char *text, u64 size)
@@ -220,7 +234,9 @@ bool config_parse(struct config *config, const char *text, u64 size)
 			continue;
 		if (c != '\n') {
 			if (length == LINE_MAX - 1) {
-				port_log("configuration: line too long");
+				port_log(
+				        "error: configuration: a line is longer than %u characters",
+				        LINE_MAX - 1);
 				return false;
 			}
 			line[length++] = c;

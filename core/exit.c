@@ -212,7 +212,7 @@ static enum exit_action handle_unexpected(struct vcpu *vcpu)
 {
 	const u64 *raw = vcpu->exit.raw;
 
-	port_log("vm %u: vCPU %u: exit %s code %llx info %llx %llx at rip %llx: the VM ends",
+	port_log("error: vm %u: vCPU %u: exit %s code %llx info %llx %llx at rip %llx: the VM ends",
 	         vcpu->vm->id, vcpu->index, exit_kind_name(vcpu->exit.kind),
 	         (unsigned long long)raw[0], (unsigned long long)raw[1], (unsigned long long)raw[2],
 	         (unsigned long long)vcpu->regs.rip);

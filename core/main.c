@@ -46,7 +46,7 @@ static void copy_cmdline(struct vm *vm, char *cmdline)
 	cmdline[size] = 0;
 }
 
-static bool load_guest(struct vm *vm, const char **why)
+static bool load_guest(struct vm *vm, struct refusal *refusal)
 {
 	u64 kernel_size, multiboot_size, initrd_size = 0;
 	const void *kernel = vm_file(vm, "kernel", &kernel_size);
@@ -57,47 +57,52 @@ static bool load_guest(struct vm *vm, const char **why)
 	copy_cmdline(vm, cmdline);
 	if (multiboot)
 		return multiboot_load(vm, multiboot, multiboot_size, initrd, initrd_size, cmdline,
-		                      why);
+		                      refusal);
 	if (!kernel) {
-		*why = "no kernel was handed over at boot";
+		*refusal = REFUSED(CONFIG, "no kernel was handed over at boot");
 		return false;
 	}
 	if (kernel_size > 4 && !memcmp(kernel, elf_magic, 4))
-		return elf_load(vm, kernel, kernel_size, why);
-	return linux_load(vm, kernel, kernel_size, initrd, initrd_size, cmdline, why);
+		return elf_load(vm, kernel, kernel_size, refusal);
+	return linux_load(vm, kernel, kernel_size, initrd, initrd_size, cmdline, refusal);
 }
 
-static enum main_result refuse(const char *why)
+/* The reason has been logged. */
+static enum main_result refused(enum report_refusal kind)
+{
+	report_end_early(ENDED_REFUSED, (s32)kind);
+	return MAIN_REFUSED;
+}
+
+static enum main_result refuse(enum report_refusal kind, const char *why)
 {
 	port_log("error: %s", why);
-	report_end_early(ENDED_PANIC, MAIN_BAD_CONFIG);
-	return MAIN_BAD_CONFIG;
+	return refused(kind);
 }
 
 /* As refuse(); of several VMs, those behind the first are named. */
-static enum main_result refuse_vm(const struct vm *vm, const char *why)
+static enum main_result refuse_vm(const struct vm *vm, enum report_refusal kind, const char *why)
 {
 	char text[160];
 
 	if (!vm->id)
-		return refuse(why);
+		return refuse(kind, why);
 	snprintf(text, sizeof(text), "VM %u: %s", vm->id, why);
-	return refuse(text);
+	return refuse(kind, text);
 }
 
 static enum main_result create_guest(struct machine *machine, const struct vm_config *config)
 {
-	const char *why = "";
+	struct refusal refusal = {0};
 	struct vm *vm = vm_create(machine, config);
 
-	if (!vm) { /* which has said why */
-		report_end_early(ENDED_PANIC, MAIN_BAD_CONFIG);
-		return MAIN_BAD_CONFIG;
-	}
+	if (!vm) /* which has said why */
+		return refused(REPORT_REFUSED_CONFIG);
 	if (!platform_create(vm))
-		return refuse_vm(vm, "not enough memory for the platform's devices");
-	if (!load_guest(vm, &why))
-		return refuse_vm(vm, why);
+		return refuse_vm(vm, REPORT_REFUSED_CONFIG,
+		                 "not enough memory for the platform's devices");
+	if (!load_guest(vm, &refusal))
+		return refuse_vm(vm, refusal.kind, refusal.why);
 	return MAIN_OK;
 }
 
@@ -268,12 +273,13 @@ enum main_result postern_main(void)
 
 	text = port_file("config", &size);
 	if (!config_parse(&config, text, size))
-		return refuse("the configuration is not valid");
+		return refused(REPORT_REFUSED_CONFIG);
 	if (!machine_init(machine, &why))
-		return refuse(why);
+		return refuse(REPORT_REFUSED_PROCESSOR, why);
 	machine->first_cpu = config.reserve_boot_cpu;
 	if (machine->first_cpu >= machine->cpu_count)
-		return refuse("the boot processor is reserved and there is no other");
+		return refuse(REPORT_REFUSED_CONFIG,
+		              "the boot processor is reserved and there is no other");
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
 	machine->floor = config.setting[SETTING_FLOOR];
 	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];

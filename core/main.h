@@ -7,8 +7,8 @@
 
 /* How the image's run ended, for the port: what it turns into an exit code of the machine. */
 enum main_result {
-	MAIN_OK,         /* every VM ended and was reported */
-	MAIN_BAD_CONFIG, /* one line has been logged and reported */
+	MAIN_OK,      /* every VM ended and was reported */
+	MAIN_REFUSED, /* no VM was started; one line has been logged, and reported */
 };
 
 /*

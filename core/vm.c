@@ -108,18 +108,21 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	struct vm *vm;
 
 	if (!config_is_sane(config) || machine->vm_count == MAX_VMS) {
-		port_log("vm %u: configuration out of range: %u vCPUs, %llu bytes",
+		port_log("error: vm %u: configuration out of range: %u vCPUs, %llu bytes",
 		         machine->vm_count, config->vcpus, (unsigned long long)config->memory);
 		return NULL;
 	}
 	vm = port_alloc(sizeof(*vm), CACHE_LINE);
-	if (!vm)
+	if (!vm) {
+		port_log("error: vm %u: not enough memory", machine->vm_count);
 		return NULL;
+	}
 	vm->machine = machine;
 	vm->id = machine->vm_count;
 	vm->config = *config;
 	if (!allocate(vm)) {
-		port_log("vm %u: not enough memory for %llu MiB and %u vCPUs (%llu MiB are free)",
+		port_log("error: vm %u: not enough memory for %llu MiB and %u vCPUs (%llu MiB are "
+		         "free)",
 		         vm->id, (unsigned long long)(config->memory >> 20), config->vcpus,
 		         (unsigned long long)(port_memory_available() >> 20));
 		vm_destroy(vm);

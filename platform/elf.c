@@ -33,20 +33,20 @@ struct elf_segment {
 	u64 offset, vaddr, paddr, filesz, memsz, align;
 } __packed;
 
-static bool elf_check_header(const struct elf_header *header, u64 size, const char **why)
+static bool elf_check_header(const struct elf_header *header, u64 size, struct refusal *refusal)
 {
 	if (memcmp(header->magic, "\177ELF", 4)) {
-		*why = "guest: not an ELF file";
+		*refusal = REFUSED(FILE, "kernel: not an ELF file");
 		return false;
 	}
 	if (header->class != ELF_CLASS64 || header->data != ELF_LITTLE ||
 	    header->machine != ELF_X86_64 || header->type != ELF_EXECUTABLE) {
-		*why = "guest: not a static x86-64 executable";
+		*refusal = REFUSED(FILE, "kernel: not a static x86-64 executable");
 		return false;
 	}
 	if (header->phentsize != sizeof(struct elf_segment) || header->phoff > size ||
 	    header->phnum * sizeof(struct elf_segment) > size - header->phoff) {
-		*why = "guest: program headers lie outside the file";
+		*refusal = REFUSED(FILE, "kernel: program headers lie outside the file");
 		return false;
 	}
 	return true;
@@ -58,27 +58,29 @@ static bool elf_overlaps(const struct elf_segment *segment, u64 from, u64 to)
 }
 
 static bool elf_load_segment(struct vm *vm, const u8 *image, u64 size,
-                             const struct elf_segment *segment, const char **why)
+                             const struct elf_segment *segment, struct refusal *refusal)
 {
 	u8 *memory;
 
 	if (segment->offset > size || segment->filesz > size - segment->offset ||
 	    segment->filesz > segment->memsz) {
-		*why = "guest: a segment lies outside the file";
+		*refusal = REFUSED(FILE, "kernel: a segment lies outside the file");
 		return false;
 	}
 	if (segment->memsz > ELF_LIMIT || segment->paddr > ELF_LIMIT - segment->memsz) {
-		*why = "guest: a segment lies above 4 GiB";
+		*refusal = REFUSED(FILE, "kernel: a segment lies above 4 GiB");
 		return false;
 	}
 	if (elf_overlaps(segment, 0, LAYOUT_TABLES_END) ||
 	    elf_overlaps(segment, LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_END)) {
-		*why = "guest: a segment overlaps the loader's tables or the firmware area";
+		*refusal = REFUSED(
+		        FILE,
+		        "kernel: a segment overlaps the loader's tables or the firmware area");
 		return false;
 	}
 	memory = vm_memory(vm, GPA(segment->paddr), segment->memsz);
 	if (!memory) {
-		*why = "guest: a segment lies outside the guest's memory";
+		*refusal = REFUSED(ROOM, "kernel: a segment lies outside the guest's memory");
 		return false;
 	}
 	memcpy(memory, image + segment->offset, segment->filesz);
@@ -86,17 +88,17 @@ static bool elf_load_segment(struct vm *vm, const u8 *image, u64 size,
 	return true;
 }
 
-bool elf_load(struct vm *vm, const void *image, u64 size, const char **why)
+bool elf_load(struct vm *vm, const void *image, u64 size, struct refusal *refusal)
 {
 	struct elf_header header;
 	struct vcpu *vcpu = vm->vcpu[0];
 	u32 loaded = 0;
 
-	*why = "guest: the file is too short to be an ELF file";
+	*refusal = REFUSED(FILE, "kernel: the file is too short to be an ELF file");
 	if (size < sizeof(header))
 		return false;
 	memcpy(&header, image, sizeof(header));
-	if (!elf_check_header(&header, size, why))
+	if (!elf_check_header(&header, size, refusal))
 		return false;
 	for (u32 i = 0; i < header.phnum; i++) {
 		struct elf_segment segment;
@@ -105,18 +107,18 @@ bool elf_load(struct vm *vm, const void *image, u64 size, const char **why)
 		       sizeof(segment));
 		if (segment.type != ELF_LOAD || !segment.memsz)
 			continue;
-		if (!elf_load_segment(vm, image, size, &segment, why))
+		if (!elf_load_segment(vm, image, size, &segment, refusal))
 			return false;
 		loaded++;
 	}
-	*why = "guest: nothing to load, or the entry point is above 4 GiB";
+	*refusal = REFUSED(FILE, "kernel: nothing to load, or the entry point is above 4 GiB");
 	if (!loaded || header.entry >= ELF_LIMIT)
 		return false;
-	*why = "guest memory: none where the loader's tables go";
+	*refusal = REFUSED(ROOM, "guest memory: none where the loader's tables go");
 	if (!longmode_start(vm, header.entry))
 		return false;
 	vcpu->regs.gpr[GPR_RSP] = LAYOUT_STACK_TOP;
 	vcpu->regs.gpr[GPR_RDI] = vm->vcpu_count;
-	*why = NULL;
+	*refusal = (struct refusal){0};
 	return true;
 }

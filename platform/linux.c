@@ -77,30 +77,31 @@ static u64 field(const struct linux_image *image, u32 offset, u32 size)
 }
 
 /* Is this a kernel, and one that we know how to start? */
-static bool linux_check_header(struct linux_image *image, const char **why)
+static bool linux_check_header(struct linux_image *image, struct refusal *refusal)
 {
 	if (image->file_size < HDR_NEEDED) {
-		*why = "kernel: the file is too short to be a bzImage";
+		*refusal = REFUSED(FILE, "kernel: the file is too short to be a bzImage");
 		return false;
 	}
 	if (field(image, HDR_BOOT_FLAG, 2) != BOOT_FLAG ||
 	    memcmp(image->file + HDR_MAGIC, "HdrS", 4)) {
-		*why = "kernel: not a bzImage";
+		*refusal = REFUSED(FILE, "kernel: not a bzImage");
 		return false;
 	}
 	if (field(image, HDR_VERSION, 2) < VERSION_64BIT) {
-		*why = "kernel: too old, needs boot protocol 2.12 (Linux 3.8) or later";
+		*refusal = REFUSED(
+		        FILE, "kernel: too old, needs boot protocol 2.12 (Linux 3.8) or later");
 		return false;
 	}
 	if (!(field(image, HDR_XLOADFLAGS, 2) & XLF_KERNEL_64)) {
-		*why = "kernel: has no 64-bit entry point (a 32-bit kernel?)";
+		*refusal = REFUSED(FILE, "kernel: has no 64-bit entry point (a 32-bit kernel?)");
 		return false;
 	}
 	return true;
 }
 
 /* Sizes within the file. */
-static bool linux_check_size(struct linux_image *image, const char **why)
+static bool linux_check_size(struct linux_image *image, struct refusal *refusal)
 {
 	u64 sectors = field(image, HDR_SETUP_SECTS, 1);
 	u64 needed = field(image, HDR_SYSSIZE, 4) * 16;
@@ -108,7 +109,7 @@ static bool linux_check_size(struct linux_image *image, const char **why)
 
 	/* 0 means 4, for kernels older than the field. */
 	image->setup_size = ((sectors ? sectors : 4) + 1) * SECTOR;
-	*why = "kernel: the file is truncated";
+	*refusal = REFUSED(FILE, "kernel: the file is truncated");
 	if (image->file_size <= image->setup_size)
 		return false;
 	image->size = image->file_size - image->setup_size;
@@ -121,7 +122,7 @@ static bool linux_check_size(struct linux_image *image, const char **why)
 }
 
 /* Where it goes, and whether there is memory. */
-static bool linux_place(struct linux_image *image, struct vm *vm, const char **why)
+static bool linux_place(struct linux_image *image, struct vm *vm, struct refusal *refusal)
 {
 	u64 pref = field(image, HDR_PREF_ADDRESS, 8);
 	u64 init_size = max_u64(field(image, HDR_INIT_SIZE, 4), image->size);
@@ -133,11 +134,11 @@ static bool linux_place(struct linux_image *image, struct vm *vm, const char **w
 	    !(alignment & (alignment - 1)))
 		image->load = ALIGN_UP(LAYOUT_HIGH_RAM, alignment);
 	if (image->load < LAYOUT_HIGH_RAM) {
-		*why = "kernel: its header asks for a load address below 1 MiB";
+		*refusal = REFUSED(FILE, "kernel: its header asks for a load address below 1 MiB");
 		return false;
 	}
 	if (image->load > ram_end || init_size > ram_end - image->load) {
-		*why = "kernel: too large for the guest's memory";
+		*refusal = REFUSED(ROOM, "kernel: too large for the guest's memory");
 		return false;
 	}
 	image->end = image->load + init_size;
@@ -148,14 +149,14 @@ static bool linux_place(struct linux_image *image, struct vm *vm, const char **w
 
 /* Copy the initrd as high as the kernel accepts it. */
 static bool linux_put_initrd(const struct linux_image *image, struct vm *vm, const void *initrd,
-                             u64 size, u64 *address, const char **why)
+                             u64 size, u64 *address, struct refusal *refusal)
 {
 	u64 end = min_u64(layout_low_ram_end(vm), image->initrd_max + 1);
 
 	*address = 0;
 	if (!initrd || !size)
 		return true;
-	*why = "initrd: too large for the guest's memory";
+	*refusal = REFUSED(ROOM, "initrd: too large for the guest's memory");
 	if (size > end)
 		return false;
 	*address = ALIGN_DOWN(end - size, PAGE_SIZE);
@@ -163,12 +164,12 @@ static bool linux_put_initrd(const struct linux_image *image, struct vm *vm, con
 }
 
 static bool linux_put_cmdline(const struct linux_image *image, struct vm *vm, const char *cmdline,
-                              const char **why)
+                              struct refusal *refusal)
 {
 	u64 length = strlen(cmdline);
 
 	if (length > image->cmdline_max || length >= LAYOUT_CMDLINE_SIZE) {
-		*why = "command line: longer than the kernel accepts";
+		*refusal = REFUSED(CONFIG, "command line: longer than the kernel accepts");
 		return false;
 	}
 	return vm_write(vm, GPA(LAYOUT_CMDLINE), cmdline, length + 1);
@@ -210,23 +211,23 @@ static bool linux_put_zero_page(const struct linux_image *image, struct vm *vm, 
 }
 
 bool linux_load(struct vm *vm, const void *kernel, u64 kernel_size, const void *initrd,
-                u64 initrd_size, const char *cmdline, const char **why)
+                u64 initrd_size, const char *cmdline, struct refusal *refusal)
 {
 	struct linux_image image = {.file = kernel, .file_size = kernel_size};
 	u64 initrd_at;
 
-	if (!linux_check_header(&image, why) || !linux_check_size(&image, why) ||
-	    !linux_place(&image, vm, why) ||
-	    !linux_put_initrd(&image, vm, initrd, initrd_size, &initrd_at, why) ||
-	    !linux_put_cmdline(&image, vm, cmdline ? cmdline : "", why))
+	if (!linux_check_header(&image, refusal) || !linux_check_size(&image, refusal) ||
+	    !linux_place(&image, vm, refusal) ||
+	    !linux_put_initrd(&image, vm, initrd, initrd_size, &initrd_at, refusal) ||
+	    !linux_put_cmdline(&image, vm, cmdline ? cmdline : "", refusal))
 		return false;
-	*why = "guest memory: none where the kernel has to go";
+	*refusal = REFUSED(ROOM, "guest memory: none where the kernel has to go");
 	if (!vm_write(vm, GPA(image.load), image.file + image.setup_size, image.size) ||
 	    !linux_put_zero_page(&image, vm, initrd_at, initrd_size) ||
 	    !longmode_start(vm, image.load + ENTRY_64))
 		return false;
 	irqchip_virtual_wire(vm);
 	vm->vcpu[0]->regs.gpr[GPR_RSI] = LAYOUT_BOOT_PARAMS;
-	*why = NULL;
+	*refusal = (struct refusal){0};
 	return true;
 }

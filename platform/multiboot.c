@@ -96,12 +96,24 @@ struct image {
 	struct multiboot_header header;
 	u32 entry;
 	u64 end; /* guest-physical end of what was loaded */
-	const char **why;
+	struct refusal *refusal;
 };
 
 static bool refuse(struct image *image, const char *why)
 {
-	*image->why = why;
+	*image->refusal = REFUSED(FILE, why);
+	return false;
+}
+
+static bool refuse_room(struct image *image, const char *why)
+{
+	*image->refusal = REFUSED(ROOM, why);
+	return false;
+}
+
+static bool refuse_config(struct image *image, const char *why)
+{
+	*image->refusal = REFUSED(CONFIG, why);
 	return false;
 }
 
@@ -118,12 +130,12 @@ static bool find_header(struct image *image)
 		image->header_at = at;
 		if (h->flags & FLAGS_UNKNOWN)
 			return refuse(image,
-			              "guest: its Multiboot header asks for something unknown");
+			              "kernel: its Multiboot header asks for something unknown");
 		if (h->flags & FLAG_ADDRESSES && at + sizeof(*h) > image->size)
-			return refuse(image, "guest: its Multiboot header is cut off");
+			return refuse(image, "kernel: its Multiboot header is cut off");
 		return true;
 	}
-	return refuse(image, "guest: no Multiboot header in the first 8192 bytes");
+	return refuse(image, "kernel: no Multiboot header in the first 8192 bytes");
 }
 
 /* Copy `file_size` bytes of the file at `offset`, zero up to `size`. */
@@ -132,14 +144,14 @@ static bool load_part(struct image *image, u64 paddr, u64 offset, u64 file_size,
 	u8 *memory;
 
 	if (offset > image->size || file_size > image->size - offset || file_size > size)
-		return refuse(image, "guest: a segment lies outside the file");
+		return refuse(image, "kernel: a segment lies outside the file");
 	if (paddr < LAYOUT_MULTIBOOT_END && paddr + size > LAYOUT_MULTIBOOT)
-		return refuse(image, "guest: a segment overlaps the Multiboot information");
+		return refuse(image, "kernel: a segment overlaps the Multiboot information");
 	if (paddr < LAYOUT_FIRMWARE_END && paddr + size > LAYOUT_FIRMWARE)
-		return refuse(image, "guest: a segment overlaps the firmware area");
+		return refuse(image, "kernel: a segment overlaps the firmware area");
 	memory = vm_memory(image->vm, GPA(paddr), size);
 	if (!memory)
-		return refuse(image, "guest: a segment lies outside the guest's memory");
+		return refuse_room(image, "kernel: a segment lies outside the guest's memory");
 	memcpy(memory, image->file + offset, file_size);
 	memset(memory + file_size, 0, size - file_size);
 	image->end = max_u64(image->end, paddr + size);
@@ -154,10 +166,10 @@ static bool load_elf32(struct image *image)
 	memcpy(&header, image->file, sizeof(header));
 	if (header.class != ELF_CLASS32 || header.data != ELF_LITTLE || header.type != ELF_EXEC ||
 	    header.machine != ELF_386)
-		return refuse(image, "guest: not a static 32-bit x86 executable");
+		return refuse(image, "kernel: not a static 32-bit x86 executable");
 	if (header.phentsize != sizeof(struct elf32_segment) || header.phoff > image->size ||
 	    header.phnum * sizeof(struct elf32_segment) > image->size - header.phoff)
-		return refuse(image, "guest: program headers lie outside the file");
+		return refuse(image, "kernel: program headers lie outside the file");
 	for (u32 i = 0; i < header.phnum; i++) {
 		struct elf32_segment segment;
 
@@ -169,7 +181,7 @@ static bool load_elf32(struct image *image)
 		loaded++;
 	}
 	image->entry = header.entry;
-	return loaded || refuse(image, "guest: nothing to load");
+	return loaded || refuse(image, "kernel: nothing to load");
 }
 
 /* load_end_addr 0: to the end of the file; bss_end_addr 0: no bss. */
@@ -180,17 +192,19 @@ static bool load_flat(struct image *image)
 	u64 in_file, size;
 
 	if (h->header_addr < h->load_addr || before > image->header_at)
-		return refuse(image, "guest: its Multiboot header gives impossible addresses");
+		return refuse(image, "kernel: its Multiboot header gives impossible addresses");
 	in_file = image->size - (image->header_at - before);
 	if (h->load_end_addr) {
 		if (h->load_end_addr < h->load_addr)
 			return refuse(image,
-			              "guest: its Multiboot header gives impossible addresses");
+			              "kernel: its Multiboot header gives impossible addresses");
 		in_file = h->load_end_addr - h->load_addr;
 	}
 	size = in_file;
 	if (h->bss_end_addr && h->bss_end_addr > h->load_addr)
 		size = max_u64(size, h->bss_end_addr - h->load_addr);
+	if (!size)
+		return refuse(image, "kernel: nothing to load");
 	image->entry = h->entry_addr;
 	return load_part(image, h->load_addr, image->header_at - before, in_file, size);
 }
@@ -200,7 +214,7 @@ static bool load_image(struct image *image)
 	if (image->header.flags & FLAG_ADDRESSES)
 		return load_flat(image);
 	if (image->size < sizeof(struct elf32_header) || memcmp(image->file, "\177ELF", 4))
-		return refuse(image, "guest: neither an ELF file nor one with load addresses");
+		return refuse(image, "kernel: neither an ELF file nor one with load addresses");
 	return load_elf32(image);
 }
 
@@ -214,7 +228,7 @@ static bool put_module(struct image *image, struct multiboot_block *block, const
 		return true;
 	at = size < end ? ALIGN_DOWN(end - size, PAGE_SIZE) : 0;
 	if (at < image->end || at < LAYOUT_HIGH_RAM || !vm_write(image->vm, GPA(at), initrd, size))
-		return refuse(image, "initrd: too large for the guest's memory");
+		return refuse_room(image, "initrd: too large for the guest's memory");
 	block->module.start = (u32)at;
 	block->module.end = (u32)(at + size);
 	block->info.flags |= INFO_MODULES;
@@ -244,9 +258,10 @@ static bool put_info(struct image *image, const char *cmdline, const void *initr
 	u64 length = strlen(cmdline);
 
 	if (!block)
-		return refuse(image, "guest memory: none where the Multiboot information goes");
+		return refuse_room(image,
+		                   "guest memory: none where the Multiboot information goes");
 	if (length >= room - sizeof(*block))
-		return refuse(image, "command line: too long");
+		return refuse_config(image, "command line: too long");
 	memset(block, 0, room);
 	memcpy(block->loader, "Postern", 8);
 	memcpy(block->cmdline, cmdline, length);
@@ -287,15 +302,15 @@ static void start(struct image *image)
 }
 
 bool multiboot_load(struct vm *vm, const void *file, u64 size, const void *initrd, u64 initrd_size,
-                    const char *cmdline, const char **why)
+                    const char *cmdline, struct refusal *refusal)
 {
-	struct image image = {.vm = vm, .file = file, .size = size, .why = why};
+	struct image image = {.vm = vm, .file = file, .size = size, .refusal = refusal};
 
-	*why = "guest memory: none where the firmware's tables go";
+	*refusal = REFUSED(ROOM, "guest memory: none where the firmware's tables go");
 	if (!post_leave_state(vm) || !find_header(&image) || !load_image(&image) ||
 	    !put_info(&image, cmdline ? cmdline : "", initrd, initrd_size))
 		return false;
 	start(&image);
-	*why = NULL;
+	*refusal = (struct refusal){0};
 	return true;
 }

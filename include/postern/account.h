@@ -111,7 +111,8 @@ struct account {
 	X(TRIPLE_FAULT, "triple-fault")                                                            \
 	X(TIMEOUT, "timeout")                                                                      \
 	X(INTERRUPTED, "interrupted")                                                              \
-	X(PANIC, "hypervisor-panic")
+	X(PANIC, "hypervisor-panic")                                                               \
+	X(REFUSED, "refused")
 
 enum ending {
 #define X(id, name) ENDED_##id,

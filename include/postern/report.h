@@ -79,9 +79,22 @@ struct report_item {
 
 struct report_end {
 	u8 ended; /* enum ending */
-	s32 code; /* exit status the guest gave, 0 if none */
+	s32 code; /* exit status the guest gave, 0 if none; ENDED_REFUSED: enum report_refusal */
 	u64 elapsed_ns;
 } __packed;
+
+/* Why the image starts no guest. The line of log before the END record names what and why. */
+enum report_refusal {
+	REPORT_REFUSED_CONFIG = 1, /* the configuration, or the machine, is not one to run with */
+	REPORT_REFUSED_PROCESSOR,  /* it lacks something that the hypervisor needs */
+	REPORT_REFUSED_FILE,       /* a guest's kernel is damaged, cut off or of no known kind */
+	REPORT_REFUSED_ROOM,       /* a guest's file does not fit into the guest's memory */
+};
+
+/* The value that the image writes to QEMU's isa-debug-exit last; QEMU's status is 2 * value + 1. */
+#define REPORT_EXIT_OK      0x10
+#define REPORT_EXIT_PANIC   0x11
+#define REPORT_EXIT_REFUSED 0x12
 
 /* Host command to image. Each ends every VM in order, with final ACCOUNTs and END records. */
 #define REPORT_CMD_TIMEOUT   'T' /* the run's time is up */

@@ -8,6 +8,7 @@
 #include "core/machine.h"
 #include "core/main.h"
 #include "metal.h"
+#include "postern/report.h"
 
 void metal_exit(u8 code)
 {
@@ -43,5 +44,5 @@ void metal_main(u32 magic, u64 info)
 	port_log("memory: %lu MiB in one piece", port_memory_available() >> 20);
 
 	result = postern_main();
-	metal_exit(result == MAIN_OK ? METAL_EXIT_OK : METAL_EXIT_BAD_CONFIG);
+	metal_exit(result == MAIN_OK ? REPORT_EXIT_OK : REPORT_EXIT_REFUSED);
 }

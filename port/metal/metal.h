@@ -199,11 +199,8 @@ void panic_halt(void) __noreturn;
 /* symbols.c: function that contains `rip`, and the distance from its start; NULL: none. */
 const char *symbol_find(u64 rip, u64 *offset);
 
-/* main.c: end the run with a status for QEMU's isa-debug-exit, or halt where there is none. */
-#define METAL_EXIT_PORT       0x501
-#define METAL_EXIT_OK         0x10
-#define METAL_EXIT_PANIC      0x11
-#define METAL_EXIT_BAD_CONFIG 0x12
+/* main.c: end the run with REPORT_EXIT_* for QEMU's isa-debug-exit, or halt where there is none. */
+#define METAL_EXIT_PORT 0x501
 void metal_exit(u8 code) __noreturn;
 void metal_main(u32 magic, u64 info) __noreturn;
 

@@ -40,7 +40,7 @@ void panic_halt(void)
 void panic_again(void)
 {
 	if (insn_apic_id() == __atomic_load_n(&panic_apic_id, __ATOMIC_ACQUIRE))
-		metal_exit(METAL_EXIT_PANIC);
+		metal_exit(REPORT_EXIT_PANIC);
 	panic_halt();
 }
 
@@ -150,7 +150,7 @@ static void __noreturn finish(const struct trap_frame *frame)
 		record.header.vm = (u8)i;
 		serial_panic_record(&record, sizeof(record));
 	}
-	metal_exit(METAL_EXIT_PANIC);
+	metal_exit(REPORT_EXIT_PANIC);
 }
 
 void panic_print(const char *fmt, ...)

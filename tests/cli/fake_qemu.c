@@ -323,23 +323,47 @@ static void open_all(void)
 	read_config();
 }
 
+static int show_version(void)
+{
+	const char *version = getenv("FAKE_VERSION");
+
+	if (version && strcmp(version, "never") == 0)
+		sleep(30);
+	printf("%s\nCopyright (c) nobody\n",
+	       version ? version : "QEMU emulator version 7.2.0 (stand-in)");
+	return 0;
+}
+
+static int refusal(const char *line, int kind)
+{
+	struct report_end e = {.ended = ENDED_REFUSED, .code = kind};
+
+	must(line != NULL, "FAKE_LINE");
+	text(REPORT_LOG, line);
+	record(records, REPORT_END, &e, sizeof(e));
+	return 2 * REPORT_EXIT_REFUSED + 1;
+}
+
 int main(int argc, char *argv[])
 {
 	const char *mode = getenv("FAKE_MODE");
 	const char *code = getenv("FAKE_CODE");
 
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return show_version();
 	must(mode != NULL, "FAKE_MODE");
 	if (strcmp(mode, "refuse") == 0) {
 		fputs("qemu-system-x86_64: warning: first\nqemu-system-x86_64: -accel x: boom\n",
 		      stderr);
 		return 1;
 	}
+	if (strcmp(mode, "vanish") == 0)
+		return 0;
+	if (strcmp(mode, "crash") == 0)
+		return raise(SIGKILL);
 	open_all();
-	if (strcmp(mode, "refusal") == 0) {
-		text(REPORT_LOG, "error: the kernel is no bzImage");
-		end(ENDED_PANIC, 1);
-		return 37;
-	}
+	if (strcmp(mode, "refusal") == 0)
+		return refusal(getenv("FAKE_LINE"), code ? atoi(code) : 0);
 	if (strcmp(mode, "garbage") == 0) {
 		garbage();
 		return 1;
@@ -361,11 +385,16 @@ int main(int argc, char *argv[])
 		raise(SIGKILL);
 	} else if (strcmp(mode, "config") == 0) {
 		text(REPORT_LOG, "config: unknown key 'x'");
-		return 3;
+		return 2 * REPORT_EXIT_REFUSED + 1;
+	} else if (strcmp(mode, "silent-panic") == 0) {
+		return 2 * REPORT_EXIT_PANIC + 1;
+	} else if (strcmp(mode, "ended-guest") == 0) {
+		text(REPORT_LOG, "vm 0: vCPU 0: exit invalid-state");
+		end(ENDED_PANIC, 0);
 	} else if (strcmp(mode, "panic") == 0) {
 		text(REPORT_PANIC, "panic: it broke");
 		text(REPORT_PANIC, "rip 1234");
-		return 3;
+		return 2 * REPORT_EXIT_PANIC + 1;
 	} else if (strcmp(mode, "hang") == 0 || strcmp(mode, "foreign") == 0) {
 		obey();
 	} else if (strcmp(mode, "linger") == 0) {

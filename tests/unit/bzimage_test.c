@@ -23,6 +23,8 @@ struct file {
 	u64 size;
 };
 
+static struct refusal refusal; /* of the last load */
+
 static void put(u8 *at, u32 size, u64 value)
 {
 	memcpy(at, &value, size);
@@ -63,14 +65,12 @@ static struct file make_kernel(void)
 static const char *load(const struct file *k, const void *initrd, u64 initrd_size,
                         const char *cmdline)
 {
-	const char *why = "not set";
-	bool ok = linux_load(&fake->vm, k->data, k->size, initrd, initrd_size, cmdline, &why);
+	bool ok;
 
-	if (ok)
-		assert_null(why);
-	else
-		assert_non_null(why);
-	return why;
+	refusal = REFUSED(CONFIG, "not set");
+	ok = linux_load(&fake->vm, k->data, k->size, initrd, initrd_size, cmdline, &refusal);
+	assert_true(ok == !refusal.why);
+	return refusal.why;
 }
 
 static void expect_refusal(const struct file *k, const char *what)
@@ -202,6 +202,7 @@ static void test_bzimage_initrd_too_large(void **state)
 	(void)state;
 	assert_non_null(strstr(load(&k, initrd, FAKE_MEMORY, ""), "initrd: too large"));
 	assert_non_null(strstr(load(&k, initrd, FAKE_MEMORY - PREF, ""), "initrd: too large"));
+	assert_int_equal(refusal.kind, REPORT_REFUSED_ROOM);
 	assert_null(load(&k, initrd, FAKE_MEMORY - PREF - INIT_SIZE, ""));
 	free(initrd);
 	free(k.data);
@@ -217,6 +218,7 @@ static void test_bzimage_cmdline_limit(void **state)
 	long_line[0x10000] = 0;
 	put(k.data + 0x238, 4, 0xffffffff);
 	assert_non_null(strstr(load(&k, NULL, 0, long_line), "command line"));
+	assert_int_equal(refusal.kind, REPORT_REFUSED_CONFIG);
 	put(k.data + 0x238, 4, 2047);
 	long_line[2048] = 0;
 	assert_non_null(strstr(load(&k, NULL, 0, long_line), "command line"));
@@ -248,6 +250,7 @@ static void test_bzimage_refusals(void **state)
 	(void)state;
 	put(k.data + 0x202, 4, 0);
 	expect_refusal(&k, "not a bzImage");
+	assert_int_equal(refusal.kind, REPORT_REFUSED_FILE);
 	memcpy(k.data + 0x202, "HdrS", 4);
 	put(k.data + 0x1fe, 2, 0);
 	expect_refusal(&k, "not a bzImage");
@@ -260,6 +263,7 @@ static void test_bzimage_refusals(void **state)
 	put(k.data + 0x236, 2, 0x7f);
 	put(k.data + 0x260, 4, 0xffffffff);
 	expect_refusal(&k, "too large");
+	assert_int_equal(refusal.kind, REPORT_REFUSED_ROOM);
 	put(k.data + 0x260, 4, FAKE_MEMORY - PREF);
 	assert_null(load(&k, NULL, 0, ""));
 	put(k.data + 0x260, 4, FAKE_MEMORY - PREF + 1);
@@ -367,11 +371,12 @@ static struct file make_elf(u64 paddr)
 
 static const char *load_elf(const struct file *e)
 {
-	const char *why = "not set";
-	bool ok = elf_load(&fake->vm, e->data, e->size, &why);
+	bool ok;
 
-	assert_true(ok == !why);
-	return why;
+	refusal = REFUSED(CONFIG, "not set");
+	ok = elf_load(&fake->vm, e->data, e->size, &refusal);
+	assert_true(ok == !refusal.why);
+	return refusal.why;
 }
 
 static void test_elf_is_loaded(void **state)
@@ -447,6 +452,33 @@ static void test_elf_truncated(void **state)
 	free(e.data);
 }
 
+/* Of program headers and header, every byte in turn takes the values that hurt most. */
+static void test_elf_mutated_headers(void **state)
+{
+	static const u8 extremes[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+	struct file good = make_elf(0x200000);
+	u32 loaded = 0, refused = 0;
+
+	(void)state;
+	for (u32 at = 0; at < 64 + 56; at++) {
+		for (u32 width = 1; width <= 8; width *= 2) {
+			for (u32 i = 0; i < ARRAY_SIZE(extremes); i++) {
+				struct file e = {malloc(good.size), good.size};
+
+				memcpy(e.data, good.data, good.size);
+				memset(e.data + at, extremes[i], width);
+				if (load_elf(&e))
+					refused++;
+				else
+					loaded++;
+				free(e.data);
+			}
+		}
+	}
+	assert_true(loaded > 100 && refused > 100);
+	free(good.data);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup_bare, fake_teardown)
 
 int main(void)
@@ -464,6 +496,7 @@ int main(void)
 	        TEST(test_elf_is_loaded),
 	        TEST(test_elf_refusals),
 	        TEST(test_elf_truncated),
+	        TEST(test_elf_mutated_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,15 +5,22 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "postern/port.h"
 
+static char line[200];
+
 void port_log(const char *fmt, ...)
 {
+	va_list args;
+
 	function_called();
-	(void)fmt;
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
 }
 
 static struct config config;
@@ -52,6 +59,47 @@ static void test_config_choice_by_name(void **state)
 	/* The name of a choice is none for another setting. */
 	refused("set.x2apic=split\n");
 	refused("set.slice-us=full\n");
+}
+
+/* The line that is wrong, whole, and what is wrong with it. */
+static void test_config_says_why(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} bad[] = {
+	        {"vcpus=2\nset.fly=on\n", "error: configuration: set.fly=on: no such setting"},
+	        {"set.x2apic=maybe",
+	         "error: configuration: set.x2apic=maybe: not a value of this setting"},
+	        {"set.slice-us=99",
+	         "error: configuration: set.slice-us=99: out of this setting's range"},
+	        {"vcpus=0",
+	         "error: configuration: vcpus=0: not a number of vCPUs that a VM can have"},
+	        {"vcpus=65",
+	         "error: configuration: vcpus=65: not a number of vCPUs that a VM can have"},
+	        {"vcpus=",
+	         "error: configuration: vcpus=: not a number of vCPUs that a VM can have"},
+	        {"memory=1",
+	         "error: configuration: memory=1: not a number of bytes, or no multiple of 2 MiB"},
+	        {"memory=0",
+	         "error: configuration: memory=0: not a number of bytes, or no multiple of 2 MiB"},
+	        {"cpu=8086", "error: configuration: cpu=8086: no such processor"},
+	        {"cpu=genoa",
+	         "error: configuration: cpu=genoa: this version does not have that processor"},
+	        {"fly=1", "error: configuration: fly=1: no such key"},
+	        {"memory", "error: configuration: memory: not of the form KEY=VALUE"},
+	        {"reserve-boot-cpu=2", "error: configuration: reserve-boot-cpu=2: neither 0 nor 1"},
+	};
+	char text[200];
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		refused(bad[i].text);
+		assert_string_equal(line, bad[i].said);
+	}
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = 0;
+	refused(text);
+	assert_string_equal(line, "error: configuration: a line is longer than 127 characters");
 }
 
 static void test_config_not_understood(void **state)
@@ -114,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_defaults),
 	        cmocka_unit_test(test_config_choice_by_name),
+	        cmocka_unit_test(test_config_says_why),
 	        cmocka_unit_test(test_config_not_understood),
 	        cmocka_unit_test(test_config_several_vms),
 	        cmocka_unit_test(test_config_several_vms_refused),

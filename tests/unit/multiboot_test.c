@@ -15,6 +15,8 @@ struct file {
 	u64 size;
 };
 
+static struct refusal refusal; /* of the last load */
+
 static void put(u8 *at, u32 size, u64 value)
 {
 	memcpy(at, &value, size);
@@ -75,13 +77,13 @@ static struct file make_flat(u32 load, u32 load_end, u32 bss_end)
 static const char *load(const struct file *f, const void *initrd, u64 initrd_size,
                         const char *cmdline)
 {
-	const char *why = "not set";
 	bool ok;
 
+	refusal = REFUSED(CONFIG, "not set");
 	fake->chip_write_count = 0;
-	ok = multiboot_load(&fake->vm, f->data, f->size, initrd, initrd_size, cmdline, &why);
-	assert_true(ok == !why);
-	return why;
+	ok = multiboot_load(&fake->vm, f->data, f->size, initrd, initrd_size, cmdline, &refusal);
+	assert_true(ok == !refusal.why);
+	return refusal.why;
 }
 
 static void test_multiboot_machine_state(void **state)
@@ -220,12 +222,63 @@ static void test_multiboot_refusals(void **state)
 	}
 }
 
+/* Too little memory is another matter than a file that is not right. */
+static void test_multiboot_refusal_kinds(void **state)
+{
+	struct file f = make_elf32(0x200000);
+	char *large = calloc(1, FAKE_MEMORY);
+
+	(void)state;
+	assert_non_null(load(&f, large, FAKE_MEMORY, NULL));
+	assert_int_equal(refusal.kind, REPORT_REFUSED_ROOM);
+	put(f.data + 52 + 12, 4, 0xfffff000u);
+	assert_non_null(load(&f, NULL, 0, NULL));
+	assert_int_equal(refusal.kind, REPORT_REFUSED_ROOM);
+	put(f.data + HEADER_AT, 4, 0);
+	assert_non_null(load(&f, NULL, 0, NULL));
+	assert_int_equal(refusal.kind, REPORT_REFUSED_FILE);
+	free(large);
+	free(f.data);
+}
+
+/* The Multiboot header, the ELF header and the program header, each byte in turn. */
+static void test_multiboot_mutated_headers(void **state)
+{
+	static const u8 extremes[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+	const struct file good[2] = {make_elf32(0x200000), make_flat(0x300000, 0x301080, 0)};
+	u32 loaded = 0, refused = 0;
+
+	(void)state;
+	for (u32 i = 0; i < 2 * (HEADER_AT + 32) * 3 * ARRAY_SIZE(extremes); i++) {
+		const struct file *from = &good[i % 2];
+		struct file f = {malloc(IMAGE), IMAGE};
+		u32 at = i / 2 / 15, width = 1u << i / 2 % 3;
+
+		memcpy(f.data, from->data, IMAGE);
+		memset(f.data + at, extremes[i / 2 / 3 % 5], width);
+		/* What is changed in the Multiboot header is not to be caught by its sum alone. */
+		if (at >= HEADER_AT)
+			put(f.data + HEADER_AT + 8, 4,
+			    0 - (MAGIC + *(u32 *)(void *)(f.data + HEADER_AT + 4)));
+		if (load(&f, NULL, 0, ""))
+			refused++;
+		else
+			loaded++;
+		free(f.data);
+	}
+	assert_true(loaded > 100 && refused > 100);
+	free(good[0].data);
+	free(good[1].data);
+}
+
 static void test_multiboot_refuses_impossible_addresses(void **state)
 {
 	struct file f = make_flat(0x300000, 0x2fffff, 0);
 
 	(void)state;
 	assert_non_null(strstr(load(&f, NULL, 0, ""), "impossible"));
+	put(f.data + HEADER_AT + 20, 4, 0x300000); /* nothing */
+	assert_non_null(strstr(load(&f, NULL, 0, ""), "nothing to load"));
 	put(f.data + HEADER_AT + 12, 4, 0x2fffff); /* header below what is loaded */
 	assert_non_null(strstr(load(&f, NULL, 0, ""), "impossible"));
 	put(f.data + HEADER_AT + 12, 4, 0x300101); /* loading would begin before the file */
@@ -311,6 +364,8 @@ int main(void)
 	        TEST(test_multiboot_module),
 	        TEST(test_multiboot_address_fields),
 	        TEST(test_multiboot_refusals),
+	        TEST(test_multiboot_refusal_kinds),
+	        TEST(test_multiboot_mutated_headers),
 	        TEST(test_multiboot_refuses_impossible_addresses),
 	        TEST(test_multiboot_long_command_line),
 	        TEST(test_multiboot_truncated),
