@@ -31,7 +31,8 @@ $(GUEST)/initrd.img: scripts/make-initrd guests/linux/init $(GUEST)/workload
 # Micro guests: one C file each, linked with a common start into an ELF64 executable at 1 MiB.
 MICRO_CFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Iguests/micro -MMD -MP -ffreestanding -fno-pic \
 	-fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
-	-mno-red-zone -mgeneral-regs-only
+	-mno-red-zone -mgeneral-regs-only \
+	$(if $(findstring clang,$(CC)),-Wno-interrupt-service-routine)
 MICRO_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
 	-Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -T guests/micro/micro.ld
 MICRO_COMMON := $(GUEST)/micro/start.o $(GUEST)/micro/micro.o $(GUEST)/micro/ap.o $(GUEST)/micro/smp.o
@@ -49,13 +50,29 @@ $(GUEST)/micro/%.o: guests/micro/%.S
 $(GUEST)/micro/%.elf: $(GUEST)/micro/%.o $(MICRO_COMMON) guests/micro/micro.ld
 	$(CC) $(MICRO_LDFLAGS) -o $@ $(filter %.o,$^)
 
-.SECONDARY: $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON)
--include $(wildcard $(GUEST)/micro/*.d)
+# The flat guest: 32-bit, by the Multiboot standard, for postern run --multiboot.
+FLAT_OBJ := $(GUEST)/micro/flat/start.o $(GUEST)/micro/flat/flat.o
+FLAT_CFLAGS := $(filter-out -mno-red-zone,$(MICRO_CFLAGS)) -m32
+
+$(GUEST)/micro/flat/%.o: guests/micro/flat/%.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAT_CFLAGS) -c -o $@ $<
+
+$(GUEST)/micro/flat/%.o: guests/micro/flat/%.S
+	@mkdir -p $(@D)
+	$(CC) $(FLAT_CFLAGS) -c -o $@ $<
+
+$(GUEST)/micro/flat.elf: $(FLAT_OBJ) guests/micro/flat/flat.ld
+	ld -m elf_i386 -nostdlib -static --build-id=none -z noexecstack -z max-page-size=4096 \
+		--no-warn-rwx-segments -T guests/micro/flat/flat.ld -o $@ $(FLAT_OBJ)
+
+.SECONDARY: $(FLAT_OBJ) $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON)
+-include $(wildcard $(GUEST)/micro/*.d $(GUEST)/micro/flat/*.d)
 
 .PHONY: guest guest-kernels micro run deps
 guest: $(GUEST)/vmlinuz $(GUEST)/initrd.img
 guest-kernels: $(GUEST_KERNELS:%=$(GUEST)/vmlinuz-%)
-micro: $(MICRO_ELFS)
+micro: $(MICRO_ELFS) $(GUEST)/micro/flat.elf
 
 deps:
 	@scripts/deps build run check
