@@ -2,6 +2,7 @@
 # The guests that Postern is shown and tested with, and the commands that run them.
 #   make guest   the demonstration guest: Debian's cloud kernel and an initial file system
 #   make micro   the freestanding micro guests of guests/micro/
+#   make iso     a CD image that boots the demonstration guest by GRUB
 #   make run     install what is missing, build everything, boot the demonstration guest
 #   make deps    install everything that building, running and checking need
 
@@ -69,13 +70,24 @@ $(GUEST)/micro/flat.elf: $(FLAT_OBJ) guests/micro/flat/flat.ld
 .SECONDARY: $(FLAT_OBJ) $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON)
 -include $(wildcard $(GUEST)/micro/*.d $(GUEST)/micro/flat/*.d)
 
-.PHONY: guest guest-kernels micro run deps
+.PHONY: guest guest-kernels micro iso run deps
 guest: $(GUEST)/vmlinuz $(GUEST)/initrd.img
 guest-kernels: $(GUEST_KERNELS:%=$(GUEST)/vmlinuz-%)
 micro: $(MICRO_ELFS) $(GUEST)/micro/flat.elf
 
+# On a machine with a serial port, where console and log appear: there is no host command to talk to.
+ISO_MEMORY := 536870912
+iso:
+	@scripts/deps build run iso
+	@$(MAKE) --no-print-directory all guest
+	@printf 'vcpus=%s\nmemory=%s\n' $(GUEST_VCPUS) $(ISO_MEMORY) >$(GUEST)/iso.config
+	@printf 'console=ttyS0 panic=-1' >$(GUEST)/iso.cmdline
+	scripts/make-iso $(BUILD)/postern.iso $(BUILD)/postern.elf log=console \
+		config=$(GUEST)/iso.config kernel0=$(GUEST)/vmlinuz \
+		initrd0=$(GUEST)/initrd.img cmdline0=$(GUEST)/iso.cmdline
+
 deps:
-	@scripts/deps build run check
+	@scripts/deps build run iso check
 
 # In steps, since nothing can be compiled, nor asked for its flags, before it is installed.
 run:

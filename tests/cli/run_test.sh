@@ -189,6 +189,11 @@ clean_end "SIGINT" 130
 check "SIGINT: final account" out "ended: interrupted; elapsed: 3.000 s"
 signalled hang TERM
 clean_end "SIGTERM" 130
+FAKE_VERSION=never signalled hang INT
+clean_end "SIGINT, QEMU does not tell its version" 130
+no_fake() { ! find /proc/[0-9]*/exe -maxdepth 0 -lname "$POSTERN_QEMU" 2>/dev/null | grep -q .; }
+sleep 0.3
+check "SIGINT, QEMU does not tell its version: no process is left" no_fake
 signalled deaf INT
 clean_end "SIGINT, image does not answer" 130
 check "SIGINT, image does not answer: account so far" out "ended: interrupted; elapsed: 2.500 s"
@@ -234,6 +239,7 @@ status=$?
 clean_end "standard error full, nothing to say" 0
 # A pipe whose reader has gone before anything is written.
 mkfifo "$work/pipe"
+# shellcheck disable=SC2094 # both ends are meant
 exec 3<>"$work/pipe" 4>"$work/pipe" 3>&-
 FAKE_MODE=normal timeout 20 "$postern" run -k "$dir/kernel" >&4 2>"$dir/out/err" </dev/null 4>&-
 status=$?
@@ -532,6 +538,7 @@ check "--help to a full disk: status 72" is "$status" 72
 # Every status of the list has been shown above; those of guests come from the guest.
 "$postern" run --help >"$dir/out/out"
 unseen() {
+	# shellcheck disable=SC2013 # words
 	for value in $(sed -n '/^Exit status/,/^$/s/^  \([0-9]*\)  *[a-zA-Z].*/\1/p' "$dir/out/out"); do
 		case " $seen " in
 		*" $value "*) ;;
