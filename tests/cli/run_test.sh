@@ -263,6 +263,8 @@ check "inputs: choices by name" out "^set.irqchip=split"
 check "inputs: command line" out "^console=ttyS0 x=a,b$"
 check "inputs: two processors at most by default" out "^2$"
 check "inputs: memory for guest and hypervisor" out "^1136M$"
+run inputs -m 4G
+check "inputs: memory above 4 GiB in one piece" out "^7168M$"
 mkdir "$work/unpacked"
 names=$(cpio -t <"$work/copy" 2>/dev/null | tr '\n' ' ')
 check "command: the initrd itself is first" is "$names" ". file "
