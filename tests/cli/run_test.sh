@@ -573,7 +573,7 @@ check "postern.1: every exit status" documented "$docs/postern.1" '.It %s' \
 	$(sed -n 's/^  \([1-9][0-9]*\)  *[A-Za-z].*/\1/p' "$dir/out/out")
 # shellcheck disable=SC2046 # words
 check "postern.1: every setting" documented "$docs/postern.1" '.It Cm %s' \
-	$(sed -n '/^Settings:/,/^$/s/^  \([a-z0-9-]*\) .*/\1/p' "$dir/out/out")
+	$(sed -n '/^Settings:/,/^$/s/^  \([a-z0-9.-]*\) .*/\1/p' "$dir/out/out")
 # shellcheck disable=SC2046 # words
 check "postern.1: every long option" documented "$docs/postern.1" '.It Fl Fl %s' \
 	$(sed -n 's/^  --\([a-z]*\) .*/\1/p' "$dir/out/out")
