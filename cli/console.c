@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEY_ESCAPE 0x01 /* Ctrl-A */
@@ -40,11 +41,19 @@ static void enter_raw(struct console *console)
 	console->raw = tcsetattr(0, TCSADRAIN, &raw) == 0;
 }
 
+static bool streams_are_one(void)
+{
+	struct stat out, err;
+
+	return fstat(1, &out) == 0 && fstat(2, &err) == 0 && out.st_dev == err.st_dev &&
+	       out.st_ino == err.st_ino;
+}
+
 void console_open(struct console *console, bool wants_status)
 {
 	static bool registered;
 
-	*console = (struct console){.reads = true};
+	*console = (struct console){.reads = true, .mixes = streams_are_one()};
 	console->shows_status = wants_status && isatty(2);
 	if (!isatty(0))
 		return;
@@ -153,10 +162,12 @@ void console_erase_status(struct console *console)
 bool console_say(struct console *console, const char *text)
 {
 	const char *end = console->raw ? "\r\n" : "\n";
+	bool breaks = console->mixes && console->in_line;
 	bool ok;
 
 	console_erase_status(console);
-	ok = fprintf(stderr, "%spostern: %s%s", console->in_line ? end : "", text, end) >= 0;
-	console->in_line = false;
+	ok = fprintf(stderr, "%spostern: %s%s", breaks ? end : "", text, end) >= 0;
+	if (breaks)
+		console->in_line = false;
 	return ok;
 }

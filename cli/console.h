@@ -15,6 +15,7 @@ struct console {
 	bool after_escape; /* the last key was Ctrl-A */
 	bool shows_status; /* standard error is a terminal and a status line is wanted */
 	bool status_drawn;
+	bool mixes;   /* the standard output and error are one file, or one terminal */
 	bool in_line; /* the guest's last byte did not end a line */
 };
 

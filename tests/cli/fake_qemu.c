@@ -392,6 +392,8 @@ int main(int argc, char *argv[])
 		text(REPORT_LOG, "vm 0: vCPU 0: exit invalid-state");
 		end(ENDED_PANIC, 0);
 	} else if (strcmp(mode, "panic") == 0) {
+		print("half a line");
+		usleep(300000); /* shown before the records are read */
 		text(REPORT_PANIC, "panic: it broke");
 		text(REPORT_PANIC, "rip 1234");
 		return 2 * REPORT_EXIT_PANIC + 1;

@@ -163,7 +163,10 @@ check "guest ended by the hypervisor: one line" one_line
 check "guest ended by the hypervisor: why" err "ended the guest: vm 0: vCPU 0: exit invalid-state"
 run panic
 clean_end "panic" 70
-check "panic: all lines shown" err "^postern: panic: it broke$"
+check "panic: all lines shown, and none else" is "$(cat "$dir/out/err")" "postern: panic: it broke
+postern: rip 1234"
+FAKE_MODE=panic timeout 20 "$postern" run -k "$dir/kernel" >"$dir/out/out" 2>&1 </dev/null
+check "panic in the guest's line, in one file: on lines of its own" out "^postern: panic: it broke$"
 check "panic: account so far" out "ended: hypervisor-panic"
 run foreign
 clean_end "image of another build" 69
