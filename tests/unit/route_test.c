@@ -265,14 +265,17 @@ static struct atomic32 stop;
 
 static void *rewire(void *unused)
 {
+	u32 i = 0;
+
 	(void)unused;
-	for (u32 i = 0; !atomic32_read(&stop); i++) {
+	do { /* once at least, however late this thread begins */
 		struct route_entry entries[DEVICES];
 
 		for (u32 gsi = 0; gsi < DEVICES; gsi++)
 			entries[gsi] = pin(gsi, 3 + (gsi + i) % 5);
 		assert_true(route_set(fake.vm, entries, DEVICES));
-	}
+		i++;
+	} while (!atomic32_read(&stop));
 	return NULL;
 }
 
