@@ -108,6 +108,9 @@ static bool read_stored(struct vcpu *vcpu, u32 msr, u64 *value)
 	case MSR_HWCR:
 		*value = vcpu->msrs.hwcr;
 		return true;
+	case MSR_MISC_ENABLE:
+		*value = vcpu->msrs.misc_enable;
+		return true;
 	case MSR_VM_CR:
 		*value = VM_CR_SVMDIS;
 		return true;
@@ -197,6 +200,19 @@ static bool write_tsc_aux(struct vcpu *vcpu, u64 value)
 	return true;
 }
 
+/*
+ * Intel's register (SDM volume 4, "IA32_MISC_ENABLE"). AMD processors have none, but guests of KVM
+ * and QEMU find it whatever the vendor, and test kernels count on that: it remembers, and does
+ * nothing.
+ */
+static bool write_misc_enable(struct vcpu *vcpu, u64 value)
+{
+	if ((value ^ vcpu->msrs.misc_enable) & MISC_ENABLE_READ_ONLY)
+		return false;
+	vcpu->msrs.misc_enable = value;
+	return true;
+}
+
 static bool write_stored(struct vcpu *vcpu, u32 msr, u64 value)
 {
 	u64 *mtrr = mtrr_slot(vcpu, msr);
@@ -217,6 +233,8 @@ static bool write_stored(struct vcpu *vcpu, u32 msr, u64 value)
 	case MSR_HWCR:
 		vcpu->msrs.hwcr = value;
 		return true;
+	case MSR_MISC_ENABLE:
+		return write_misc_enable(vcpu, value);
 	case MSR_DEBUGCTL:
 	case MSR_MCG_STATUS:
 		return value == 0;

@@ -4,6 +4,7 @@
 #include "core/machine.h"
 #include "core/sched.h"
 #include "postern/port.h"
+#include "x86/msr.h"
 
 void vcpu_request(struct vcpu *vcpu, u32 requests)
 {
@@ -114,7 +115,7 @@ void vcpu_inject_ud(struct vcpu *vcpu)
 
 static void reset_msrs(struct vcpu *vcpu)
 {
-	vcpu->msrs = (struct vcpu_msrs){0};
+	vcpu->msrs = (struct vcpu_msrs){.misc_enable = MISC_ENABLE_RESET};
 }
 
 /*

@@ -108,6 +108,7 @@ struct vcpu_msrs {
 	u64 kvm_system_time;
 	u64 tsc_adjust;
 	u64 hwcr;
+	u64 misc_enable;
 };
 
 struct vcpu {

@@ -15,6 +15,7 @@
 #define MSR_SYSENTER_EIP   0x00000176
 #define MSR_MCG_CAP        0x00000179
 #define MSR_MCG_STATUS     0x0000017a
+#define MSR_MISC_ENABLE    0x000001a0
 #define MSR_DEBUGCTL       0x000001d9
 #define MSR_MTRR_PHYSBASE0 0x00000200
 #define MSR_MTRR_PHYSMASK7 0x0000020f
@@ -63,6 +64,10 @@
 #define APIC_BASE_EXTD    (1ull << 10)
 #define APIC_BASE_EN      (1ull << 11)
 #define APIC_BASE_DEFAULT 0xfee00000ull
+
+/* IA32_MISC_ENABLE: fast strings; no branch trace store, no PEBS (read-only, as is bit 7). */
+#define MISC_ENABLE_RESET     (1ull << 0 | 1ull << 11 | 1ull << 12)
+#define MISC_ENABLE_READ_ONLY (1ull << 7 | 1ull << 11 | 1ull << 12)
 
 #define VM_CR_SVMDIS (1ull << 4)
 

@@ -74,6 +74,28 @@ static void test_msr_unknown_is_gp(void **state __unused)
 	harness_destroy();
 }
 
+/* Intel's, but guests of QEMU and KVM find it on every processor. */
+static void script_misc_enable(void *arg __unused)
+{
+	u64 value = g_rdmsr(MSR_MISC_ENABLE);
+
+	G_CHECK_EQUAL(value, MISC_ENABLE_RESET);
+	g_wrmsr(MSR_MISC_ENABLE, value | BIT64(18) | BIT64(34));
+	G_CHECK_EQUAL(g_rdmsr(MSR_MISC_ENABLE), value | BIT64(18) | BIT64(34));
+	/* Read-only bits neither clear nor set. */
+	G_CHECK_EQUAL(g_wrmsr_safe(MSR_MISC_ENABLE, value & ~BIT64(11)), VECTOR_GP);
+	G_CHECK_EQUAL(g_wrmsr_safe(MSR_MISC_ENABLE, value | BIT64(7)), VECTOR_GP);
+	G_CHECK_EQUAL(g_rdmsr(MSR_MISC_ENABLE), value | BIT64(18) | BIT64(34));
+	g_exit(0);
+}
+
+static void test_msr_misc_enable_remembers(void **state __unused)
+{
+	harness_create(&(struct harness){0});
+	guest_bind(HARNESS_BSP, script_misc_enable, NULL);
+	harness_run();
+}
+
 static void script_no_svm(void *arg __unused)
 {
 	u64 value;
@@ -245,6 +267,7 @@ int main(void)
 	        cmocka_unit_test(test_cpuid_signature),
 	        cmocka_unit_test(test_cpuid_x2apic_as_configured),
 	        cmocka_unit_test(test_msr_unknown_is_gp),
+	        cmocka_unit_test(test_msr_misc_enable_remembers),
 	        cmocka_unit_test(test_svm_is_hidden),
 	        cmocka_unit_test(test_msr_switched_with_the_guest),
 	        cmocka_unit_test(test_io_unknown_reads_ones),
