@@ -31,6 +31,7 @@ enum model_feature {
 	MODEL_NO_NPT = BIT(6),
 	MODEL_SVM_LOCKED = BIT(7), /* firmware has disabled and locked SVM */
 	MODEL_PAUSE_FILTER = BIT(8),
+	MODEL_FORGETS_SHADOW = BIT(9), /* VMRUN does not load the interrupt shadow, as QEMU 7.2 */
 };
 
 #define MODEL_ASIDS    16

@@ -150,7 +150,7 @@ static void load_state(struct model_cpu *cpu, const struct vmcb *vmcb)
 	regs->ds = save->ds;
 	regs->gdtr = save->gdtr;
 	regs->idtr = save->idtr;
-	regs->shadow = vmcb->control.int_state & SVM_INT_SHADOW;
+	regs->shadow = vmcb->control.int_state & SVM_INT_SHADOW && !model_has(MODEL_FORGETS_SHADOW);
 }
 
 static void load_control(struct model_cpu *cpu, const struct vmcb *vmcb)

@@ -233,6 +233,77 @@ static void test_forced_exit_runs_no_instruction(void **state __unused)
 	harness_destroy();
 }
 
+/* --- the shadow of STI, left by physical interrupts --- */
+
+static void nmi_behind_the_shadow(u8 vector __unused, u32 error __unused)
+{
+	G_CHECK_EQUAL(g_shared(WORD_INTR), 1);
+	g_set_shared(WORD_NMI, g_shared(WORD_NMI) + 1);
+}
+
+static void script_shadow(void *arg __unused)
+{
+	g_set_handler(VECTOR_NMI, nmi_behind_the_shadow);
+	/* Pending now, so that the guest leaves right behind STI. */
+	model_apic_raise(model_current(), CPU_VECTOR_KICK);
+	g_sti();
+	g_set_shared(WORD_INTR, 1); /* in the shadow */
+	g_nop();
+	G_CHECK_EQUAL(g_shared(WORD_NMI), 1);
+	g_hlt();
+}
+
+static void enter_by_hand(struct vcpu *vcpu)
+{
+	bool force = intr_prepare_entry(vcpu);
+
+	backend_op(host_irqs_block)();
+	backend_op(run)(vcpu, force);
+	backend_op(host_irqs_unblock)();
+}
+
+/*
+ * Twice the guest leaves before the instruction in the shadow has run; an NMI that comes then still
+ * waits for it. On the second exit only a processor that loads the shadow at VMRUN can say so.
+ */
+static void test_nmi_waits_for_a_shadow_that_two_exits_left(void **state __unused)
+{
+	static const u32 features[] = {0, MODEL_FORGETS_SHADOW};
+
+	for (u32 i = 0; i < ARRAY_SIZE(features); i++) {
+		struct vcpu_state st;
+		struct vcpu *vcpu;
+
+		harness_create(&(struct harness){.features = features[i]});
+		guest_bind(HARNESS_BSP, script_shadow, NULL);
+		vcpu = harness_vm->vcpu[0];
+		assert_true(backend_op(cpu_init)(this_cpu()));
+		backend_op(vcpu_load)(vcpu, this_cpu());
+		/* The table of the guest at this point has no limit yet: give it one. */
+		backend_op(get_state)(vcpu, &st);
+		st.idt_limit = 0xfff;
+		backend_op(set_state)(vcpu, &st);
+		enter_by_hand(vcpu);
+		assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+		assert_int_equal(backend_op(intr_blocked)(vcpu, INTR_CLASS_NMI), INTR_BLOCK_SHADOW);
+		backend_op(host_irqs_block)();
+		insn_apic_send(0, CPU_VECTOR_FORCE);
+		backend_op(run)(vcpu, false);
+		backend_op(host_irqs_unblock)();
+		assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+		assert_int_equal(backend_op(intr_blocked)(vcpu, INTR_CLASS_NMI), INTR_BLOCK_SHADOW);
+		lapic_signal_nmi(&vcpu->lapic);
+		for (u32 n = 0; n < 10 && vcpu->exit.kind != EXIT_HLT; n++)
+			enter_by_hand(vcpu);
+		assert_int_equal(vcpu->exit.kind, EXIT_HLT);
+		/* The instruction has run: the shadow is over. */
+		assert_int_equal(backend_op(intr_blocked)(vcpu, INTR_CLASS_NMI), INTR_BLOCK_NONE);
+		backend_op(vcpu_put)(vcpu);
+		backend_op(cpu_exit)(this_cpu());
+		harness_destroy();
+	}
+}
+
 /* --- delivery cut short by an exit --- */
 
 static void count_intr(u8 vector __unused, u32 error __unused)
@@ -285,6 +356,7 @@ int main(void)
 	        cmocka_unit_test(test_nmi_wakes_hlt_with_if_clear),
 	        cmocka_unit_test(test_nmi_behind_an_exception_forces_an_exit),
 	        cmocka_unit_test(test_forced_exit_runs_no_instruction),
+	        cmocka_unit_test(test_nmi_waits_for_a_shadow_that_two_exits_left),
 	        cmocka_unit_test(test_intr_interrupted_delivery_is_repeated),
 	};
 
