@@ -49,7 +49,7 @@ UNIT_uart := $(PLATFORM_TEST_SRC)
 UNIT_apic_map := $(LAPIC_TEST_SRC)
 UNIT_bus := core/bus.c
 UNIT_config := core/config.c
-UNIT_decode := core/decode.c
+UNIT_decode := core/decode.c tests/unit/decode_oracle.c
 UNIT_eoi_exit := $(IRQ_ALL_SRC)
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
 	mmu/nested.c mmu/walk.c
