@@ -468,8 +468,9 @@ static void pit_arm(struct pit *pit, u64 tick)
 	/* What waits for the guest goes on by pit_ended(), or with channel 0's next change. */
 	if (!pit->waits && (pit->owed || pit_wants_fall(pit, tick)))
 		next = tick;
+	/* What only counts ticks that wait need not look at each of them, however short they are. */
 	if (next != TSC_NEVER)
-		next = max_u64(next, pit->last_rise + PIT_SPACING);
+		next = max_u64(next, (pit->waits ? tick : pit->last_rise) + PIT_SPACING);
 	if (next == pit->deadline)
 		return;
 	pit->deadline = next;

@@ -132,6 +132,7 @@ void fake_advance_ns(u64 ns)
 	while ((t = first_due(end))) {
 		fake.tsc = max_u64(fake.tsc, t->deadline);
 		timer_cancel(t);
+		fake.timer_fires++;
 		t->fire(t);
 	}
 	fake.tsc = end;

@@ -19,8 +19,9 @@
 struct fake {
 	struct machine *machine;
 	struct vm *vm;
-	u64 tsc;       /* what port_tsc() returns; starts far from 0 */
-	u64 allocated; /* bytes that port_alloc() has given and not got back */
+	u64 tsc;         /* what port_tsc() returns; starts far from 0 */
+	u64 timer_fires; /* by fake_advance_ns() */
+	u64 allocated;   /* bytes that port_alloc() has given and not got back */
 
 	u32 requests[MAX_VCPUS]; /* all bits asked for since the last fake_take_requests() */
 	u32 request_calls[MAX_VCPUS];
