@@ -81,8 +81,13 @@ MODEL_NAMES := $(patsubst tests/model/%_test.c,%,$(sort $(wildcard tests/model/*
 MODEL_TESTS := $(MODEL_NAMES:%=$(HOST)/tests/model/%_test)
 
 $(MODEL_TESTS): %: %.o $(HOST)/tests/model/harness.o $(HOST)/libpostern.a
-	$(CC) $(SANITIZE) -pthread -o $@ $< $(HOST)/tests/model/harness.o -Wl,--whole-archive \
+	$(CC) $(SANITIZE) -pthread -o $@ $(filter %.o,$^) -Wl,--whole-archive \
 		$(HOST)/libpostern.a -Wl,--no-whole-archive -lcmocka
+
+# The rules of docs/rules.md: scripts that are compiled into micro guests, too.
+RULES_OBJ := $(HOST)/tests/model/rules_run.o
+$(filter $(HOST)/tests/model/rules_%,$(MODEL_TESTS)): $(RULES_OBJ)
+$(HOST)/tests/model/rules_%.o: HOST_CFLAGS += -Itests/model/guest
 
 # --- the same under ThreadSanitizer, one thread for each processor ---
 # Scripts and what switches to them are not instrumented: see cpu_model/guest.c.
@@ -179,6 +184,6 @@ check-full:
 
 .SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
-	$(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
+	$(RULES_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)

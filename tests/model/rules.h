@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the rule tests share. A rule of the interrupt controllers is a script that shows it as a
- * guest sees it, and runs in xAPIC and in x2APIC mode; docs/rules.md says which script shows which
- * rule. Use:
+ * guest sees it, in xAPIC and in x2APIC mode; docs/rules.md says which script shows which rule. Use:
  *
- *	static void some_rule(void) { rules_enable(); ... G_CHECK(...); }
- *	static const struct rule rules[] = {RULE(some_rule, .vcpus = 2), ...};
- *	int main(void) { return rules_main(rules, ARRAY_SIZE(rules)); }
+ *	static void some_rule(void) { rules_begin(); ... G_CHECK(...); }
+ *	static const struct rule list[] = {RULE(some_rule, .vcpus = 2), ...};
+ *	int main(void) { return rules_main(list, ARRAY_SIZE(list)); }
  *
- * The script runs on vCPU 0 with interrupts off, and its return ends the VM. The other vCPUs, once
+ * The script runs on vCPU 0 with interrupts off, and its return is the end. The other vCPUs, once
  * started by rules_start_others(), sleep with interrupts on. Every vector's handler notes that it
  * came, and to whom; then it ends the interrupt, at the 8259 pair for vectors at RULES_PIC, at the
- * local APIC for the others. Scripts of all vCPUs share the variables here, as the processor model
- * runs one at a time.
+ * local APIC for the others.
  *
  * Where a rule means nothing in one mode, the script says so, with what holds there instead.
+ *
+ * There are two kinds of guest, and which one a script becomes is chosen by the include path, which
+ * has the operations in rules_guest.h: a coroutine on the processor model (tests/model/guest/), each
+ * rule on a machine of its own and with a clock that runs with the instructions; or a part of a
+ * micro guest (guests/micro/), under the hypervisor on an emulated machine, where other vCPUs run at
+ * any time and clocks say nothing but an order. What needs the model's clock is behind rules_exact(),
+ * or a rule with `exact`.
  */
 #ifndef TESTS_MODEL_RULES_H
 #define TESTS_MODEL_RULES_H
 
-#include "tests/model/harness.h"
-
-#include "irq/ioapic.h"
-#include "platform/testdev.h"
+#include "rules_guest.h"
 
 #define RULES_VCPUS 24
 #define RULES_PIC   0x30 /* vectors of the 8259 pair: 30h to 3fh */
@@ -34,12 +36,13 @@ struct rule {
 	void (*script)(void);
 	/* Optional */
 	void (*other)(u32 id); /* each other vCPU, before it sleeps */
-	void (*prepare)(void); /* host: the VM exists and has not started */
-	void (*check)(void);   /* host: it has ended */
+	void (*prepare)(void); /* before anything runs; on the model, the VM exists */
+	void (*check)(void);   /* on the model: it has ended */
 	guest_script ap;       /* instead of sleeping: all of the others' script */
-	enum ending ending;    /* 0: the script's return */
+	int ending;            /* on the model: how it ends; 0: by the script's return */
 	u32 vcpus;
-	bool both_pics; /* again with the 8259 pair in the platform (irqchip=split) */
+	bool both_pics; /* on the model again with the platform's 8259 pair (split) */
+	bool exact;     /* not without the model's clock */
 	bool reinject, no_x2apic, no_tsc_deadline;
 };
 #define RULE(script_, ...)                                                                         \
@@ -47,18 +50,19 @@ struct rule {
 		.name = #script_, .script = (script_), __VA_ARGS__                                 \
 	}
 
-static struct {
+struct rules {
 	const struct rule *rule;
 	u32 count[RULES_VCPUS][256]; /* by APIC ID and vector */
 	u32 total[256];
-	u8 log[RULES_LOG]; /* vectors in the order in which they came, to anybody */
+	u8 log[RULES_LOG]; /* vectors in the order in which they came, to anybody; the last ones */
 	u32 logged;
 	bool hold[256]; /* the handler does not end this vector */
 	bool hold_pic;  /* nor any of the 8259 pair's */
 	bool up[RULES_VCPUS];
 	/* What a handler does besides, before it ends the interrupt. */
 	void (*hook)(u8 vector);
-} rules;
+};
+extern struct rules rules;
 
 /* --- for scripts --- */
 
@@ -79,9 +83,8 @@ static inline u32 rules_me(void)
 static inline void rules_note(u8 vector, u32 error __unused)
 {
 	rules.count[rules_me()][vector]++;
-	rules.total[vector]++;
-	if (rules.logged < RULES_LOG)
-		rules.log[rules.logged++] = vector;
+	__atomic_fetch_add(&rules.total[vector], 1, __ATOMIC_SEQ_CST);
+	rules.log[__atomic_fetch_add(&rules.logged, 1, __ATOMIC_SEQ_CST) % RULES_LOG] = vector;
 	if (rules.hook)
 		rules.hook(vector);
 	if (vector < 32 || rules.hold[vector])
@@ -98,10 +101,7 @@ static inline void rules_note(u8 vector, u32 error __unused)
 /* Let everything in that may come, one after the other. */
 static inline void rules_let_in(void)
 {
-	g_sti();
-	for (u32 i = 0; i < 8; i++)
-		g_nop();
-	g_cli();
+	rules_window();
 }
 
 static inline void rules_forget(void)
@@ -119,11 +119,8 @@ static inline void rules_sleep_for_ever(void *arg __unused)
 	if (rules.rule->other)
 		rules.rule->other(me);
 	rules.up[me] = true;
-	for (;;) {
-		g_sti();
-		g_hlt();
-		g_cli();
-	}
+	for (;;)
+		rules_wait();
 }
 
 /* To everybody else, and until all are up. */
@@ -174,7 +171,7 @@ static inline void rules_fence(u64 set)
 
 #define RULES_ALL (BIT64(harness.vcpus) - 1)
 
-/* Since rules_forget(), `vector` has come once to each of `set`, and to nobody else. */
+/* Since rules_forget(), `vector` has come once to each of `set` that there is, and to nobody else. */
 static inline void rules_check_reached(u8 vector, u64 set)
 {
 	rules_fence(RULES_ALL);
@@ -283,82 +280,8 @@ static inline u8 rules_pic_isr(u16 port)
 	return (u8)g_in(port, 1);
 }
 
-/* --- for the host --- */
+/* --- the runner's: tests/model/rules_run.c, guests/micro/rules_run.c --- */
 
-static void rules_bsp(void *arg __unused)
-{
-	rules.rule->script();
-	g_exit(0);
-}
-
-static void rules_run(const struct rule *rule, bool xapic, bool split)
-{
-	memset(&rules, 0, sizeof(rules));
-	rules.rule = rule;
-	harness_create(&(struct harness){
-	        .vcpus = rule->vcpus,
-	        .cpus = rule->vcpus > 1 ? 2 : 1,
-	        .max_steps = 20000000,
-	        .xapic = xapic,
-	        .split = split,
-	        .testdev = true,
-	        .reinject = rule->reinject,
-	        .no_x2apic = rule->no_x2apic,
-	        .no_tsc_deadline = rule->no_tsc_deadline,
-	});
-	guest_bind(HARNESS_BSP, rules_bsp, NULL);
-	guest_bind(HARNESS_AP, rule->ap ? rule->ap : rules_sleep_for_ever, NULL);
-	g_set_handler(VECTOR_NMI, rules_note);
-	for (u32 vector = 32; vector < 256; vector++)
-		g_set_handler((u8)vector, rules_note);
-	if (rule->prepare)
-		rule->prepare();
-	harness_run_to_end(rule->ending ? rule->ending : ENDED_DEBUG_EXIT);
-	if (!rule->ending)
-		assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
-	if (rule->check)
-		rule->check();
-	harness_destroy();
-}
-
-static void rules_run_xapic(void **state)
-{
-	const struct rule *rule = *state;
-
-	rules_run(rule, true, false);
-	if (rule->both_pics)
-		rules_run(rule, true, true);
-}
-
-static void rules_run_x2apic(void **state)
-{
-	const struct rule *rule = *state;
-
-	/* Not offered: then the rule is about just that, and the guest stays in xAPIC mode. */
-	rules_run(rule, rule->no_x2apic, false);
-	if (rule->both_pics)
-		rules_run(rule, rule->no_x2apic, true);
-}
-
-static int rules_main(const struct rule *list, u32 count)
-{
-	static struct CMUnitTest tests[2 * 64];
-	static char names[2 * 64][80];
-	u32 n = 0;
-
-	assert_true(count <= 64);
-	for (u32 i = 0; i < count; i++) {
-		for (u32 mode = 0; mode < 2; mode++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s: %s", list[i].name,
-			         mode ? "x2APIC" : "xAPIC");
-			tests[n] = (struct CMUnitTest){
-			        .name = names[n],
-			        .test_func = mode ? rules_run_x2apic : rules_run_xapic,
-			        .initial_state = (void *)(uintptr_t)&list[i],
-			};
-		}
-	}
-	return _cmocka_run_group_tests("rules", tests, n, NULL, NULL);
-}
+int rules_main(const struct rule *list, u32 count);
 
 #endif

@@ -308,11 +308,8 @@ static void mixed_ap(void *arg __unused)
 		g_wrmsr(rules_msr(APIC_SVR), APIC_SVR_ENABLE | 0xff);
 	}
 	rules.up[me] = true;
-	for (;;) {
-		g_sti();
-		g_hlt();
-		g_cli();
-	}
+	for (;;)
+		rules_wait();
 }
 
 static void mixed_eoi(u8 vector)

@@ -5,9 +5,8 @@
  */
 #include "tests/model/rules.h"
 
-#define V            0x61
-#define SECOND_SIPI  0x50u
-#define RESET_VECTOR 0xfffffff0u
+#define V           0x61
+#define SECOND_SIPI 0x50u
 
 static void rest(void)
 {
@@ -187,11 +186,8 @@ static void started(void *arg __unused)
 	g_apic_enable();
 	starts[rules_me()]++;
 	rules.up[rules_me()] = true;
-	for (;;) {
-		g_sti();
-		g_hlt();
-		g_cli();
-	}
+	for (;;)
+		rules_wait();
 }
 
 static void started_at_second(void *arg __unused)
@@ -339,44 +335,6 @@ static void icr_init_resets_registers(void)
 		g_pause();
 }
 
-/* --- INIT to the boot processor --- */
-
-/*
- * It does not wait for a start-up IPI but runs at once, from the reset vector. There is no firmware
- * here: the fetch faults, and a processor just reset has no handlers.
- */
-static void icr_init_of_boot_processor(void)
-{
-	g_apic_enable();
-	g_apic_write(APIC_TPR, 0x40);
-	init(0);
-	rest();
-	G_CHECK(false);
-}
-
-static void runs_without_firmware(void *arg __unused)
-{
-	G_CHECK(false);
-}
-
-static void bind_reset_vector(void)
-{
-	guest_bind(RESET_VECTOR, runs_without_firmware, NULL);
-}
-
-static void check_reset_vector(void)
-{
-	struct vcpu *vcpu = harness_vm->vcpu[0];
-	struct vcpu_state state;
-
-	backend_op(get_state)(vcpu, &state);
-	/* The script engine lays instructions from the beginning of that page. */
-	assert_int_equal((state.seg[SEG_CS].base + vcpu->regs.rip) & PAGE_MASK,
-	                 RESET_VECTOR & PAGE_MASK);
-	assert_int_equal(vcpu->activity == VCPU_WAIT_FOR_SIPI, false);
-	assert_int_equal(lapic_cr8(vcpu), 0);
-}
-
 static const struct rule list[] = {
         RULE(icr_register, .vcpus = 4),
         RULE(icr_reserved_bits, .vcpus = 2),
@@ -391,8 +349,6 @@ static const struct rule list[] = {
         RULE(icr_init_reaches_software_disabled, .vcpus = 2, .ap = started,
              .prepare = forget_starts),
         RULE(icr_init_resets_registers, .vcpus = 2, .ap = change_much, .prepare = forget_starts),
-        RULE(icr_init_of_boot_processor, .prepare = bind_reset_vector, .ending = ENDED_TRIPLE_FAULT,
-             .check = check_reset_vector),
 };
 
 int main(void)

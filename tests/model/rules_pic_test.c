@@ -424,102 +424,6 @@ static void pic_cascade(void)
 	G_CHECK_EQUAL(rules_pic_irr(MASTER), 0);
 }
 
-/*
- * A device that takes its request back between INTR and the first INTA, and one of the slave's that
- * does between the first and the second. The pair does both of them at once, so the test stands in
- * between: it owns INTR here.
- */
-static void (*at_inta)(struct pic *pic);
-
-static bool between_has(void *source)
-{
-	return pic_has_interrupt(source);
-}
-
-static u8 between_ack(void *source)
-{
-	if (at_inta)
-		at_inta(source);
-	return pic_ack(source);
-}
-
-static void between_set_line(void *source, u32 input, bool level)
-{
-	pic_set_line(source, input, level);
-}
-
-static void between_pulse_line(void *source, u32 input)
-{
-	pic_pulse_line(source, input);
-}
-
-static u32 between_state(void *source, u32 input)
-{
-	return pic_state(source, input);
-}
-
-static const struct extint_ops between = {
-        .has = between_has,
-        .ack = between_ack,
-        .set_line = between_set_line,
-        .pulse_line = between_pulse_line,
-        .state = between_state,
-};
-
-static void stand_between(void)
-{
-	at_inta = NULL;
-	extint_attach(harness_vm, &between, &harness_vm->pic);
-}
-
-static void lower_5(struct pic *pic)
-{
-	pic_set_line(pic, 5, false);
-}
-
-static void lower_10(struct pic *pic)
-{
-	pic_set_line(pic, 10, false);
-}
-
-static void forget_slave(struct pic *pic)
-{
-	pic->chip[1].irr = 0;
-}
-
-static void pic_spurious(void)
-{
-	begin();
-	at_inta = lower_5;
-	edge(5);
-	rules_let_in();
-	at_inta = NULL;
-	G_CHECK_EQUAL(rules.logged, 1);
-	G_CHECK_EQUAL(rules.log[0], BASE + 7);
-	G_CHECK_EQUAL(rules_pic_isr(MASTER), 0); /* nothing is in service: no EOI is due */
-	/* One of the slave's that falls before the first INTA is the master's spurious one. */
-	at_inta = lower_10;
-	edge(10);
-	rules_let_in();
-	at_inta = NULL;
-	G_CHECK_EQUAL(rules.log[1], BASE + 7);
-	G_CHECK_EQUAL(rules_pic_isr(MASTER), 0);
-	/* After it, the slave's; the master has its input 2 in service and wants an EOI. */
-	at_inta = forget_slave;
-	edge(10);
-	rules_let_in();
-	at_inta = NULL;
-	G_CHECK_EQUAL(rules.log[2], BASE + 15);
-	G_CHECK_EQUAL(rules_pic_isr(MASTER), BIT(2));
-	G_CHECK_EQUAL(rules_pic_isr(SLAVE), 0);
-	G_CHECK_EQUAL(rules.logged, 3);
-	/* A real one of the same number is told from it by ISR. */
-	ocw2(MASTER, EOI);
-	edge(7);
-	check_come(7, 3);
-	G_CHECK_EQUAL(rules_pic_isr(MASTER), BIT(7));
-}
-
 static void pic_accepted_by_either_path(void)
 {
 	begin();
@@ -554,7 +458,6 @@ static const struct rule list[] = {
         RULE(pic_special_fully_nested, .both_pics = true),
         RULE(pic_poll, .both_pics = true),
         RULE(pic_cascade, .both_pics = true),
-        RULE(pic_spurious, .prepare = stand_between),
         RULE(pic_accepted_by_either_path, .both_pics = true),
 };
 

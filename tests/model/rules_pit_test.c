@@ -466,11 +466,8 @@ static void pit_port_61(void)
 
 static void take_ticks(u32 n)
 {
-	while (rules.total[RULES_PIC] < n) {
-		g_sti();
-		g_hlt();
-		g_cli();
-	}
+	while (rules.total[RULES_PIC] < n)
+		rules_wait();
 }
 
 static void pit_irq_0(void)
@@ -546,11 +543,8 @@ static void pit_ticks_reinjected(void)
 	while (!rules.total[0x61])
 		rules_let_in();
 	pass_ticks(5000);
-	while (rules.total[0x61] < 20) {
-		g_sti();
-		g_hlt();
-		g_cli();
-	}
+	while (rules.total[0x61] < 20)
+		rules_wait();
 	due = (u32)((g_rdtsc() - from) / ticks_to_tsc(500));
 	G_CHECK(due <= 20 + 1);
 }
