@@ -62,7 +62,7 @@ static const struct option long_options[] = {
         {"set", required_argument, NULL, OPT_SET},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
         {"json", required_argument, NULL, OPT_JSON},
-        {"icount", no_argument, NULL, OPT_ICOUNT},
+        {"icount", optional_argument, NULL, OPT_ICOUNT},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"verbose", no_argument, NULL, OPT_VERBOSE},
         {"vm", no_argument, NULL, OPT_VM},
@@ -136,6 +136,20 @@ static bool parse_count(const char *option, const char *text, u32 max, u32 *coun
 		return false;
 	}
 	*count = (u32)value;
+	return true;
+}
+
+static bool parse_icount(struct options *options, const char *text)
+{
+	const char *end;
+	u64 shift = 0;
+
+	if (text && (!parse_number(text, &end, &shift) || *end != 0 || shift > OPTIONS_MAX_SHIFT)) {
+		say("--icount=%s: not a number from 0 to %u", text, OPTIONS_MAX_SHIFT);
+		return false;
+	}
+	options->icount = true;
+	options->icount_shift = (u32)shift;
 	return true;
 }
 
@@ -396,8 +410,7 @@ static bool parse_option(struct options *options, int option, const char *value)
 		options->json = value;
 		return true;
 	case OPT_ICOUNT:
-		options->icount = true;
-		return true;
+		return parse_icount(options, value);
 	case OPT_QUIET:
 		options->quiet = true;
 		return true;

@@ -14,6 +14,7 @@
 #define OPTIONS_MIN_MEMORY  (16ull << 20)
 #define OPTIONS_MAX_MEMORY  (64ull << 30)
 #define OPTIONS_MAX_SECONDS 1000000u
+#define OPTIONS_MAX_SHIFT   10u /* what QEMU takes */
 #define OPTIONS_CMDLINE     "console=ttyS0 quiet panic=-1"
 #define OPTIONS_MAX_CMDLINE 2047u /* what Linux on x86 takes (COMMAND_LINE_SIZE less the NUL) */
 
@@ -39,7 +40,8 @@ struct options {
 	u32 pcpus;
 	u64 timeout_ns; /* 0: none */
 	bool quiet;
-	bool icount; /* count instructions instead of time */
+	bool icount;      /* count instructions instead of time: */
+	u32 icount_shift; /* each is 2^this nanoseconds */
 	bool verbose;
 };
 

@@ -325,6 +325,7 @@ enum status qemu_prepare(struct qemu *qemu, const struct options *options)
 
 struct command_line {
 	char cpus[16];
+	char icount[32];
 	char memory[32];
 	char modules[64 * (MAX_VMS + 1)];
 	const char *arg[40];
@@ -406,10 +407,11 @@ static void command_line(struct command_line *line, const struct qemu *qemu,
 	        "-device",
 	        "isa-debug-exit,iobase=0x501,iosize=2",
 	        options->icount ? "-icount" : NULL,
-	        "shift=0,sleep=off",
+	        line->icount,
 	        NULL,
 	};
 
+	snprintf(line->icount, sizeof(line->icount), "shift=%u,sleep=off", options->icount_shift);
 	/* With threads one more, which runs no vCPU. */
 	snprintf(line->cpus, sizeof(line->cpus), "%u", options->pcpus + wants_threads(options));
 	snprintf(line->memory, sizeof(line->memory), "%lluM",

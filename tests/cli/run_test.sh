@@ -279,6 +279,13 @@ check "command: then an archive with the command" is "$names" "postern postern/c
 check "command: executable" [ -x "$work/unpacked/postern/command" ]
 check "command: words arrive unchanged" \
 	is "$("$work/unpacked/postern/command")" "it's a \"word\""
+run inputs
+check "no --icount: time is counted" is "$(grep -c icount "$dir/out/out")" 0
+run inputs --icount
+check "--icount: an instruction is a nanosecond" out "^shift=0,sleep=off$"
+run inputs --icount=10
+check "--icount=10: an instruction is 2^10 ns" out "^shift=10,sleep=off$"
+check "--icount: one processor" out "^1$"
 
 # --- several VMs
 FAKE_ENDS="1:0 1:0"
@@ -434,6 +441,9 @@ refused "no vCPU" 64 "from 1 to 64" run -c 0
 refused "too many vCPUs" 64 "from 1 to 64" run -c 65
 refused "not a number of vCPUs" 64 "from 1 to 64" run -c 2x
 refused "too many CPUs" 64 "from 1 to 16" run --pcpus 17
+refused "an instruction too long" 64 "from 0 to 10" run --icount=11
+refused "not a number for an instruction" 64 "from 0 to 10" run --icount=
+refused "--icount on two CPUs" 64 "on one processor" run --icount --pcpus 2
 refused "size without unit" 64 "give a number with M or G" run -m 512
 refused "size too small" 64 "must be from 16M" run -m 1M
 refused "size too large" 64 "must be from 16M" run -m 65G
