@@ -240,6 +240,46 @@ void svm_intr_iret_exit(struct vcpu *vcpu)
 	start_step(vcpu, SVM_STEP_IRET);
 }
 
+/* --- entries in the interrupt shadow --- */
+
+/*
+ * With a window for interrupts open such an entry ends behind the instruction in the shadow. Where it
+ * has ended before it (shadow_exit), the instruction is stepped over, without the window.
+ */
+bool svm_intr_shadow_enter(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (!svm->shadow_lost || !has_window(vcpu) ||
+	    svm_intr_blocked(vcpu, INTR_CLASS_EXTERNAL) != INTR_BLOCK_SHADOW)
+		return false;
+	set_virq(vcpu, false, 0, false);
+	if (svm->step == SVM_STEP_NONE)
+		start_step(vcpu, SVM_STEP_SHADOW);
+	return true;
+}
+
+/*
+ * An exit that no instruction has caused, with RIP as it was: nothing has run, and the shadow stands
+ * whatever the processor says. For an instruction that jumps to itself it then stands for one turn
+ * more, until the step.
+ */
+void svm_intr_shadow_exit(struct vcpu *vcpu, u64 rip, bool window)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+	struct vmcb_control *control = &svm->vmcb->control;
+	u64 code = control->exit_code;
+
+	if (window)
+		set_virq(vcpu, true, 0, true);
+	if (svm->vmcb->save.rip != rip || control->exit_int_info & SVM_EVENT_VALID ||
+	    (code != SVM_EXIT_VINTR && code != SVM_EXIT_INTR && code != SVM_EXIT_NMI))
+		return;
+	if (code == SVM_EXIT_VINTR)
+		svm->shadow_lost = true;
+	control->int_state |= SVM_INT_SHADOW;
+}
+
 void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);

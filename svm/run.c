@@ -8,11 +8,6 @@
  * VMRUN, which sets GIF. So one that arrives after the last look at the requests makes the guest
  * exit at once.
  *
- * Interrupt shadow ("Interrupt Shadows"): a physical interrupt that comes before the instruction in
- * the shadow has run leaves the shadow in the VMCB. A processor that does not load it at VMRUN has
- * forgotten it by then (docs/emulators.md), so it is kept for a guest that has not moved. Where that
- * errs, with an instruction that jumps to itself, the shadow is one instruction longer.
- *
  * ASIDs are handed out per processor. A flush is a new ASID, which works everywhere; when they run
  * out, the generation ends: everything is flushed (TLB control 1, which every processor has) and
  * numbering starts again.
@@ -116,21 +111,15 @@ static void load_regs(struct vcpu *vcpu)
 	regs->cr8 = vmcb->control.int_ctl & SVM_V_TPR;
 }
 
-/* Nothing but the instruction in the interrupt shadow can end it: no event comes first. */
-static bool holds_shadow(struct vcpu *vcpu)
-{
-	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
-
-	return control->int_state & SVM_INT_SHADOW && !(control->event_inj & SVM_EVENT_VALID);
-}
-
 void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 	struct vmcb_control *control = &svm->vmcb->control;
 	struct cpu *cpu = this_cpu();
 	struct svm_cpu *processor = cpu->arch;
-	bool shadowed;
+	bool shadow = control->int_state & SVM_INT_SHADOW;
+	bool window = shadow && svm_intr_shadow_enter(vcpu);
+	u64 rip = vcpu->regs.rip;
 
 	assign_asid(vcpu, cpu);
 	store_regs(vcpu);
@@ -139,14 +128,12 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 		svm_intr_virq_to_event(vcpu);
 		svm_force_exit();
 	}
-	shadowed = holds_shadow(vcpu);
 	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
 	insn_svm_run(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb), svm_fast_exit,
 	             vcpu);
-	if (shadowed && control->exit_code == SVM_EXIT_INTR &&
-	    vcpu->regs.rip == svm->vmcb->save.rip)
-		control->int_state |= SVM_INT_SHADOW;
 	load_regs(vcpu);
+	if (shadow)
+		svm_intr_shadow_exit(vcpu, rip, window);
 	if (!svm_exit_is_invalid(control->exit_code))
 		control->event_inj = 0;
 	if (svm_has(SVM_CPUID_CLEAN))

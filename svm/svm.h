@@ -49,6 +49,7 @@ struct svm_vcpu {
 	bool virq;           /* [o] V_IRQ carries an injected interrupt, not a window */
 	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
 	u8 step;             /* [o] enum svm_step */
+	bool shadow_lost;    /* [o] VMRUN has been seen to forget the interrupt shadow */
 	bool fast;           /* [o] nothing is under way that the next exit has to look after */
 	bool nrips;          /* (i) the processor gives the next RIP */
 	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
@@ -139,6 +140,12 @@ void svm_intr_cancel_step(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);
 void svm_intr_iret_exit(struct vcpu *vcpu);
+/*
+ * Around an entry in the interrupt shadow: some processors forget it (docs/emulators.md). `rip` is the
+ * entry's. enter: returns whether the window was taken away for this entry, for exit to put back.
+ */
+bool svm_intr_shadow_enter(struct vcpu *vcpu);
+void svm_intr_shadow_exit(struct vcpu *vcpu, u64 rip, bool window);
 void svm_intr_insn_exit(struct vcpu *vcpu);
 
 #endif

@@ -378,6 +378,15 @@ static void script_window(void *arg __unused)
 	g_sti();
 	G_CHECK_EQUAL(g_shared(VECTOR_A), 2);
 	G_CHECK_EQUAL(g_shared(VECTOR_A), 3);
+	/* The same with HLT there, which sleeps for ever if the handler has run before it. */
+	g_cli();
+	g_apic_icr(0, VECTOR_A | APIC_DEST_SELF | APIC_LEVEL_ASSERT);
+	g_nop();
+	for (u32 i = 0; i < model()->cpu_count; i++)
+		model_apic_raise(&model()->cpu[i], CPU_VECTOR_KICK);
+	g_sti();
+	g_hlt();
+	G_CHECK_EQUAL(g_shared(VECTOR_A), 4);
 	g_exit(0);
 }
 
@@ -390,6 +399,14 @@ static void check_window(void)
 static void test_window_opens_exactly_with_sti(void **state __unused)
 {
 	both_modes((struct harness){0}, script_window, NULL, check_window);
+}
+
+static void test_window_where_vmrun_forgets_the_shadow(void **state __unused)
+{
+	both_modes((struct harness){.features = MODEL_FORGETS_SHADOW}, script_window, NULL,
+	           check_window);
+	both_modes((struct harness){.features = MODEL_FORGETS_SHADOW | MODEL_NRIPS}, script_window,
+	           NULL, check_window);
 }
 
 static void script_tpr(void *arg __unused)
@@ -523,6 +540,7 @@ int main(void)
 	        cmocka_unit_test(test_ipi_ping_pong_in_hlt),
 	        cmocka_unit_test(test_init_and_startup),
 	        cmocka_unit_test(test_window_opens_exactly_with_sti),
+	        cmocka_unit_test(test_window_where_vmrun_forgets_the_shadow),
 	        cmocka_unit_test(test_tpr_masks_by_class),
 	        cmocka_unit_test(test_intr_nesting_by_class),
 	        cmocka_unit_test(test_extint_from_the_pit),
