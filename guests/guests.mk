@@ -37,7 +37,7 @@ MICRO_CFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Iguests/micro -MMD -MP -ffreestan
 MICRO_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
 	-Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -T guests/micro/micro.ld
 MICRO_COMMON := $(GUEST)/micro/start.o $(GUEST)/micro/micro.o $(GUEST)/micro/ap.o $(GUEST)/micro/smp.o
-MICRO_NAMES := $(filter-out micro smp,$(basename $(notdir $(wildcard guests/micro/*.c))))
+MICRO_NAMES := $(filter-out micro smp rules_run,$(basename $(notdir $(wildcard guests/micro/*.c))))
 MICRO_ELFS := $(MICRO_NAMES:%=$(GUEST)/micro/%.elf)
 
 $(GUEST)/micro/%.o: guests/micro/%.c
@@ -50,6 +50,11 @@ $(GUEST)/micro/%.o: guests/micro/%.S
 
 $(GUEST)/micro/%.elf: $(GUEST)/micro/%.o $(MICRO_COMMON) guests/micro/micro.ld
 	$(CC) $(MICRO_LDFLAGS) -o $@ $(filter %.o,$^)
+
+# Those that show the rules of docs/rules.md: the scripts of tests/model/rules_*_test.c.
+RULES_COMMON := $(GUEST)/micro/rules_run.o $(GUEST)/micro/rules_ap.o
+$(filter $(GUEST)/micro/rules-%,$(MICRO_ELFS)): $(RULES_COMMON)
+$(GUEST)/micro/rules%.o: MICRO_CFLAGS += -Iinclude -I.
 
 # The flat guest: 32-bit, by the Multiboot standard, for postern run --multiboot.
 FLAT_OBJ := $(GUEST)/micro/flat/start.o $(GUEST)/micro/flat/flat.o
@@ -67,7 +72,7 @@ $(GUEST)/micro/flat.elf: $(FLAT_OBJ) guests/micro/flat/flat.ld
 	ld -m elf_i386 -nostdlib -static --build-id=none -z noexecstack -z max-page-size=4096 \
 		--no-warn-rwx-segments -T guests/micro/flat/flat.ld -o $@ $(FLAT_OBJ)
 
-.SECONDARY: $(FLAT_OBJ) $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON)
+.SECONDARY: $(FLAT_OBJ) $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON) $(RULES_COMMON)
 -include $(wildcard $(GUEST)/micro/*.d $(GUEST)/micro/flat/*.d)
 
 .PHONY: guest guest-kernels micro iso run deps
@@ -97,7 +102,7 @@ run:
 
 # Checks of the tree's own rules, and runs of the whole thing on an emulator. Each prints "ok NAME"
 # or "not ok NAME" lines and fails when one of them is not ok.
-.PHONY: check-style check-layers check-size check-headers check-rules check-system \
+.PHONY: check-style check-layers check-size check-headers check-rule-list check-rules check-system \
 	check-system-full boot-ratio
 check-style:
 	@scripts/check-style
@@ -107,7 +112,9 @@ check-size:
 	@scripts/check-size
 check-headers:
 	@CC="$(CC)" scripts/check-headers
-check-rules: check-style check-layers check-size check-headers
+check-rule-list:
+	@scripts/check-rule-list
+check-rules: check-style check-layers check-size check-headers check-rule-list
 
 check-system: all guest guest-kernels micro
 	@BUILD=$(BUILD) tests/system/run

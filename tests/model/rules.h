@@ -44,6 +44,7 @@ struct rule {
 	bool both_pics; /* on the model again with the platform's 8259 pair (split) */
 	bool exact;     /* not without the model's clock */
 	bool reinject, no_x2apic, no_tsc_deadline;
+	bool needs_x2apic, needs_tsc_deadline; /* in xAPIC mode, too */
 };
 #define RULE(script_, ...)                                                                         \
 	{                                                                                          \

@@ -298,7 +298,7 @@ static void base_relocation_is_per_processor(void)
 
 static const struct rule list[] = {
         RULE(base_reset_value),
-        RULE(base_transitions),
+        RULE(base_transitions, .needs_x2apic = true),
         RULE(base_bsp_flag, .vcpus = 2, .other = no_bsp_flag),
         RULE(base_reserved_bits),
         RULE(base_x2apic_not_offered, .no_x2apic = true),

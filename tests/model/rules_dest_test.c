@@ -374,7 +374,7 @@ static const struct rule list[] = {
         RULE(dest_shorthands, .vcpus = 4),
         RULE(dest_shorthand_others_modes, .vcpus = 4),
         RULE(dest_shorthand_invalid_modes, .vcpus = 4),
-        RULE(dest_mixed_modes, .vcpus = 3, .ap = mixed_ap),
+        RULE(dest_mixed_modes, .vcpus = 3, .ap = mixed_ap, .needs_x2apic = true),
 };
 
 int main(void)
