@@ -48,7 +48,7 @@ struct harness {
 	u32 msidevs;          /* PCI test devices */
 	/* What processor 0 does in the place of running vCPUs, until it returns: a device's side. */
 	void (*device)(void);
-	bool testdev;         /* interrupt lines that the guest drives itself */
+	bool testdev; /* interrupt lines that the guest drives itself */
 };
 
 /* State of the test that runs. */
