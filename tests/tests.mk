@@ -5,6 +5,7 @@
 #   make check-model   the hypervisor over the processor model    (ASan, UBSan)
 #   make check-tsan    the same with a thread for each processor  (TSan)
 #   make check-race    all interleavings of small scenarios
+#   make check-fuzz    inputs at random, with invariants checked  (libFuzzer, ASan, UBSan)
 #   make check-clang   everything built by clang; unit and model tests with it
 #   make check-bench   what exits and IPIs cost, in instructions, against limits (also: make bench)
 #   make check-full    all of `make check`, longer
@@ -170,20 +171,22 @@ check-clang:
 	@echo "ok clang: build"
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-race check-cli \
-	check-bench check-clang check-system
+CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-race check-fuzz \
+	check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
 
-# The soak and the explorer go on for longer, the system tests run the whole matrix.
+# The soak, the explorer and the fuzzers go on for longer, the system tests run the whole matrix.
 check-full:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
-		$(CHECK_TARGETS:check-system=check-system-full)
+		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full))
 
 .SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(RULES_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
+include tests/fuzz/fuzz.mk
+
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
