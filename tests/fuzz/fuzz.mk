@@ -17,10 +17,12 @@ FUZZ_SANITIZE := $(SANITIZE)
 FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
 
 # The slowest first.
-FUZZ_NAMES := irq decode
+FUZZ_NAMES := irq platform emulate decode
 FUZZ_SRC_decode := core/decode.c tests/unit/decode_oracle.c
 FUZZ_LIBS_decode := -lZydis
 FUZZ_SRC_irq := $(patsubst %,tests/fuzz/irq_%.c,world model check) $(IRQ_ALL_SRC) irq/intr.c
+FUZZ_SRC_platform := $(PLATFORM_TEST_SRC) irq/pit.c core/bus.c
+FUZZ_SRC_emulate := $(UNIT_emulate)
 
 FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(FUZZ)/%)
 FUZZ_OBJ = $(addprefix $(FUZZ_O)/,$(patsubst %.c,%.o,tests/fuzz/$(1).c $(FUZZ_SRC_$(1))))

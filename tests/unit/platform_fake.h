@@ -33,6 +33,7 @@ struct fake {
 	u64 tsc;
 	struct timer *timer[8];
 	u64 armed; /* calls of timer_arm() with a deadline */
+	u64 fires; /* by fake_advance() */
 	bool line[FAKE_LINES];
 	u32 rises[FAKE_LINES];
 	/* Runs once inside the next irq_set_line(): what another processor does meanwhile. */
