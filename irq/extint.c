@@ -43,10 +43,10 @@ static void tell_lint0(struct vm *vm)
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm) {
-		if (lapic_accepts_extint(vcpu))
+		lapic_local_interrupt(vcpu, APIC_LVT0);
+		/* A message waits for INTR whatever LVT0 is for, and keeps nothing from LVT0. */
+		if (lapic_waits_for_inta(vcpu))
 			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-		else
-			lapic_local_interrupt(vcpu, APIC_LVT0);
 	}
 }
 

@@ -385,7 +385,12 @@ bool lapic_accepts_extint(struct vcpu *vcpu)
 		return true;
 	if ((lapic_get(lapic, APIC_LVT0) & (APIC_LVT_MASKED | APIC_DM_MASK)) == APIC_DM_EXTINT)
 		return true;
-	return atomic32_read(&lapic->signals) & LAPIC_SIGNAL_EXTINT;
+	return lapic_waits_for_inta(vcpu);
+}
+
+bool lapic_waits_for_inta(struct vcpu *vcpu)
+{
+	return atomic32_read(&vcpu->lapic.signals) & LAPIC_SIGNAL_EXTINT;
 }
 
 void lapic_ack_extint(struct vcpu *vcpu)

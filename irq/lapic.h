@@ -122,6 +122,8 @@ void lapic_unack(struct vcpu *vcpu, u8 vector);
  * message has come). Pure; any processor.
  */
 bool lapic_accepts_extint(struct vcpu *vcpu);
+/* An ExtINT message has not had its INTA cycle yet. Pure. Any processor. */
+bool lapic_waits_for_inta(struct vcpu *vcpu);
 /* The INTA cycle has been made (extint_ack): an ExtINT message that asked for it is served. */
 void lapic_ack_extint(struct vcpu *vcpu);
 /* Move latched NMIs out (0..2). */

@@ -145,6 +145,40 @@ static void test_irqchip_virtual_wire_by_lvt0(void **state)
 	assert_false(vector_bit(0, APIC_ISR, BASE));
 }
 
+/* An ExtINT message waits for INTR; LVT0, a line of its own, hears of the same rise. */
+static void test_irqchip_extint_message_leaves_lvt0_its_rise(void **state)
+{
+	(void)state;
+	wr(0, APIC_LVT0, 0x55);
+	wr(1, APIC_LVT0, APIC_LVT_LEVEL | 0x56);
+	msi_deliver(fake.vm, 0xfee00000, APIC_DM_EXTINT);
+	msi_deliver(fake.vm, 0xfee01000, APIC_DM_EXTINT);
+	fake_take_requests(cpu(0));
+	irq_set_line(fake.vm, 5, true);
+	assert_true(fake_take_requests(cpu(0)) & VCPU_REQUEST_EVENT);
+	assert_true(vector_bit(0, APIC_IRR, 0x55));
+	assert_true(vector_bit(1, APIC_IRR, 0x56));
+	assert_true(rd(1, APIC_LVT0) & APIC_LVT_REMOTE_IRR);
+	assert_int_equal(take(0), BASE + 5); /* the message's INTA cycle */
+	assert_int_equal(take(0), 0x55);
+	assert_int_equal(take(1), 0x56);
+}
+
+/* Only with that message does a masked LVT0 take INTR, and once. */
+static void test_irqchip_extint_message_asks_once(void **state)
+{
+	(void)state;
+	msi_deliver(fake.vm, 0xfee00000, APIC_DM_EXTINT);
+	fake_take_requests(cpu(0));
+	irq_set_line(fake.vm, 5, true);
+	assert_true(fake_take_requests(cpu(0)) & VCPU_REQUEST_EVENT);
+	assert_int_equal(take(0), BASE + 5);
+	pic_eoi();
+	irq_pulse_line(fake.vm, 5);
+	assert_int_equal(take(0), -1);
+	assert_int_equal(fake_take_requests(cpu(0)) & VCPU_REQUEST_EVENT, 0);
+}
+
 static void test_irqchip_firmware_leaves_virtual_wire(void **state)
 {
 	(void)state;
@@ -402,6 +436,8 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 	        T(test_irqchip_virtual_wire_by_lvt0),
+	        T(test_irqchip_extint_message_leaves_lvt0_its_rise),
+	        T(test_irqchip_extint_message_asks_once),
 	        T(test_irqchip_firmware_leaves_virtual_wire),
 	        T(test_irqchip_virtual_wire_by_pin_0),
 	        T(test_irqchip_message_is_one_inta_cycle),

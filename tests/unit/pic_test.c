@@ -33,7 +33,16 @@ bool lapic_accepts_extint(struct vcpu *vcpu)
 void lapic_local_interrupt(struct vcpu *vcpu, u32 lvt_register)
 {
 	assert_int_equal(lvt_register, APIC_LVT0);
-	local_rises[vcpu->index]++;
+	if (extint[vcpu->index])
+		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+	else
+		local_rises[vcpu->index]++;
+}
+
+bool lapic_waits_for_inta(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return false;
 }
 
 /* irqchip_virtual_wire() is for irqchip_test.c. */
