@@ -18,8 +18,8 @@
  * A bug that was found becomes a unit test of the rule that was broken.
  *
  * That the checks see something is shown by mutants: the same program with one line of the
- * hypervisor made wrong (tests/fuzz/mutants), which has to be found within the executions of `make
- * check-fuzz`. docs/fuzzing.md has the rest.
+ * hypervisor made wrong (tests/fuzz/mutants), which has to be found within a million executions.
+ * docs/fuzzing.md has the rest.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

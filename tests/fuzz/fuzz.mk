@@ -7,6 +7,7 @@ FUZZ := $(BUILD)/fuzz
 FUZZ_O := $(FUZZ)/obj
 FUZZ_CC ?= clang
 FUZZ_RUNS := 200000
+FUZZ_RUNS_MUTANT := 1000000
 FUZZ_RUNS_FULL := 2500000
 FUZZ_SEEDS_FULL := 1 2 3 4
 FUZZ_CFLAGS := $(HOST_CFLAGS) -Wno-unknown-warning-option
@@ -66,7 +67,7 @@ $(foreach m,$(FUZZ_MUTANTS),$(eval $(call mutant_rule,$(call mutant_word,1,$(m))
 # $(call fuzz,EXECUTIONS,SEEDS): each fuzzer from each seed, then each mutant, even if one fails; as
 # many at a time as there are processors.
 fuzz = @{ $(foreach f,$(FUZZ_NAMES),$(foreach s,$(2),echo $(1) $(s) $(f);)) \
-	$(foreach m,$(FUZZ_MUTANT_PROGRAMS:$(FUZZ)/mutant/%=%),echo $(FUZZ_RUNS) 1 $(notdir \
+	$(foreach m,$(FUZZ_MUTANT_PROGRAMS:$(FUZZ)/mutant/%=%),echo $(FUZZ_RUNS_MUTANT) 1 $(notdir \
 	$(m)) $(patsubst %/,%,$(dir $(m)));) } | xargs -L 1 -P "$$(nproc)" tests/fuzz/run $(BUILD)
 
 .PHONY: check-fuzz check-fuzz-full
