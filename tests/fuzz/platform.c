@@ -16,6 +16,7 @@
 #include "postern/port.h"
 
 #define MOST_OPERATIONS 48
+#define MSIDEVS         3 /* the first and the last share a line */
 
 /* ---- what the 8254 asks for and the fakes do not have ---- */
 
@@ -66,14 +67,25 @@ static void add_piece(void *memory, size_t size)
 	memcpy(piece[pieces++].copy, memory, size);
 }
 
+static void write_config(u8 devfn, u8 reg, u8 value)
+{
+	bus_write(&fake->vm.io, &fake->vcpu[0], PCI_PORT, 4,
+	          BIT(31) | (u32)devfn << 8 | (reg & 0xfc));
+	bus_write(&fake->vm.io, &fake->vcpu[0], PCI_PORT + 4 + (reg & 3), 1, value);
+}
+
 static void make(void)
 {
 	struct platform *platform;
 
 	fake_setup_bare(NULL);
 	fake->vm.config.testdev = true;
+	fake->vm.config.msidevs = MSIDEVS;
 	FUZZ_CHECK(platform_create(&fake->vm), "no platform");
 	pit_init(&fake->vm);
+	/* As a driver leaves it: memory, bus master, MSI. The others are for their pins. */
+	write_config(PCI_DEVFN(MSIDEV_SLOT, 0), 0x04, 6);
+	write_config(PCI_DEVFN(MSIDEV_SLOT, 0), MSIDEV_MSI + 2, 1);
 	platform = fake->vm.platform;
 	/* Not the vCPUs, which no device touches. */
 	add_piece(&fake->vm, sizeof(fake->vm));
@@ -102,7 +114,12 @@ static struct {
 /* A device's own lines: the test device must not drive them. */
 static bool is_own_line(u64 port, u32 size)
 {
-	static const u8 own[] = {0, LAYOUT_UART_IRQ, LAYOUT_RTC_IRQ, LAYOUT_SCI_IRQ};
+	static const u8 own[] = {0,
+	                         LAYOUT_UART_IRQ,
+	                         LAYOUT_RTC_IRQ,
+	                         LAYOUT_SCI_IRQ,
+	                         LAYOUT_PCI_IRQ,
+	                         LAYOUT_PCI_IRQ + 1};
 
 	for (u32 i = 0; i < ARRAY_SIZE(own); i++) {
 		if (port + size > TESTDEV_LINES_PORT + own[i] &&
@@ -165,6 +182,41 @@ static void indexed_access(void)
 	}
 }
 
+/* A register that does something, of a function that is there. */
+static void pci_config(void)
+{
+	static const u8 registers[] = {
+	        0x04,           0x05, 0x10, 0x3c, MSIDEV_MSI + 2, MSIDEV_MSI + 4, MSIDEV_MSI + 16,
+	        MSIDEV_MSI + 16};
+	const struct platform *platform = fake->vm.platform;
+	const struct pci *pci = &platform->pci;
+	u8 choice = fuzz_u8(&in), value = fuzz_u8(&in);
+	u8 devfn = pci->function[(choice >> 3 & 3) % pci->count].devfn;
+	u64 read;
+
+	write_config(devfn, registers[choice & 7], value);
+	if (choice & 0x80)
+		bus_read(&fake->vm.io, &fake->vcpu[0], PCI_PORT + 4, fuzz_size(value % 3), &read);
+}
+
+static void msidev_access(void)
+{
+	static const u8 registers[] = {MSIDEV_CONTROL,  MSIDEV_STATUS,  MSIDEV_TRIGGER,
+	                               MSIDEV_PERIOD,   MSIDEV_BURST,   MSIDEV_COUNT,
+	                               MSIDEV_DMA_HIGH, MSIDEV_DMA_LOW, MSIDEV_CONTROL,
+	                               MSIDEV_STATUS,   MSIDEV_TRIGGER, MSIDEV_TRIGGER};
+	u8 choice = fuzz_u8(&in), what = fuzz_u8(&in), value = fuzz_u8(&in);
+	u32 reg = what < 0xc0 ? registers[what % ARRAY_SIZE(registers)] : 4 * (what & 0x3f);
+	u64 at = LAYOUT_MSIDEV + choice % MSIDEVS * MSIDEV_SIZE + reg, read;
+	u32 size = choice < 0xe0 ? 4 : fuzz_size(choice);
+
+	if (choice & 0x10 && choice < 0xe0)
+		bus_read(&fake->vm.memory, &fake->vcpu[0], at, size, &read);
+	else
+		bus_write(&fake->vm.memory, &fake->vcpu[0], at, size,
+		          (u64)value << (what & 0x20 ? 16 : 0));
+}
+
 static void memory_access(void)
 {
 	u32 size = fuzz_size(fuzz_u8(&in)), offset = fuzz_u8(&in);
@@ -201,7 +253,10 @@ static void arrange_meanwhile(void)
 	fake->in_set_line = other_processor;
 }
 
-/* As many timers as bytes could be: UART none, RTC 8192 a second, 8254 one in 100 us and its fall. */
+/*
+ * As many timers as bytes could be: UART none, RTC 8192 a second, 8254 one in 100 us and its fall, PCI
+ * test devices one in 100 us each.
+ */
 static void time_passes(void)
 {
 	u8 choice = fuzz_u8(&in);
@@ -209,16 +264,20 @@ static void time_passes(void)
 	u64 before = fake->fires;
 
 	fake_advance(ns);
-	FUZZ_CHECK(fake->fires - before <= 64 + ns / 20000, "timers fire without end");
+	FUZZ_CHECK(fake->fires - before <= 64 + ns / 15000, "timers fire without end");
 }
 
 static void long_time_passes(void)
 {
 	struct platform *platform = fake->vm.platform;
+	bool periodic = platform->rtc.timer.deadline != TSC_NEVER ||
+	                fake->vm.pit.timer.deadline != TSC_NEVER;
 	u8 choice = fuzz_u8(&in);
 
 	/* Only where nothing is periodic: what fires in an hour would take long to fire. */
-	if (platform->rtc.timer.deadline == TSC_NEVER && fake->vm.pit.timer.deadline == TSC_NEVER)
+	for (u32 i = 0; i < MSIDEVS; i++)
+		periodic |= platform->msidev[i].deadline != TSC_NEVER;
+	if (!periodic)
 		fake_advance(FAKE_SECOND * (1u + choice) * 16);
 	else
 		fake_advance((u64)choice << 14);
@@ -233,9 +292,17 @@ static void console(void)
 
 static void one_operation(void)
 {
-	u8 choice = fuzz_u8(&in) & 15;
+	u8 choice = fuzz_u8(&in) % 20;
 
 	switch (choice) {
+	case 16:
+	case 17:
+		pci_config();
+		break;
+	case 18:
+	case 19:
+		msidev_access();
+		break;
 	case 0:
 		console();
 		break;
@@ -318,11 +385,77 @@ static void check_devices(const struct platform *p)
 	           "PM: timer");
 	FUZZ_CHECK(p->fw_cfg.size <= FW_CFG_ITEM_SIZE && p->fw_cfg.offset <= p->fw_cfg.size,
 	           "fw_cfg: %u of %u", p->fw_cfg.offset, p->fw_cfg.size);
-	FUZZ_CHECK(!(p->pci.address & 0x7f000003) && p->pci.count == 1, "PCI: address");
+	FUZZ_CHECK(!(p->pci.address & 0x7f000003) && p->pci.count == 1 + MSIDEVS, "PCI: address");
 	FUZZ_CHECK(fake->vm.pit.line == fake->line[0], "8254: line");
 	FUZZ_CHECK(!fake->vm.pit.owed || fake->vm.pit.waits ||
 	                   fake->vm.pit.timer.deadline != TSC_NEVER,
 	           "8254: a tick that never comes");
+}
+
+/* A function's pin and messages are what its registers and its device say. */
+static void check_function(const struct pci_function *f)
+{
+	bool master = f->config[4] & 4, intx_disabled = f->config[5] & 4;
+	bool msi = f->msi && (f->config[f->msi + 2] & 1);
+	bool masked = f->msi && (f->config[f->msi + 16] & 1);
+
+	FUZZ_CHECK(f->asserted == (f->intx && !intx_disabled && !msi), "PCI %x: pin", f->devfn);
+	FUZZ_CHECK(!f->msi_held || (msi && (masked || !master)), "PCI %x: a message is held",
+	           f->devfn);
+	FUZZ_CHECK(!f->msi || f->msi_held == (f->config[f->msi + 20] & 1), "PCI %x: pending bit",
+	           f->devfn);
+}
+
+/* Of each test device, before the operation: messages that left, events that sent one at once. */
+static struct {
+	u32 messages, sent;
+	bool held;
+} before[MSIDEVS];
+
+/* Each event is sent, held or asserts; what is held is sent once or, with MSI disabled, never. */
+static void check_messages(u32 i, const struct msidev *m)
+{
+	const struct pci_function *f = m->function;
+	u32 sent = m->events - m->held - m->asserted - m->merged;
+	bool released = before[i].held && !f->msi_held && (f->config[f->msi + 2] & 1);
+
+	FUZZ_CHECK(f->messages - before[i].messages == sent - before[i].sent + released,
+	           "PCI test device: %u messages for %u events", f->messages - before[i].messages,
+	           sent - before[i].sent);
+	before[i].messages = f->messages;
+	before[i].sent = sent;
+	before[i].held = f->msi_held;
+}
+
+static void check_msidev(const struct msidev *m)
+{
+	FUZZ_CHECK(m->function->intx == (m->status & MSIDEV_STATUS_INTERRUPT), "msidev: pin");
+	FUZZ_CHECK(m->timer.deadline == m->deadline, "msidev: timer");
+	FUZZ_CHECK((m->deadline != TSC_NEVER) == (m->control & MSIDEV_CONTROL_RUN), "msidev: runs");
+	FUZZ_CHECK(m->period_ns >= MSIDEV_MIN_PERIOD_NS && m->burst >= 1 &&
+	                   m->burst <= MSIDEV_MAX_BURST,
+	           "msidev: rate");
+}
+
+static void check_pci(const struct platform *p)
+{
+	bool line[2] = {false};
+
+	for (u32 i = 0; i < p->pci.count; i++) {
+		const struct pci_function *f = &p->pci.function[i];
+
+		check_function(f);
+		if (f->asserted)
+			line[f->gsi - LAYOUT_PCI_IRQ] = true;
+	}
+	for (u32 i = 0; i < 2; i++)
+		FUZZ_CHECK(fake->line[LAYOUT_PCI_IRQ + i] == line[i], "PCI: line %u",
+		           LAYOUT_PCI_IRQ + i);
+	for (u32 i = 0; i < MSIDEVS; i++) {
+		check_lock(&p->msidev[i].lock, "PCI test device");
+		check_messages(i, &p->msidev[i]);
+		check_msidev(&p->msidev[i]);
+	}
 }
 
 static void check(void)
@@ -334,11 +467,13 @@ static void check(void)
 	check_line(&p->rtc.line, "RTC");
 	check_line(&p->pm.line, "PM");
 	check_devices(p);
+	check_pci(p);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	put_back();
+	memset(before, 0, sizeof(before));
 	in = (struct fuzz_input){data, data + size};
 	for (u32 n = 0; fuzz_left(&in) && n < MOST_OPERATIONS; n++) {
 		one_operation();
