@@ -246,17 +246,17 @@ void svm_intr_iret_exit(struct vcpu *vcpu)
  * With a window for interrupts open such an entry ends behind the instruction in the shadow. Where it
  * has ended before it (shadow_exit), the instruction is stepped over, without the window.
  */
-bool svm_intr_shadow_enter(struct vcpu *vcpu)
+void svm_intr_shadow_enter(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 
 	if (!svm->shadow_lost || !has_window(vcpu) ||
 	    svm_intr_blocked(vcpu, INTR_CLASS_EXTERNAL) != INTR_BLOCK_SHADOW)
-		return false;
+		return;
 	set_virq(vcpu, false, 0, false);
+	svm->shadow_window = true;
 	if (svm->step == SVM_STEP_NONE)
 		start_step(vcpu, SVM_STEP_SHADOW);
-	return true;
 }
 
 /*
@@ -264,15 +264,16 @@ bool svm_intr_shadow_enter(struct vcpu *vcpu)
  * whatever the processor says. For an instruction that jumps to itself it then stands for one turn
  * more, until the step.
  */
-void svm_intr_shadow_exit(struct vcpu *vcpu, u64 rip, bool window)
+void svm_intr_shadow_exit(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 	struct vmcb_control *control = &svm->vmcb->control;
 	u64 code = control->exit_code;
 
-	if (window)
+	if (svm->shadow_window)
 		set_virq(vcpu, true, 0, true);
-	if (svm->vmcb->save.rip != rip || control->exit_int_info & SVM_EVENT_VALID ||
+	svm->shadow_window = false;
+	if (svm->vmcb->save.rip != vcpu->regs.rip || control->exit_int_info & SVM_EVENT_VALID ||
 	    (code != SVM_EXIT_VINTR && code != SVM_EXIT_INTR && code != SVM_EXIT_NMI))
 		return;
 	if (code == SVM_EXIT_VINTR)

@@ -118,9 +118,9 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	struct cpu *cpu = this_cpu();
 	struct svm_cpu *processor = cpu->arch;
 	bool shadow = control->int_state & SVM_INT_SHADOW;
-	bool window = shadow && svm_intr_shadow_enter(vcpu);
-	u64 rip = vcpu->regs.rip;
 
+	if (shadow)
+		svm_intr_shadow_enter(vcpu);
 	assign_asid(vcpu, cpu);
 	store_regs(vcpu);
 	if (force_immediate_exit) {
@@ -131,9 +131,9 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
 	insn_svm_run(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb), svm_fast_exit,
 	             vcpu);
-	load_regs(vcpu);
 	if (shadow)
-		svm_intr_shadow_exit(vcpu, rip, window);
+		svm_intr_shadow_exit(vcpu);
+	load_regs(vcpu);
 	if (!svm_exit_is_invalid(control->exit_code))
 		control->event_inj = 0;
 	if (svm_has(SVM_CPUID_CLEAN))

@@ -50,6 +50,7 @@ struct svm_vcpu {
 	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
 	u8 step;             /* [o] enum svm_step */
 	bool shadow_lost;    /* [o] VMRUN has been seen to forget the interrupt shadow */
+	bool shadow_window;  /* [o] this entry has no window because of that; put back behind it */
 	bool fast;           /* [o] nothing is under way that the next exit has to look after */
 	bool nrips;          /* (i) the processor gives the next RIP */
 	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
@@ -141,11 +142,11 @@ void svm_intr_cancel_step(struct vcpu *vcpu);
 bool svm_intr_step_exit(struct vcpu *vcpu);
 void svm_intr_iret_exit(struct vcpu *vcpu);
 /*
- * Around an entry in the interrupt shadow: some processors forget it (docs/emulators.md). `rip` is the
- * entry's. enter: returns whether the window was taken away for this entry, for exit to put back.
+ * Around an entry in the interrupt shadow: some processors forget it (docs/emulators.md). exit: as long
+ * as vcpu->regs has the state of the entry.
  */
-bool svm_intr_shadow_enter(struct vcpu *vcpu);
-void svm_intr_shadow_exit(struct vcpu *vcpu, u64 rip, bool window);
+void svm_intr_shadow_enter(struct vcpu *vcpu);
+void svm_intr_shadow_exit(struct vcpu *vcpu);
 void svm_intr_insn_exit(struct vcpu *vcpu);
 
 #endif
