@@ -62,7 +62,7 @@ void g_check_equal(const char *file, int line, const char *what, u64 a, u64 b);
 void *memset(void *to, int value, size_t length);
 void *memcpy(void *to, const void *from, size_t length);
 
-/* Clocks tell an order, and no more: rules that need one that is exact do not run here. */
+/* Clocks tell an order, and no more. */
 static inline bool rules_exact(void)
 {
 	return false;
@@ -71,6 +71,16 @@ static inline bool rules_exact(void)
 /* By the 8254, with a margin to either side: measured under a hypervisor, on a busy machine. */
 u64 rules_tsc_at_least(u64 ns);
 u64 rules_tsc_at_most(u64 ns);
+
+/*
+ * The 8254's rules are about ticks: an access of a port takes a few here, so counts are longer. That
+ * an access takes no more than that needs a clock that counts instructions (--icount).
+ */
+#define RULES_TICKS_SCALE 20
+#define RULES_TICKS_SLACK 60
+
+/* Of so many ticks of the 8254: measured. */
+u64 rules_tsc_of_ticks(u64 ticks);
 
 /* --- one instruction each --- */
 

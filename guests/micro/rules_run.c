@@ -23,6 +23,9 @@
 #define WRMSR_LENGTH  2
 #define MEASUREMENTS  5
 #define MEASURE_TICKS 10000 /* of the 8254 */
+#define MSIDEV        0x4d535053u
+
+#define REINJECT_PERIOD 1000 /* ticks */
 
 struct gate {
 	u16 offset_low;
@@ -60,6 +63,7 @@ static struct gate idt[GATES] __aligned(16);
 static u32 depth[MOST_VCPUS];
 static u32 vcpus;
 static u64 tsc_hz;
+static bool reinjects; /* looked at if a rule is about it */
 
 /* --- what the compiler may call --- */
 
@@ -288,6 +292,11 @@ static void measure_tsc(void)
 	tsc_hz = best * PIT_HZ / MEASURE_TICKS;
 }
 
+u64 rules_tsc_of_ticks(u64 ticks)
+{
+	return ticks * tsc_hz / PIT_HZ;
+}
+
 u64 rules_tsc_at_least(u64 ns)
 {
 	return ns * (tsc_hz / 1000000) / 1000 / 2;
@@ -365,13 +374,53 @@ static bool has_feature(u32 ecx_bit)
 	return r.ecx & ecx_bit;
 }
 
+static bool has_msidev(void)
+{
+	g_out(0xcf8, 0x80000000u | RULES_MSIDEV_SLOT << 11, 4);
+	return g_in(0xcfc, 4) == MSIDEV;
+}
+
+/*
+ * No feature bit tells it. A tick is in service when many more are due: with reinjection the 8259 is
+ * not asked for the next one before the end of the first.
+ */
+static bool detect_reinjection(void)
+{
+	u64 from;
+
+	harness.xapic = true;
+	reset_chips();
+	g_apic_enable();
+	rules_pic(0xfe, 0xff);
+	g_out(0x43, 0x34, 1);
+	g_out(0x40, REINJECT_PERIOD & 0xff, 1);
+	g_out(0x40, REINJECT_PERIOD >> 8, 1);
+	do
+		g_out(0x20, 0x0c, 1); /* poll: acknowledges */
+	while (!(g_in(0x20, 1) & 0x80));
+	from = g_rdtsc();
+	while (g_rdtsc() - from < rules_tsc_of_ticks(20 * REINJECT_PERIOD))
+		g_pause();
+	return !(rules_pic_irr(0x20) & 1);
+}
+
+static bool is_about_reinjection(const struct rule *list, u32 count)
+{
+	for (u32 i = 0; i < count; i++)
+		if (list[i].reinject || list[i].no_reinject)
+			return true;
+	return false;
+}
+
 /* NULL: this machine shows it. */
 static const char *why_not(const struct rule *rule)
 {
-	if (rule->exact)
-		return "needs a clock that is exact";
-	if (rule->reinject)
+	if (rule->msidev && !has_msidev())
+		return "needs the PCI test device";
+	if (rule->reinject && !reinjects)
 		return "needs reinjection of ticks";
+	if (rule->no_reinject && reinjects)
+		return "needs ticks that are not reinjected";
 	if (rule->no_x2apic && has_feature(X2APIC))
 		return "needs a processor without x2APIC";
 	if (rule->needs_x2apic && !has_feature(X2APIC))
@@ -414,6 +463,8 @@ int rules_main(const struct rule *list, u32 count)
 	u32 modes = has_feature(X2APIC) ? 2 : 1;
 	u32 shown = 0;
 
+	if (is_about_reinjection(list, count))
+		reinjects = detect_reinjection();
 	for (u32 mode = 0; mode < modes; mode++) {
 		pass_xapic = !mode;
 		for (u32 i = 0; i < count; i++)

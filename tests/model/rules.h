@@ -18,8 +18,8 @@
  * has the operations in rules_guest.h: a coroutine on the processor model (tests/model/guest/), each
  * rule on a machine of its own and with a clock that runs with the instructions; or a part of a
  * micro guest (guests/micro/), under the hypervisor on an emulated machine, where other vCPUs run at
- * any time and clocks say nothing but an order. What needs the model's clock is behind rules_exact(),
- * or a rule with `exact`.
+ * any time and clocks say nothing but an order, unless instructions are counted there, too. What needs
+ * the model's clock is behind rules_exact().
  */
 #ifndef TESTS_MODEL_RULES_H
 #define TESTS_MODEL_RULES_H
@@ -30,6 +30,8 @@
 #define RULES_PIC   0x30 /* vectors of the 8259 pair: 30h to 3fh */
 #define RULES_FENCE 0x21
 #define RULES_LOG   64
+
+#define RULES_MSIDEV_SLOT 4 /* of the PCI test device, on bus 0 */
 
 struct rule {
 	const char *name;
@@ -42,8 +44,8 @@ struct rule {
 	int ending;            /* on the model: how it ends; 0: by the script's return */
 	u32 vcpus;
 	bool both_pics; /* on the model again with the platform's 8259 pair (split) */
-	bool exact;     /* not without the model's clock */
-	bool reinject, no_x2apic, no_tsc_deadline;
+	bool msidev;    /* with the PCI test device */
+	bool reinject, no_reinject, no_x2apic, no_tsc_deadline;
 	bool needs_x2apic, needs_tsc_deadline; /* in xAPIC mode, too */
 };
 #define RULE(script_, ...)                                                                         \

@@ -23,6 +23,7 @@ static void run(const struct rule *rule, bool xapic, bool split)
 	        .xapic = xapic,
 	        .split = split,
 	        .testdev = true,
+	        .msidevs = rule->msidev,
 	        .reinject = rule->reinject,
 	        .no_x2apic = rule->no_x2apic,
 	        .no_tsc_deadline = rule->no_tsc_deadline,

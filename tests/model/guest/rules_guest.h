@@ -25,6 +25,17 @@ static inline u64 rules_tsc_at_most(u64 ns)
 	return ns * (POSIX_TSC_KHZ / 1000000);
 }
 
+/* Of so many ticks of the 8254. */
+static inline u64 rules_tsc_of_ticks(u64 ticks)
+{
+	return ticks * (POSIX_TSC_KHZ * 1000) / PIT_HZ;
+}
+
+/* Counts of the 8254 are this much longer than those that the rules name, ... */
+#define RULES_TICKS_SCALE 1
+/* ... and what a few instructions take, in ticks. */
+#define RULES_TICKS_SLACK 6
+
 /* Sleep with interrupts on until one has come, or none is lost on the way. */
 static inline void rules_wait(void)
 {
