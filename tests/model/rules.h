@@ -42,6 +42,7 @@ struct rule {
 	void (*check)(void);   /* on the model: it has ended */
 	guest_script ap;       /* instead of sleeping: all of the others' script */
 	int ending;            /* on the model: how it ends; 0: by the script's return */
+	const char *guest;     /* a micro guest of its own shows it as well */
 	u32 vcpus;
 	bool both_pics; /* on the model again with the platform's 8259 pair (split) */
 	bool msidev;    /* with the PCI test device */

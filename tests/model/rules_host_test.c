@@ -159,7 +159,7 @@ static void pic_spurious(void)
 
 static const struct rule list[] = {
         RULE(icr_init_of_boot_processor, .prepare = bind_reset_vector, .ending = ENDED_TRIPLE_FAULT,
-             .check = check_reset_vector),
+             .check = check_reset_vector, .guest = "init-bsp"),
         RULE(pic_spurious, .prepare = stand_between),
 };
 
