@@ -157,7 +157,7 @@ check-model: $(MODEL_TESTS)
 	$(call run,$(MODEL_TESTS),600)
 
 check-tsan: $(TSAN)/threads
-	@TSAN_OPTIONS='halt_on_error=1 second_deadlock_stack=1' $(TAP) tsan-threads 300 $(TSAN)/threads
+	@TSAN_OPTIONS='halt_on_error=1 second_deadlock_stack=1' $(TAP) tsan-threads 1800 $(TSAN)/threads
 
 check-race: $(RACE)/explorer
 	@$(TAP) explorer 600 $(RACE)/explorer
