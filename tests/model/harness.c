@@ -68,7 +68,7 @@ static void run(void)
 	bool ok;
 
 	vm_start(harness_vm);
-	ok = harness.threads ? posix_run_threads(getenv("POSTERN_TEST_FULL") ? 1800000 : 600000)
+	ok = harness.threads ? posix_run_threads(getenv("POSTERN_TEST_FULL") ? 900000 : 300000)
 	                     : posix_run_stepper();
 	if (!ok)
 		fail_msg("%s", posix_failure());
