@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The three ways to a panic: a check in the code (port_panic), an exception on the stack in use, and
- * an exception that finds no stack and so becomes a double fault, on a stack of its own. Only the
- * setting debug.panic comes here; no guest can.
+ * an exception that finds no stack and so becomes a double fault, on a stack of its own. And timer
+ * interrupts that do not come, as on an emulator that loses them.
  */
 #include "core/debug.h"
+#include "core/machine.h"
 #include "postern/port.h"
 
 /* Canonical and far above all memory: no port maps it. */
@@ -47,4 +48,11 @@ void debug_panic(enum setting_debug_panic how)
 	case DEBUG_PANIC_OFF:
 		break;
 	}
+}
+
+bool debug_loses_tick(const struct cpu *cpu)
+{
+	u32 n = port_machine()->debug_lose_ticks;
+
+	return n && counter_read(&cpu->ticks) % n == 0;
 }

@@ -21,6 +21,7 @@ struct machine {
 	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
 	bool floor;                    /* (i) measure bare world switches at start */
 	u8 debug_panic;                /* (i) enum setting_debug_panic */
+	u32 debug_lose_ticks;          /* (i) of each processor's timer interrupts, 0: none */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */

@@ -283,6 +283,7 @@ enum main_result postern_main(void)
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
 	machine->floor = config.setting[SETTING_FLOOR];
 	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];
+	machine->debug_lose_ticks = (u32)config.setting[SETTING_DEBUG_LOSE_TICKS];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	log_features(machine);
 	result = create_guests(machine, &config);

@@ -9,6 +9,7 @@
  * vCPU blocks, its slice ends, or its VM does.
  */
 #include "core/cpu.h"
+#include "core/debug.h"
 #include "core/machine.h"
 #include "core/main.h"
 #include "core/sched.h"
@@ -168,12 +169,14 @@ void cpu_main(struct cpu *cpu)
 
 void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 {
+	if (vector == CPU_VECTOR_TIMER) {
+		counter_add(&cpu->ticks, 1);
+		if (debug_loses_tick(cpu))
+			return;
+		/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
+		cpu->armed_deadline = TSC_NEVER;
+	}
 	atomic32_set_relaxed(&cpu->interrupted, 1);
-	if (vector != CPU_VECTOR_TIMER)
-		return;
-	/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
-	cpu->armed_deadline = TSC_NEVER;
-	counter_add(&cpu->ticks, 1);
 }
 
 void cpu_kick(struct cpu *cpu)

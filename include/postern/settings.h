@@ -28,7 +28,9 @@
 	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
 	  "where the 8259 pair lives: in the core, or outside it, with the platform")              \
 	X(DEBUG_PANIC, "debug.panic", CHOICE, 0, 0, 3,                                             \
-	  "break the hypervisor once the guest runs, to see what it says")
+	  "break the hypervisor once the guest runs, to see what it says")                         \
+	X(DEBUG_LOSE_TICKS, "debug.lose-ticks", NUMBER, 0, 0, 1000000,                             \
+	  "lose each that-many-th timer interrupt of a processor, as emulators do; 0: none")
 
 /* X(SETTING, value, "name"): the names of a CHOICE's values, from its minimum to its maximum. */
 #define SETTING_CHOICES(X)                                                                         \
@@ -63,7 +65,9 @@ enum setting_id {
 #define MACHINE_SETTINGS(X)                                                                        \
 	X(FLOOR)                                                                                   \
 	X(SLICE_US)                                                                                \
-	X(PAUSE_YIELD)
+	X(PAUSE_YIELD)                                                                             \
+	X(DEBUG_PANIC)                                                                             \
+	X(DEBUG_LOSE_TICKS)
 
 #define MAX_VMS 4
 

@@ -41,6 +41,7 @@ void metal_main(u32 magic, u64 info)
 	apic_init_timer();
 	port_irqs_unblock();
 	smp_start();
+	chips_start_tick();
 	port_log("memory: %lu MiB in one piece", port_memory_available() >> 20);
 
 	result = postern_main();

@@ -117,6 +117,8 @@ void acpi_init(void);
 /* chips.c: the 8259s and I/O APICs are the guests' only in their emulated form. */
 void chips_mask_pics(void);
 void chips_mask_ioapics(void);
+/* On an emulator that loses interrupts: one to all processors, now and then. They take interrupts. */
+void chips_start_tick(void);
 
 /* clock.c */
 void clock_init(void);
