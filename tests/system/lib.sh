@@ -156,7 +156,9 @@ start() {
 	rm -rf "$OUT/tmp"
 	mkdir -p "$OUT/tmp"
 	set -m
-	TMPDIR=$OUT/tmp "$POSTERN" run --timeout "${limit:-120}" --json "$json" "$@" </dev/null >"$log" 2>"$err" &
+	# The tests themselves may run in the background, which ignores interrupts; this is about them.
+	TMPDIR=$OUT/tmp env --default-signal=INT,QUIT "$POSTERN" run --timeout "${limit:-120}" \
+		--json "$json" "$@" </dev/null >"$log" 2>"$err" &
 	job=$!
 	set +m
 }
