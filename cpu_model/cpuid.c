@@ -35,7 +35,10 @@ static void svm_leaf(struct cpuid_regs *r)
 		return;
 	r->eax = 1;
 	r->ebx = MODEL_ASIDS;
-	r->edx = (model_has(MODEL_NO_NPT) ? 0 : SVM_CPUID_NP) |
+	r->ecx = model_has(MODEL_X2AVIC_EXT) ? SVM_CPUID_X2AVIC_EXT : 0;
+	r->edx = (model_has(MODEL_AVIC) ? SVM_CPUID_AVIC : 0) |
+	         (model_has(MODEL_X2AVIC) ? SVM_CPUID_X2AVIC : 0) |
+	         (model_has(MODEL_NO_NPT) ? 0 : SVM_CPUID_NP) |
 	         (model_has(MODEL_NRIPS) ? SVM_CPUID_NRIPS : 0) |
 	         (model_has(MODEL_CLEAN_BITS) ? SVM_CPUID_CLEAN : 0) |
 	         (model_has(MODEL_FLUSH_ASID) ? SVM_CPUID_FLUSH_ASID : 0) |

@@ -36,6 +36,45 @@ static bool intercepted(struct model_cpu *cpu, u64 code)
 	return model_intercepts(&cpu->control, code);
 }
 
+/* What AVIC made of an access. */
+static enum model_result avic_end(struct model_cpu *cpu, const struct guest_insn *insn,
+                                  struct avic_result result)
+{
+	if (result.action == AVIC_DONE)
+		return MODEL_DONE;
+	if (result.action == AVIC_GP)
+		return raise(cpu, VECTOR_GP, true);
+	cpu->exit_code = result.exit_code;
+	cpu->exit_info_1 = result.info_1;
+	cpu->exit_info_2 = result.info_2;
+	if (result.action == AVIC_BEFORE)
+		return MODEL_EXIT;
+	if (!avic_is(&cpu->avic, AVIC_NO_NEXT_RIP))
+		cpu->next_rip = cpu->regs.rip + insn->length;
+	return MODEL_TRAP;
+}
+
+static enum model_result avic_msr(struct model_cpu *cpu, const struct guest_insn *insn, u32 msr,
+                                  bool write)
+{
+	u64 *gpr = cpu->regs.gpr;
+	struct avic_result result;
+	u64 value = 0;
+
+	if (write) {
+		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
+		result = avic_msr_write(&cpu->avic, msr, value);
+		cpu->v_tpr = avic_read_cr8(&cpu->avic);
+		return avic_end(cpu, insn, result);
+	}
+	result = avic_msr_read(&cpu->avic, msr, &value);
+	if (result.action == AVIC_DONE) {
+		gpr[GPR_RAX] = (u32)value;
+		gpr[GPR_RDX] = value >> 32;
+	}
+	return avic_end(cpu, insn, result);
+}
+
 static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
 {
 	u64 *gpr = cpu->regs.gpr;
@@ -46,6 +85,8 @@ static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *
 		cpu->exit_info_1 = write;
 		return leave_insn(cpu, insn, SVM_EXIT_MSR);
 	}
+	if (model_avic_has_msr(cpu, msr))
+		return avic_msr(cpu, insn, msr, write);
 	if (write) {
 		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
 		return model_guest_wrmsr(cpu, msr, value) ? MODEL_DONE
@@ -103,6 +144,32 @@ static void store(u8 *p, u64 value, u32 size)
 	}
 }
 
+/* A 32-bit destination clears the upper half, narrower ones leave the rest. */
+static void set_rax(u64 *gpr, u64 value, u32 size)
+{
+	if (size >= 4)
+		gpr[GPR_RAX] = value;
+	else
+		memcpy(&gpr[GPR_RAX], &value, size);
+}
+
+static enum model_result avic_page(struct model_cpu *cpu, const struct guest_insn *insn, u32 offset,
+                                   bool write)
+{
+	struct avic_result result;
+	u64 value = 0;
+
+	if (write) {
+		result = avic_page_write(&cpu->avic, offset, insn->size, cpu->regs.gpr[GPR_RAX]);
+		cpu->v_tpr = avic_read_cr8(&cpu->avic);
+		return avic_end(cpu, insn, result);
+	}
+	result = avic_page_read(&cpu->avic, offset, insn->size, &value);
+	if (result.action == AVIC_DONE)
+		set_rax(cpu->regs.gpr, value, insn->size);
+	return avic_end(cpu, insn, result);
+}
+
 static enum model_result do_memory(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
 {
 	u64 *gpr = cpu->regs.gpr;
@@ -115,15 +182,14 @@ static enum model_result do_memory(struct model_cpu *cpu, const struct guest_ins
 	p = model_translate(cpu, gpa, write ? MODEL_WRITE : MODEL_READ);
 	if (!p)
 		return MODEL_EXIT;
+	/* The page has to be mapped, and what it is mapped to does not matter. */
+	if (model_avic_has_page(cpu, gpa))
+		return avic_page(cpu, insn, gpa.v & ~PAGE_MASK, write);
 	if (write) {
 		store(p, gpr[GPR_RAX], insn->size);
 		return MODEL_DONE;
 	}
-	/* A 32-bit destination clears the upper half, narrower ones leave the rest. */
-	if (insn->size >= 4)
-		gpr[GPR_RAX] = load(p, insn->size);
-	else
-		memcpy(&gpr[GPR_RAX], &(u64){load(p, insn->size)}, insn->size);
+	set_rax(gpr, load(p, insn->size), insn->size);
 	return MODEL_DONE;
 }
 
@@ -167,6 +233,8 @@ static enum model_result do_write_cr(struct model_cpu *cpu, const struct guest_i
 		if (value & ~0xfull)
 			return raise(cpu, VECTOR_GP, true);
 		cpu->v_tpr = value;
+		if (cpu->avic.enabled)
+			avic_write_cr8(&cpu->avic, value);
 		return MODEL_DONE;
 	}
 	if (insn->reg == 0) {

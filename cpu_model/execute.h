@@ -11,6 +11,7 @@ enum model_result {
 	MODEL_DONE,    /* executed: RIP advances by its length */
 	MODEL_JUMPED,  /* executed, RIP is set */
 	MODEL_RESTART, /* an exception is being delivered instead */
+	MODEL_TRAP,    /* executed, then exits: exit_code is set, RIP advances */
 	MODEL_EXIT,    /* exit_code is set, nothing was changed */
 };
 

@@ -73,6 +73,10 @@ void insn_wrmsr(u32 msr, u64 value)
 	struct model_cpu *cpu = model_current();
 	u64 *reg = host_msr(cpu, msr);
 
+	if (msr == MSR_AVIC_DOORBELL && model_has(MODEL_AVIC)) {
+		model_avic_doorbell(value);
+		return;
+	}
 	if (!reg)
 		port_panic("WRMSR of %x: #GP on this processor", msr);
 	if (msr == MSR_EFER && (value & EFER_SVME) &&

@@ -17,6 +17,7 @@
 #define CPU_MODEL_MODEL_H
 
 #include "core/cpu.h"
+#include "cpu_model/avic.h"
 #include "postern/sync.h"
 #include "x86/regs.h"
 #include "x86/svm.h"
@@ -32,6 +33,9 @@ enum model_feature {
 	MODEL_SVM_LOCKED = BIT(7), /* firmware has disabled and locked SVM */
 	MODEL_PAUSE_FILTER = BIT(8),
 	MODEL_FORGETS_SHADOW = BIT(9), /* VMRUN does not load the interrupt shadow, as QEMU 7.2 */
+	MODEL_AVIC = BIT(10),
+	MODEL_X2AVIC = BIT(11),
+	MODEL_X2AVIC_EXT = BIT(12), /* physical table of up to 4096 entries */
 };
 
 #define MODEL_ASIDS    16
@@ -93,6 +97,10 @@ struct model_cpu {
 	u64 v_tpr;
 	bool v_irq;
 
+	/* AVIC */
+	struct avic avic;         /* of the guest under VMRUN */
+	struct atomic32 doorbell; /* [any processor] one has come and has not been looked at */
+
 	/* Copy for clean bits: the control block as last run here. */
 	struct vmcb cached;
 
@@ -103,10 +111,12 @@ struct model_cpu {
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
+	u64 avic_interrupts; /* taken without the hypervisor */
 };
 
 struct model {
 	u32 features;
+	u32 avic_switches; /* enum avic_switch */
 	u32 cpu_count;
 	struct model_cpu cpu[MAX_CPUS];
 };
@@ -116,6 +126,8 @@ struct model *model(void);
 struct model_cpu *model_current(void);
 /* The time stamp counter, without the side effects of asking the port. */
 u64 model_time(void);
+/* The memory that host-physical addresses name. */
+struct avic_memory model_memory(void);
 /* The guest has executed an instruction: time passes, the turn may go to another processor. */
 void model_elapse(struct model_cpu *cpu);
 /* `target` has something new to look at. */
@@ -138,7 +150,21 @@ void model_take_interrupts(struct model_cpu *cpu);
 
 /* --- vmrun_checks.c: pure --- */
 /* NULL, or what makes VMRUN refuse the control block with VMEXIT_INVALID. */
-const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 features);
+const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 features,
+                              const struct avic_memory *memory);
+
+/* --- avic_cpu.c: AVIC as a part of this processor --- */
+/* Largest index of the physical table in x2AVIC mode; 0: no x2AVIC. */
+u32 model_avic_max_index(u32 features);
+/* VMRUN, of a control block with AVIC enabled or not. */
+void model_avic_enter(struct model_cpu *cpu);
+/* The doorbell register: written by the hypervisor, or in effect by another processor. */
+void model_avic_doorbell(u64 value);
+/* At an instruction boundary: false, the guest leaves. */
+bool model_avic_take_interrupt(struct model_cpu *cpu);
+/* Is the access one of the APIC's registers, rather than of memory? */
+bool model_avic_has_page(const struct model_cpu *cpu, gpa_t gpa);
+bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr);
 
 /* --- intercept.c: pure functions over the control area --- */
 bool model_intercepts(const struct vmcb_control *control, u64 exit_code);

@@ -122,6 +122,12 @@ static void apply_clean_bits(struct model_cpu *cpu, struct vmcb *vmcb)
 		s->ss = old->save.ss;
 		s->cpl = old->save.cpl;
 	}
+	if (clean & SVM_CLEAN_AVIC) {
+		c->avic_apic_bar = old->control.avic_apic_bar;
+		c->avic_backing_page = old->control.avic_backing_page;
+		c->avic_logical_table = old->control.avic_logical_table;
+		c->avic_physical_table = old->control.avic_physical_table;
+	}
 	if (clean & SVM_CLEAN_CR2)
 		s->cr2 = old->save.cr2;
 }
@@ -165,6 +171,7 @@ static void load_control(struct model_cpu *cpu, const struct vmcb *vmcb)
 		model_tlb_flush_all(cpu);
 	else if (cpu->control.tlb_control == SVM_TLB_FLUSH_ASID)
 		model_tlb_flush_asid(cpu, cpu->control.asid);
+	model_avic_enter(cpu);
 }
 
 /* --- storing --- */
@@ -234,7 +241,7 @@ static void store_control(struct model_cpu *cpu, struct vmcb *vmcb)
 /* --- running --- */
 
 /* false: the guest leaves. */
-static bool take_virtual_interrupt(struct model_cpu *cpu)
+static bool take_v_irq(struct model_cpu *cpu)
 {
 	u64 int_ctl = cpu->control.int_ctl;
 	u64 priority = (int_ctl & SVM_V_INTR_PRIO_MASK) >> 16;
@@ -249,6 +256,14 @@ static bool take_virtual_interrupt(struct model_cpu *cpu)
 	}
 	cpu->v_irq = false;
 	return model_deliver(cpu, (u8)(int_ctl >> 32), false, false, 0);
+}
+
+/* false: the guest leaves. V_IRQ is not looked at while AVIC is on ("AVIC and V_INTR"). */
+static bool take_virtual_interrupt(struct model_cpu *cpu)
+{
+	if (cpu->avic.enabled)
+		return model_avic_take_interrupt(cpu);
+	return take_v_irq(cpu);
 }
 
 /* Between two instructions. false: the guest leaves. */
@@ -291,7 +306,7 @@ static bool step(struct model_cpu *cpu)
 		return false;
 	if (result == MODEL_RESTART)
 		return true;
-	if (result == MODEL_DONE)
+	if (result != MODEL_JUMPED)
 		cpu->regs.rip += g->insn->length;
 	g->insn->done = true;
 	g->resume = true;
@@ -299,7 +314,7 @@ static bool step(struct model_cpu *cpu)
 	cpu->regs.shadow = cpu->sti_shadow;
 	cpu->sti_shadow = false;
 	cpu->trap_pending = trap;
-	return true;
+	return result != MODEL_TRAP;
 }
 
 static void run(struct model_cpu *cpu)
@@ -316,12 +331,13 @@ void model_vmrun(struct model_cpu *cpu, hpa_t hpa)
 {
 	struct vmcb *vmcb = hpa_to_ptr(hpa);
 	struct vmcb loaded = *vmcb;
+	struct avic_memory memory = model_memory();
 	const char *why;
 
 	if (!cpu->hsave_pa)
 		port_panic("VMRUN without VM_HSAVE_PA");
 	apply_clean_bits(cpu, &loaded);
-	why = model_vmrun_check(&loaded, cpu->efer, model()->features);
+	why = model_vmrun_check(&loaded, cpu->efer, model()->features, &memory);
 	if (why) {
 		port_log("VMRUN refused: %s", why);
 		vmcb->control.exit_code = SVM_EXIT_INVALID;

@@ -5,6 +5,7 @@
  */
 #include "cpu_model/model.h"
 
+#define AVIC_BITS (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)
 #define CR4_KNOWN 0x00f77fffull
 #define EFER_KNOWN                                                                                 \
 	(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME | BIT64(13) | EFER_FFXSR | BIT64(15))
@@ -57,7 +58,8 @@ static const char *check_state(const struct vmcb_save *save)
 	return check_long_mode(save);
 }
 
-const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 features)
+const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 features,
+                              const struct avic_memory *memory)
 {
 	const struct vmcb_control *control = &vmcb->control;
 	const char *why;
@@ -73,8 +75,13 @@ const char *model_vmrun_check(const struct vmcb *vmcb, u64 host_efer, u32 featur
 	if (control->tlb_control != SVM_TLB_NOTHING && control->tlb_control != SVM_TLB_FLUSH_ALL &&
 	    !(control->tlb_control == SVM_TLB_FLUSH_ASID && (features & MODEL_FLUSH_ASID)))
 		return "TLB_CONTROL: reserved on this processor";
-	if (control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE | SVM_V_GIF_ENABLE))
+	if (control->int_ctl & (SVM_V_GIF_ENABLE | (features & MODEL_AVIC ? 0 : AVIC_BITS)))
 		return "int_ctl: a feature that this processor lacks";
+	if (control->int_ctl & AVIC_BITS) {
+		why = avic_check(control, memory, model_avic_max_index(features));
+		if (why)
+			return why;
+	}
 	why = check_event(control->event_inj);
 	return why ? why : check_state(&vmcb->save);
 }

@@ -36,6 +36,10 @@ LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c ir
 IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c,$(sort $(wildcard irq/*.c))) \
 	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
+AVIC_TEST_SRC := tests/unit/avic_fake.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
+UNIT_avic := $(AVIC_TEST_SRC)
+UNIT_avic_ipi := $(AVIC_TEST_SRC)
+UNIT_avic_regs := $(AVIC_TEST_SRC)
 UNIT_bzimage := $(PLATFORM_TEST_SRC)
 UNIT_fw_cfg := $(PLATFORM_TEST_SRC)
 UNIT_msidev := $(PLATFORM_TEST_SRC)

@@ -50,6 +50,7 @@
 #define MSR_NB_CFG         0xc001001f
 #define MSR_INT_PENDING    0xc0010055
 #define MSR_VM_CR          0xc0010114
+#define MSR_AVIC_DOORBELL  0xc001011b
 #define MSR_VM_HSAVE_PA    0xc0010117
 #define MSR_AVIC_DOORBELL  0xc001011b
 #define MSR_OSVW_ID_LENGTH 0xc0010140

@@ -157,6 +157,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "VMCB layout");
 #define SVM_CLEAN_DT         BIT(7)
 #define SVM_CLEAN_SEG        BIT(8)
 #define SVM_CLEAN_CR2        BIT(9)
+#define SVM_CLEAN_AVIC       BIT(11)
 
 /* Exit codes, "SVM Intercept Codes". Bit n of intercept_misc1 gives code 0x60 + n, and so on. */
 #define SVM_EXIT_CR_READ(n)          (0x000 + (n))
@@ -238,5 +239,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "VMCB layout");
 #define SVM_CPUID_AVIC         BIT(13)
 #define SVM_CPUID_VGIF         BIT(16)
 #define SVM_CPUID_X2AVIC       BIT(18)
+/* CPUID 8000_000A ECX */
+#define SVM_CPUID_X2AVIC_EXT BIT(6)
 
 #endif

@@ -132,6 +132,12 @@ void *hpa_to_ptr(hpa_t hpa)
 	return arena.base + (hpa.v - ARENA_HPA);
 }
 
+void arena_range(u64 *start, u64 *end)
+{
+	*start = ARENA_HPA;
+	*end = ARENA_HPA + ARENA_SIZE;
+}
+
 hpa_t ptr_to_hpa(const void *p)
 {
 	if (!arena_contains(p))

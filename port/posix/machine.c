@@ -120,6 +120,14 @@ u64 model_time(void)
 	return posix.mode == POSIX_THREADS ? posix_real_tsc() : posix.tsc;
 }
 
+struct avic_memory model_memory(void)
+{
+	struct avic_memory memory;
+
+	arena_range(&memory.start, &memory.end);
+	return memory;
+}
+
 u64 port_tsc(void)
 {
 	if (posix.mode != POSIX_THREADS)

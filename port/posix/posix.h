@@ -32,6 +32,8 @@ u64 arena_live_bytes(void);
 u64 arena_allocations(void);
 /* true: `p` lies in the arena. */
 bool arena_contains(const volatile void *p);
+/* The host-physical addresses of all that it may hold. */
+void arena_range(u64 *start, u64 *end);
 
 /* --- a machine (machine.c) --- */
 

@@ -127,15 +127,22 @@ static void test_vmrun_next_rip_if_it_has_it(void **state __unused)
 
 /* --- checks --- */
 
+static bool is_refused(const struct vmcb *vmcb, u32 features)
+{
+	struct avic_memory memory = model_memory();
+
+	return model_vmrun_check(vmcb, EFER_SVME, features, &memory);
+}
+
 static void expect_invalid(void (*spoil)(struct vmcb *vmcb), u32 features)
 {
 	struct vmcb vmcb;
 
 	create(features, script_cpuid);
-	assert_null(model_vmrun_check(m.vmcb, EFER_SVME, features));
+	assert_false(is_refused(m.vmcb, features));
 	vmcb = *m.vmcb;
 	spoil(&vmcb);
-	assert_non_null(model_vmrun_check(&vmcb, EFER_SVME, features));
+	assert_true(is_refused(&vmcb, features));
 	*m.vmcb = vmcb;
 	assert_true(enter() == SVM_EXIT_INVALID);
 }
@@ -191,7 +198,7 @@ static void test_vmrun_flush_by_asid_only_where_it_exists(void **state __unused)
 {
 	create(MODEL_FLUSH_ASID, script_cpuid);
 	flush_asid(m.vmcb);
-	assert_null(model_vmrun_check(m.vmcb, EFER_SVME, MODEL_FLUSH_ASID));
+	assert_false(is_refused(m.vmcb, MODEL_FLUSH_ASID));
 }
 
 /* --- permission maps --- */
