@@ -110,9 +110,22 @@ void options_help_run(FILE *out)
 
 void options_list_cpus(FILE *out)
 {
-	fprintf(out, "%-16s %-6s %-10s %s\n", "MODEL", "VENDOR", "AVAILABLE", "STANDS FOR");
-#define X(name, vendor, available, what)                                                           \
-	fprintf(out, "%-16s %-6s %-10s %s\n", name, vendor, (available) ? "yes" : "not yet", what);
+	static const char *const interrupts[] = {
+	        [CPU_ACCEL_NONE] = "software",
+	        [CPU_ACCEL_AVIC] = "AVIC",
+	        [CPU_ACCEL_X2AVIC] = "AVIC, x2AVIC",
+	        [CPU_ACCEL_APICV] = "APICv",
+	};
+
+	fprintf(out, "%-16s %-6s %-10s %-13s %s\n", "MODEL", "VENDOR", "AVAILABLE", "INTERRUPTS",
+	        "STANDS FOR");
+#define X(name, vendor, available, accel, what)                                                    \
+	fprintf(out, "%-16s %-6s %-10s %-13s %s\n", name, vendor, (available) ? "yes" : "not yet", \
+	        interrupts[CPU_ACCEL_##accel], what);
 	CPU_MODELS(X)
 #undef X
+	fputs("\nSVM and nested paging are the emulated processor's own. AVIC and x2AVIC, which it does\n"
+	      "not have, are modelled: what that costs is counted apart. On a real processor that has\n"
+	      "them they are used natively, and hidden from a model without them.\n",
+	      out);
 }

@@ -37,7 +37,7 @@ static const struct {
 	const char *name;
 	bool available;
 } cpu_models[] = {
-#define X(name, vendor, available, what) {name, available},
+#define X(name, vendor, available, accel, what) {name, available},
         CPU_MODELS(X)
 #undef X
 };

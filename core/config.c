@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Lines KEY=VALUE; a line that is not understood is an error, never ignored. */
 #include "core/config.h"
+#include "irq/accel.h"
 #include "postern/port.h"
 #include "postern/string.h"
 
@@ -117,13 +118,26 @@ static const char *parse_setting(struct config *config, const char *key, const c
 	return "no such setting";
 }
 
+static u32 accel_modes(enum cpu_acceleration acceleration)
+{
+	switch (acceleration) {
+	case CPU_ACCEL_AVIC:
+		return ACCEL_MODE(ACCEL_XAPIC);
+	case CPU_ACCEL_X2AVIC:
+		return ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC);
+	default:
+		return 0;
+	}
+}
+
 static const char *parse_cpu(struct config *config, const char *text)
 {
 	static const struct {
 		const char *name;
 		int available;
+		enum cpu_acceleration acceleration;
 	} models[] = {
-#define X(name, vendor, available, what) {name, available},
+#define X(name, vendor, available, accel, what) {name, available, CPU_ACCEL_##accel},
 	        CPU_MODELS(X)
 #undef X
 	};
@@ -134,6 +148,7 @@ static const char *parse_cpu(struct config *config, const char *text)
 		if (!models[i].available)
 			return "this version does not have that processor";
 		memcpy(config->cpu[config->vm_count - 1], text, strlen(text) + 1);
+		config->vm[config->vm_count - 1].accel_modes = accel_modes(models[i].acceleration);
 		return NULL;
 	}
 	return "no such processor";

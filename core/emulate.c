@@ -44,6 +44,7 @@ u32 emulate_code_mode(struct vcpu *vcpu)
 static void emulation_init(struct emulation *e, struct vcpu *vcpu)
 {
 	e->vcpu = vcpu;
+	e->page = NULL;
 	backend_op(get_state)(vcpu, &e->state);
 	mmu_view_init(&e->view, vcpu, &e->state);
 	e->mode = code_mode(&e->state);
@@ -309,6 +310,16 @@ void emulate_memory(struct vcpu *vcpu)
 	if (emulate_execute_memory(&e))
 		vcpu_count(vcpu, COUNTER_EMULATED);
 	else
+		emulate_undecoded(vcpu);
+}
+
+void emulate_page_access(struct vcpu *vcpu, const struct emulate_page *page)
+{
+	struct emulation e;
+
+	emulation_init(&e, vcpu);
+	e.page = page;
+	if (decode(&e) && !emulate_execute_memory(&e))
 		emulate_undecoded(vcpu);
 }
 

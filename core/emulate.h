@@ -16,6 +16,17 @@ struct vcpu;
  */
 void emulate_memory(struct vcpu *vcpu);
 
+/*
+ * The same with accesses of the local APIC's page going to `page` instead of the software APIC, and
+ * counted by nobody: for a processor that is modelled (cpu_model/assist.h).
+ */
+struct emulate_page {
+	u64 (*read)(void *context, u32 offset, u32 size);
+	void (*write)(void *context, u32 offset, u32 size, u64 value);
+	void *context;
+};
+void emulate_page_access(struct vcpu *vcpu, const struct emulate_page *page);
+
 /* INS / OUTS exit (vcpu->exit.io.string). Same rules. */
 void emulate_string_io(struct vcpu *vcpu);
 

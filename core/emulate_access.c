@@ -131,12 +131,15 @@ static bool in_lapic_page(struct vcpu *vcpu, gpa_t gpa)
 	return lapic_xapic_base(vcpu, &base) && (gpa.v & PAGE_MASK) == (base.v & PAGE_MASK);
 }
 
-static u64 read_physical(struct vcpu *vcpu, gpa_t gpa, u32 size)
+static u64 read_physical(struct emulation *e, gpa_t gpa, u32 size)
 {
+	struct vcpu *vcpu = e->vcpu;
 	hpa_t hpa __unused;
 	u32 access;
 	u64 value;
 
+	if (in_lapic_page(vcpu, gpa) && e->page)
+		return e->page->read(e->page->context, gpa.v & ~PAGE_MASK, size);
 	if (in_lapic_page(vcpu, gpa))
 		return lapic_mmio_read(vcpu, gpa.v & ~PAGE_MASK, size) & emulate_mask(size);
 	if (bus_read(&vcpu->vm->memory, vcpu, gpa.v, size, &value))
@@ -148,11 +151,17 @@ static u64 read_physical(struct vcpu *vcpu, gpa_t gpa, u32 size)
 	return emulate_mask(size);
 }
 
-static void write_physical(struct vcpu *vcpu, gpa_t gpa, u32 size, u64 value)
+static void write_physical(struct emulation *e, gpa_t gpa, u32 size, u64 value)
 {
+	struct vcpu *vcpu = e->vcpu;
 	hpa_t hpa __unused;
 	u32 access;
 
+	if (in_lapic_page(vcpu, gpa) && e->page) {
+		e->page->write(e->page->context, gpa.v & ~PAGE_MASK, size,
+		               value & emulate_mask(size));
+		return;
+	}
 	if (in_lapic_page(vcpu, gpa)) {
 		lapic_mmio_write(vcpu, gpa.v & ~PAGE_MASK, size, value & emulate_mask(size));
 		return;
@@ -171,10 +180,10 @@ u64 emulate_read_span(struct emulation *e, const struct emulate_span *span)
 	u32 part, i, shift = 0;
 
 	if (!span->len[1])
-		return read_physical(e->vcpu, span->gpa[0], span->len[0]);
+		return read_physical(e, span->gpa[0], span->len[0]);
 	for (part = 0; part < ARRAY_SIZE(span->len); part++) {
 		for (i = 0; i < span->len[part]; i++, shift += 8)
-			value |= read_physical(e->vcpu, GPA(span->gpa[part].v + i), 1) << shift;
+			value |= read_physical(e, GPA(span->gpa[part].v + i), 1) << shift;
 	}
 	return value;
 }
@@ -184,12 +193,11 @@ void emulate_write_span(struct emulation *e, const struct emulate_span *span, u6
 	u32 part, i, shift = 0;
 
 	if (!span->len[1]) {
-		write_physical(e->vcpu, span->gpa[0], span->len[0], value);
+		write_physical(e, span->gpa[0], span->len[0], value);
 		return;
 	}
 	for (part = 0; part < ARRAY_SIZE(span->len); part++) {
 		for (i = 0; i < span->len[part]; i++, shift += 8)
-			write_physical(e->vcpu, GPA(span->gpa[part].v + i), 1,
-			               value >> shift & 0xff);
+			write_physical(e, GPA(span->gpa[part].v + i), 1, value >> shift & 0xff);
 	}
 }

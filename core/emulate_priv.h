@@ -15,7 +15,8 @@ struct emulation {
 	struct vcpu_state state; /* as it was at the exit */
 	struct mmu_view view;
 	struct insn insn;
-	u32 mode; /* code size: 2, 4, 8 */
+	u32 mode;                        /* code size: 2, 4, 8 */
+	const struct emulate_page *page; /* NULL: the local APIC's page is the software APIC's */
 };
 
 /* --- core/emulate.c --- */

@@ -11,6 +11,7 @@
 #include "core/msr.h"
 #include "host/host.h"
 #include "postern/port.h"
+#include "x86/apic.h"
 
 const char *exit_kind_name(enum exit_kind kind)
 {
@@ -135,6 +136,23 @@ static enum exit_action handle_memory(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+static enum exit_action handle_apic_write(struct vcpu *vcpu)
+{
+	if (vcpu->exit.apic.offset == APIC_EOI)
+		lapic_eoi_written(vcpu, vcpu->exit.apic.vector);
+	else
+		lapic_written(vcpu, vcpu->exit.apic.offset);
+	return EXIT_ACTION_RESUME;
+}
+
+static enum exit_action handle_ipi_incomplete(struct vcpu *vcpu)
+{
+	const struct exit_apic *apic = &vcpu->exit.apic;
+
+	lapic_ipi_incomplete(vcpu, apic->icr, apic->dest, apic->posted);
+	return EXIT_ACTION_RESUME;
+}
+
 static enum exit_action handle_vmcall(struct vcpu *vcpu)
 {
 	if (emulate_skip(vcpu, 3))
@@ -233,6 +251,9 @@ static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_RDMSR] = handle_rdmsr,
         [EXIT_WRMSR] = handle_wrmsr,
         [EXIT_MEMORY] = handle_memory,
+        [EXIT_APIC_WRITE] = handle_apic_write,
+        [EXIT_APIC_ACCESS] = handle_memory,
+        [EXIT_IPI_INCOMPLETE] = handle_ipi_incomplete,
         [EXIT_VMCALL] = handle_vmcall,
         [EXIT_XSETBV] = handle_xsetbv,
         [EXIT_CR] = handle_cr,

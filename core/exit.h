@@ -39,6 +39,14 @@ struct exit_cr {
 	bool write;
 };
 
+/* An accelerated APIC's write, access or IPI. */
+struct exit_apic {
+	u32 offset; /* the register */
+	u32 icr, dest;
+	bool posted; /* see lapic_ipi_incomplete() */
+	u8 vector;   /* of an EOI */
+};
+
 struct exit_info {
 	enum exit_kind kind;
 	/*
@@ -52,6 +60,7 @@ struct exit_info {
 		struct exit_memory memory;
 		struct exit_exception exception;
 		struct exit_cr cr;
+		struct exit_apic apic;
 	};
 	u64 raw[3]; /* the vendor's code and informations, for logs only */
 };

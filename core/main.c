@@ -262,11 +262,27 @@ static void run_all(struct machine *machine)
 	report_all(machine);
 }
 
+/* The machine has one kind of processor: VMs may do without its acceleration, not name another's. */
+static bool choose_processor(const struct config *config, const char **name)
+{
+	const char *accelerated = NULL;
+
+	for (u32 i = 0; i < config->vm_count; i++) {
+		if (!config->vm[i].accel_modes)
+			continue;
+		if (accelerated && strcmp(accelerated, config->cpu[i]))
+			return false;
+		accelerated = config->cpu[i];
+	}
+	*name = accelerated ? accelerated : config->cpu[0];
+	return true;
+}
+
 enum main_result postern_main(void)
 {
 	struct machine *machine = port_machine();
 	struct config config;
-	const char *why = "";
+	const char *why = "", *processor;
 	const char *text;
 	u64 size = 0;
 	enum main_result result;
@@ -274,6 +290,11 @@ enum main_result postern_main(void)
 	text = port_file("config", &size);
 	if (!config_parse(&config, text, size))
 		return refused(REPORT_REFUSED_CONFIG);
+	if (!choose_processor(&config, &processor))
+		return refuse(REPORT_REFUSED_CONFIG,
+		              "the VMs name different processors with acceleration");
+	if (!port_show_processor(processor))
+		return refuse(REPORT_REFUSED_CONFIG, "not enough memory to model a processor");
 	if (!machine_init(machine, &why))
 		return refuse(REPORT_REFUSED_PROCESSOR, why);
 	machine->first_cpu = config.reserve_boot_cpu;

@@ -48,7 +48,8 @@ static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 	vcpu_count(vcpu, COUNTER_ENTRIES);
 	if (force_immediate_exit)
 		vcpu_count(vcpu, COUNTER_FORCED_EXITS);
-	if (vcpu->regs.cr8 != cr8)
+	/* Where the processor keeps the page, it has done so already, and knows the subclass. */
+	if (vcpu->regs.cr8 != cr8 && !accel_is_on(vcpu))
 		lapic_set_cr8(vcpu, (u8)vcpu->regs.cr8);
 	return true;
 }
@@ -57,6 +58,7 @@ static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 static void retire(struct cpu *cpu, struct vcpu *vcpu)
 {
 	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(port_tsc() - vcpu->state_since));
+	accel_running(vcpu, NULL);
 	if (cpu->loaded == vcpu)
 		sched_unload(cpu);
 	cpu->current = NULL;
@@ -100,6 +102,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 
 	note_first_entry(vcpu->vm);
 	sched_load(cpu, vcpu);
+	accel_running(vcpu, cpu);
 	for (;; chores = sched_has_chores(cpu)) {
 		if (chores)
 			now = run_chores(cpu);
@@ -169,6 +172,8 @@ void cpu_main(struct cpu *cpu)
 
 void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 {
+	if (vector == CPU_VECTOR_DOORBELL)
+		return;
 	if (vector == CPU_VECTOR_TIMER) {
 		counter_add(&cpu->ticks, 1);
 		if (debug_loses_tick(cpu))

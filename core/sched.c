@@ -91,27 +91,29 @@ static u32 load(struct cpu *cpu)
 	return atomic32_read(&cpu->rq.length) + !atomic32_read(&cpu->idle);
 }
 
-/*
- * Where a runnable vCPU should wait: on its last processor while it is still loaded there; else on
- * the one with the least to do, on the last one if that is as good.
- */
-static struct cpu *place(struct vcpu *vcpu)
+static struct cpu *least_loaded(struct cpu *best)
 {
 	struct machine *machine = port_machine();
-	struct cpu *best = ptr_read(&vcpu->cpu);
 
-	if (atomic32_read_acquire(&vcpu->on_cpu))
-		return best;
 	for (u32 i = machine->first_cpu; i < machine->cpu_count; i++)
 		if (load(&machine->cpu[i]) < load(best))
 			best = &machine->cpu[i];
 	return best;
 }
 
-void sched_enqueue(struct vcpu *vcpu)
+/*
+ * Where a runnable vCPU should wait: on its last processor while it is still loaded there; else on
+ * the one with the least to do, on the last one if that is as good.
+ */
+static struct cpu *place(struct vcpu *vcpu)
 {
-	struct cpu *cpu = place(vcpu);
+	struct cpu *last = ptr_read(&vcpu->cpu);
 
+	return atomic32_read_acquire(&vcpu->on_cpu) ? last : least_loaded(last);
+}
+
+static void enqueue_at(struct cpu *cpu, struct vcpu *vcpu)
+{
 	queue_append(&cpu->rq, vcpu);
 	/*
 	 * The append is before, the reads of idle and length after a full barrier (the atomics
@@ -120,6 +122,28 @@ void sched_enqueue(struct vcpu *vcpu)
 	 */
 	if (atomic32_read(&cpu->idle) || atomic32_read(&cpu->rq.length) == 1)
 		cpu_kick(cpu);
+}
+
+void sched_enqueue(struct vcpu *vcpu)
+{
+	enqueue_at(place(vcpu), vcpu);
+}
+
+/*
+ * Processors that all have something to do steal nothing. One that has two more than another gives it
+ * one that waits; never the one that is still loaded here, of which the other would not be told.
+ */
+static void balance(struct cpu *cpu)
+{
+	struct cpu *best = least_loaded(cpu);
+	struct vcpu *vcpu;
+
+	/* This one runs none just now: all that it has wait. */
+	if (best == cpu || load(best) + 1 >= atomic32_read(&cpu->rq.length))
+		return;
+	vcpu = queue_take(&cpu->rq, best);
+	if (vcpu)
+		enqueue_at(best, vcpu);
 }
 
 /* --- turns --- */
@@ -132,8 +156,10 @@ void sched_end_turn(struct cpu *cpu, struct vcpu *vcpu)
 	vcpu_count(vcpu, COUNTER_PREEMPTED);
 	vcpu->state_since = now;
 	cpu->current = NULL;
+	accel_running(vcpu, NULL);
 	atomic32_set(&vcpu->sched_state, VCPU_RUNNABLE);
 	queue_append(&cpu->rq, vcpu);
+	balance(cpu);
 }
 
 bool sched_slice_over(struct cpu *cpu, u64 now)
@@ -164,9 +190,11 @@ bool sched_block(struct vcpu *vcpu)
 	/* From the publication on a waker may hand the vCPU to a queue: nothing of it is touched.
 	 */
 	cpu->current = NULL;
+	accel_running(vcpu, NULL);
 	sched_block_publish(vcpu);
 	if (sched_block_recheck(vcpu)) {
 		cpu->current = vcpu;
+		accel_running(vcpu, cpu);
 		return false;
 	}
 	return true;

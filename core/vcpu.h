@@ -22,6 +22,7 @@
 
 #include "core/exit.h"
 #include "core/timer.h"
+#include "irq/accel.h"
 #include "irq/eoi_exit.h"
 #include "irq/intr.h"
 #include "irq/lapic.h"
@@ -134,6 +135,8 @@ struct vcpu {
 	struct atomic32 on_cpu; /* [a] a processor still uses its state, whatever sched_state */
 	struct vcpu *rq_next;   /* [rq->lock of the queue it is on] */
 	struct cpu *cpu;        /* [a, by ptr_read()] where it runs, or ran last */
+
+	struct accel_vcpu accel; /* hardware delivery: irq/accel.h */
 
 	struct lapic lapic __cacheline;
 

@@ -100,7 +100,7 @@ static bool allocate(struct vm *vm)
 	for (u32 i = 0; i < vm->config.vcpus; i++)
 		if (!create_vcpu(vm, i))
 			return false;
-	return true;
+	return accel_create(vm, vm->config.accel_modes);
 }
 
 struct vm *vm_create(struct machine *machine, const struct vm_config *config)
@@ -155,6 +155,7 @@ void vm_destroy(struct vm *vm)
 	ioapic_reset(vm);
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		destroy_vcpu(vm->vcpu[i]);
+	accel_destroy(vm);
 	if (vm->arch)
 		backend_op(vm_exit)(vm);
 	apic_map_destroy(vm);

@@ -40,6 +40,7 @@ struct vm_config {
 	u32 msidevs;        /* PCI test devices: platform/msidev.h */
 	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
 	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
+	u32 accel_modes;    /* ACCEL_MODE() bits: what hardware delivery it may use */
 	const char *cpu;    /* name of the processor model */
 };
 
@@ -63,6 +64,7 @@ struct vm {
 	struct extint extint;        /* where ExtINT comes from: irq/extint.h */
 	struct irq_notify notify;    /* who listens to the end of which interrupt */
 	struct eoi_exit_vm eoi_exit; /* irq/eoi_exit.h */
+	struct accel_vm accel;       /* irq/accel.h */
 	void *platform;              /* (i) platform/'s devices */
 	void *arch;                  /* (i) the back end's: permission maps and the like */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * AVIC's core: checks, priorities, delivery, end of interrupt. APM volume 2, "Advanced Virtual
- * Interrupt Controller": "Virtual APIC Register Accesses", "AVIC and V_INTR", "VMRUN and #VMEXIT".
+ * Interrupt Controller": "Virtual APIC Register Accesses", "VMCB Virtual Interrupt Control Word",
+ * "Physical Address Pointer Restrictions", "Additional VMRUN Handling".
  *
  *  - The processor keeps PPR in the page, as it follows from TPR and the highest vector in service.
  *  - It does not watch the page. It evaluates, that is, looks for the highest requested vector above
@@ -53,6 +54,15 @@ void avic_evaluate(struct avic *avic)
 	avic->pending = vector;
 }
 
+bool avic_waits_for_tpr(const struct avic *avic)
+{
+	int requested = highest(avic, APIC_IRR), served = highest(avic, APIC_ISR);
+
+	return requested >= 0 &&
+	       ((u32)requested & CLASS) > (served < 0 ? 0 : (u32)served & CLASS) &&
+	       ((u32)requested & CLASS) <= (avic_get(avic, APIC_TPR) & CLASS);
+}
+
 int avic_take(struct avic *avic)
 {
 	int vector;
@@ -68,7 +78,20 @@ int avic_take(struct avic *avic)
 	atomic32_fetch_or(vector_word(avic, APIC_ISR, (u32)vector), bit);
 	update_ppr(avic);
 	avic_evaluate(avic);
+	avic->counts[HW_DELIVERED]++;
 	return vector;
+}
+
+void avic_untake(struct avic *avic, u8 vector)
+{
+	u32 bit = BIT(vector % 32);
+
+	atomic32_fetch_and(vector_word(avic, APIC_ISR, vector), ~bit);
+	if (atomic32_fetch_or(vector_word(avic, APIC_IRR, vector), bit) & bit)
+		avic->counts[HW_COALESCED]++;
+	update_ppr(avic);
+	avic_evaluate(avic);
+	avic->counts[HW_DELIVERED]--;
 }
 
 void avic_set_tpr(struct avic *avic, u8 tpr)
@@ -76,6 +99,7 @@ void avic_set_tpr(struct avic *avic, u8 tpr)
 	avic_set(avic, APIC_TPR, tpr);
 	update_ppr(avic);
 	avic_evaluate(avic);
+	avic->counts[HW_TPR]++;
 }
 
 void avic_write_cr8(struct avic *avic, u64 value)
@@ -97,6 +121,7 @@ bool avic_eoi(struct avic *avic, u8 *vector)
 		return false;
 	*vector = (u8)served;
 	level = atomic32_read_relaxed(vector_word(avic, APIC_TMR, (u32)served)) & BIT(served % 32);
+	avic->counts[HW_EOI] += !level;
 	if (!level || avic_is(avic, AVIC_LEVEL_EOI_CLEARS)) {
 		atomic32_fetch_and(vector_word(avic, APIC_ISR, (u32)served), ~BIT(served % 32));
 		update_ppr(avic);
@@ -148,6 +173,8 @@ u64 avic_enter(struct avic *avic, const struct vmcb_control *control)
 	avic->page = hpa_to_ptr(HPA(control->avic_backing_page & AVIC_POINTER));
 	avic->ids = hpa_to_ptr(HPA(control->avic_physical_table & AVIC_POINTER));
 	avic->max_index = max_index_of(control);
+	if (!avic->x2 && avic->max_index >= AVIC_XAPIC_MAX_INDEX)
+		avic->max_index = AVIC_XAPIC_MAX_INDEX - 1; /* the last one is reserved */
 	avic->logical = NULL;
 	if (!avic->x2)
 		avic->logical = hpa_to_ptr(HPA(control->avic_logical_table & AVIC_POINTER));

@@ -13,6 +13,7 @@
 #ifndef CPU_MODEL_AVIC_H
 #define CPU_MODEL_AVIC_H
 
+#include "postern/account.h"
 #include "postern/sync.h"
 #include "x86/apic.h"
 #include "x86/avic.h"
@@ -20,7 +21,7 @@
 
 /*
  * What the manual leaves open, and the erratum. X(name, "key", default, what it means when on).
- * docs/model.md has who says what.
+ * docs/model.md has who says what; scripts/check-model-doc compares.
  */
 #define AVIC_SWITCHES(X)                                                                           \
 	X(LEVEL_EOI_CLEARS, "level-eoi-clears-isr", 0,                                             \
@@ -28,19 +29,26 @@
 	X(DOORBELL_8, "doorbell-8-bits", 0, "the doorbell register has 8 bits of APIC ID, not 12") \
 	X(INDEX_12, "index-12-bits", 0,                                                            \
 	  "EXITINFO2 has 12 bits of index in every mode, not 8 in xAVIC and 9 in x2AVIC")          \
+	X(INDEX_PHYSICAL, "index-is-physical", 0,                                                  \
+	  "xAVIC, logical destination: EXITINFO2 has the physical table's index, not the "         \
+	  "logical's")                                                                             \
 	X(X2_BROADCAST_INDEX, "x2-broadcast-is-index", 0,                                          \
 	  "x2AVIC: destination FFFFFFFFh is an index like any other, not broadcast")               \
+	X(LOGICAL_FF_LOOKUP, "logical-ff-is-looked-up", 0,                                         \
+	  "xAVIC: logical destination FFh goes by the logical table, and is not broadcast")        \
 	X(LOW_VECTOR_TYPE, "low-vector-is-type", 0,                                                \
 	  "a vector below 16 exits as invalid type (id 0), not as invalid vector (id 4)")          \
-	X(CHECK_FIRST, "check-targets-first", 0,                                                   \
+	X(CHECK_FIRST, "check-targets-first", 1,                                                   \
 	  "an invalid target exits before any target has been given its interrupt")                \
 	X(X2_READ_ONLY_EXITS, "x2-read-only-exits", 0,                                             \
-	  "x2AVIC: WRMSR of a read-only register exits, instead of #GP")                           \
-	X(NO_NEXT_RIP, "trap-without-next-rip", 0, "the exits of AVIC leave next-RIP save zero")   \
+	  "x2AVIC: WRMSR of a read-only register goes by the access table, instead of #GP")        \
+	X(X2_BUSY_IGNORED, "x2-delivery-status-ignored", 0,                                        \
+	  "x2AVIC: bit 12 of ICR is ignored when written, instead of #GP")                         \
+	X(NO_NEXT_RIP, "trap-without-next-rip", 1, "the exits of AVIC leave next-RIP save zero")   \
 	X(TAKES_V_TPR, "vmrun-takes-v-tpr", 0, "VMRUN writes V_TPR to the page, not the reverse")  \
 	X(IPI_KEEPS_TMR, "ipi-keeps-tmr", 0, "an IPI leaves the target's TMR bit as it was")       \
 	X(BUSY_ON_EXIT, "busy-on-exit", 1,                                                         \
-	  "xAVIC: ICR's delivery status reads as 1 after an incomplete IPI")                       \
+	  "xAVIC: ICR's delivery status reads as 1 after an incomplete IPI, and in EXITINFO1")     \
 	X(STALE_RUNNING, "stale-running", 0,                                                       \
 	  "erratum: IsRunning is read before IRR is set, so that a sender may miss its clearing")
 
@@ -78,7 +86,7 @@ struct avic {
 	u8 *page;                   /* backing page */
 	const struct atomic64 *ids; /* physical ID table */
 	const struct atomic32 *logical;
-	u32 max_index;
+	u32 max_index; /* the last entry that can be a target */
 	bool enabled, x2;
 	s32 pending; /* the vector that the last evaluation found deliverable, -1: none */
 	u64 bar;     /* guest-physical address of the APIC's page */
@@ -89,7 +97,7 @@ struct avic {
 	avic_doorbell_fn *doorbell;
 	void *context;
 
-	u64 doorbells; /* sent, counted */
+	u64 counts[HW_COUNT]; /* since the processor was started */
 };
 
 enum avic_action {
@@ -119,8 +127,12 @@ const char *avic_check(const struct vmcb_control *control, const struct avic_mem
 u64 avic_enter(struct avic *avic, const struct vmcb_control *control);
 /* What is deliverable by now: at VMRUN, on a doorbell, after TPR, EOI, self-IPI and a delivery. */
 void avic_evaluate(struct avic *avic);
+/* A request is above what is in service, and only TPR holds it back. */
+bool avic_waits_for_tpr(const struct avic *avic);
 /* The processor takes the interrupt: IRR to ISR. -1: it has gone meanwhile. Evaluates. */
 int avic_take(struct avic *avic);
+/* It has not been taken after all: ISR to IRR, where it may have been requested anew. Evaluates. */
+void avic_untake(struct avic *avic, u8 vector);
 /* MOV to CR8, MOV from CR8. */
 void avic_write_cr8(struct avic *avic, u64 value);
 u64 avic_read_cr8(const struct avic *avic);

@@ -5,7 +5,12 @@
  * Interrupt Controller".
  *
  * A doorbell is a flag that the processor looks at between two instructions of a guest. One that comes
- * while the processor is outside has no effect: VMRUN evaluates the page in any case.
+ * while the processor is outside has no effect: VMRUN evaluates the page in any case ("Doorbell
+ * Mechanism", "Additional VMRUN Handling").
+ *
+ * In xAVIC mode the APIC's page is redirected by a translation that outlives the guest's turn, whatever
+ * its ASID: another vCPU of the same VM has to flush ("Physical Address Pointer Restrictions"). What
+ * would happen otherwise is not modelled; that the hypervisor forgot it is found.
  */
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
@@ -37,7 +42,24 @@ void model_avic_doorbell(u64 value)
 {
 	u32 mask = model()->avic_switches & AVIC_DOORBELL_8 ? DOORBELL_8_BITS : DOORBELL_12_BITS;
 
-	ring(model(), (u32)value & mask);
+	if (value & ~(u64)mask)
+		port_panic("doorbell %llx: reserved bits: #GP", (unsigned long long)value);
+	ring(model(), (u32)value);
+}
+
+static void check_translation(struct model_cpu *cpu)
+{
+	const struct vmcb_control *control = &cpu->control;
+	u64 table = control->avic_physical_table & AVIC_POINTER;
+	u64 page = control->avic_backing_page & AVIC_POINTER;
+
+	if ((control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)) != SVM_AVIC_ENABLE)
+		return;
+	if (control->tlb_control == SVM_TLB_NOTHING && table == cpu->xavic_table &&
+	    page != cpu->xavic_page)
+		port_panic("xAVIC: another vCPU of the VM ran here, and nothing was flushed");
+	cpu->xavic_table = table;
+	cpu->xavic_page = page;
 }
 
 void model_avic_enter(struct model_cpu *cpu)
@@ -51,6 +73,7 @@ void model_avic_enter(struct model_cpu *cpu)
 	/* Taken back before the page is looked at: one that comes from here on is heard. */
 	if (__atomic_load_n(&cpu->doorbell.v, __ATOMIC_RELAXED))
 		atomic32_set(&cpu->doorbell, 0);
+	check_translation(cpu);
 	cpu->v_tpr = avic_enter(avic, &cpu->control);
 }
 
@@ -69,7 +92,6 @@ bool model_avic_take_interrupt(struct model_cpu *cpu)
 	vector = avic_take(avic);
 	if (vector < 0)
 		return true;
-	cpu->avic_interrupts++;
 	return model_deliver(cpu, (u8)vector, false, false, 0);
 }
 

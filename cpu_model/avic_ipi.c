@@ -8,9 +8,12 @@
  *    vector (id 4).
  *  - A target is an entry of the physical table: by destination, by logical table (xAVIC: flat or
  *    cluster, as the sender's own DFR has it), by cluster and bit (x2AVIC). One that is named and not
- *    there exits (id 2), one whose page is no memory too (id 3). Broadcast takes those that are there.
+ *    there exits (id 2), one whose page is no memory too (id 3); this is found out for all targets
+ *    before the first gets anything. The shorthands and the broadcast destinations (xAVIC FFh,
+ *    physical or logical; x2AVIC FFFFFFFFh) take those entries that are valid.
  *  - Each target gets its IRR bit first. Then, if it runs, its processor gets a doorbell; if any did
- *    not run, the sender exits (id 1), once, behind the last target.
+ *    not run, the sender exits (id 1), once, behind the last target. The index that is told is that
+ *    of the last one which did not run; of the logical table, if xAVIC looked it up there.
  *
  * The order of the two steps is the whole of the wake-up protocol:
  *
@@ -36,6 +39,8 @@ struct send {
 	u32 stopped; /* index of a target that does not run; valid if any_stopped */
 	bool any_stopped;
 	bool check_only; /* look at all targets first: AVIC_CHECK_FIRST */
+	bool by_slot;    /* the target was found in the logical table, here: */
+	u32 slot;
 };
 
 static struct avic_result incomplete(const struct send *send, u32 id, u32 index)
@@ -53,7 +58,7 @@ static struct avic_result incomplete(const struct send *send, u32 id, u32 index)
 }
 
 /* An edge-triggered request in the page of a target. */
-static void set_request(const struct avic *avic, u8 *page, u32 vector)
+static void set_request(struct avic *avic, u8 *page, u32 vector)
 {
 	u32 at = vector / 32 * STRIDE;
 	u32 bit = BIT(vector % 32);
@@ -61,12 +66,20 @@ static void set_request(const struct avic *avic, u8 *page, u32 vector)
 	if (!avic_is(avic, AVIC_IPI_KEEPS_TMR) &&
 	    atomic32_read_relaxed(avic_word(page, APIC_TMR + at)) & bit)
 		atomic32_fetch_and(avic_word(page, APIC_TMR + at), ~bit);
-	atomic32_fetch_or(avic_word(page, APIC_IRR + at), bit);
+	if (atomic32_fetch_or(avic_word(page, APIC_IRR + at), bit) & bit)
+		avic->counts[HW_COALESCED]++;
+	avic->counts[HW_REQUESTS]++;
 }
 
 static bool page_is_memory(const struct avic *avic, u64 entry)
 {
 	return avic_is_memory(&avic->memory, entry & AVIC_PHYSICAL_PAGE, PAGE_SIZE);
+}
+
+/* How EXITINFO2 calls a target: by the table that the destination was looked up in. */
+static u32 name_of(const struct send *send, u32 index)
+{
+	return send->by_slot ? send->slot : index;
 }
 
 /* To the target whose entry this is: it is valid and has a page. */
@@ -80,11 +93,11 @@ static void deliver(struct send *send, u32 index, u64 entry)
 		entry = atomic64_read(&avic->ids[index]);
 	if (!(entry & AVIC_PHYSICAL_RUNNING)) {
 		send->any_stopped = true;
-		send->stopped = index;
+		send->stopped = name_of(send, index);
 	} else if (page == avic->page) {
 		avic_evaluate(avic);
 	} else {
-		avic->doorbells++;
+		avic->counts[HW_DOORBELLS]++;
 		avic->doorbell(avic->context, (u32)(entry & AVIC_PHYSICAL_HOST_ID));
 	}
 }
@@ -96,12 +109,12 @@ static struct avic_result to_index(struct send *send, u32 index)
 	u64 entry;
 
 	if (index > avic->max_index)
-		return incomplete(send, AVIC_IPI_INVALID_TARGET, index);
+		return incomplete(send, AVIC_IPI_INVALID_TARGET, name_of(send, index));
 	entry = atomic64_read(&avic->ids[index]);
 	if (!(entry & AVIC_PHYSICAL_VALID))
-		return incomplete(send, AVIC_IPI_INVALID_TARGET, index);
+		return incomplete(send, AVIC_IPI_INVALID_TARGET, name_of(send, index));
 	if (!page_is_memory(avic, entry))
-		return incomplete(send, AVIC_IPI_INVALID_PAGE, index);
+		return incomplete(send, AVIC_IPI_INVALID_PAGE, name_of(send, index));
 	if (!send->check_only)
 		deliver(send, index, entry);
 	return avic_done();
@@ -133,13 +146,20 @@ static struct avic_result to_logical_entry(struct send *send, u32 slot)
 
 	if (!(entry & AVIC_LOGICAL_VALID))
 		return incomplete(send, AVIC_IPI_INVALID_TARGET, slot);
+	send->by_slot = !avic_is(send->avic, AVIC_INDEX_PHYSICAL);
+	send->slot = slot;
 	return to_index(send, entry & AVIC_LOGICAL_ID);
+}
+
+static bool is_cluster(const struct send *send)
+{
+	return avic_get(send->avic, APIC_DFR) >> 28 == 0;
 }
 
 /* DFR 31:28: all ones flat, zero cluster. Cluster 15 has no entries: it is left to the hypervisor. */
 static struct avic_result to_logical(struct send *send)
 {
-	bool cluster = avic_get(send->avic, APIC_DFR) >> 28 == 0;
+	bool cluster = is_cluster(send);
 	u32 members = cluster ? send->dest & 0xf : send->dest;
 	u32 base = cluster ? (send->dest >> 4) * 4 : 0;
 	struct avic_result result = avic_done();
@@ -166,7 +186,8 @@ static bool is_broadcast(const struct send *send)
 	const struct avic *avic = send->avic;
 
 	if (!avic->x2)
-		return send->dest == 0xff && !(send->icr & APIC_DEST_LOGICAL);
+		return send->dest == 0xff &&
+		       !((send->icr & APIC_DEST_LOGICAL) && avic_is(avic, AVIC_LOGICAL_FF_LOOKUP));
 	return send->dest == ALL && !avic_is(avic, AVIC_X2_BROADCAST_INDEX);
 }
 
@@ -187,6 +208,22 @@ static struct avic_result to_targets(struct send *send)
 	return send->avic->x2 ? to_x2_logical(send) : to_logical(send);
 }
 
+/* Can there be more than one? Where there is not, looking at it first is what is done anyway. */
+static bool names_several(const struct send *send)
+{
+	u32 members;
+
+	if ((send->icr & APIC_DEST_SHORTHAND) || is_broadcast(send))
+		return true;
+	if (!(send->icr & APIC_DEST_LOGICAL))
+		return false;
+	if (send->avic->x2)
+		members = send->dest & 0xffff;
+	else
+		members = is_cluster(send) ? send->dest & 0xf : send->dest;
+	return members & (members - 1);
+}
+
 struct avic_result avic_send(struct avic *avic, u32 icr, u32 dest)
 {
 	struct send send = {.avic = avic, .icr = icr, .dest = dest};
@@ -202,9 +239,10 @@ struct avic_result avic_send(struct avic *avic, u32 icr, u32 dest)
 	if ((icr & APIC_DEST_SHORTHAND) == APIC_DEST_SELF) {
 		set_request(avic, avic->page, icr & 0xff);
 		avic_evaluate(avic);
+		avic->counts[HW_IPI_SELF]++;
 		return avic_done();
 	}
-	if (avic_is(avic, AVIC_CHECK_FIRST)) {
+	if (avic_is(avic, AVIC_CHECK_FIRST) && names_several(&send)) {
 		send.check_only = true;
 		result = to_targets(&send);
 		if (result.action != AVIC_DONE)
@@ -214,5 +252,6 @@ struct avic_result avic_send(struct avic *avic, u32 icr, u32 dest)
 	result = to_targets(&send);
 	if (result.action == AVIC_DONE && send.any_stopped)
 		return incomplete(&send, AVIC_IPI_NOT_RUNNING, send.stopped);
+	avic->counts[HW_IPI] += result.action == AVIC_DONE;
 	return result;
 }

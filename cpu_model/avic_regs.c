@@ -50,6 +50,12 @@ struct avic_reg {
 #define AT(offset)         [(offset) / STRIDE]
 #define RANGE(first, last) [(first) / STRIDE...(last) / STRIDE]
 
+/*
+ * "Virtual APIC Register Accesses", the table of register access behavior: one for both modes. Which
+ * of the MSRs there are, and what can be done to them: "x2APIC Register Address Space" and "Reserved
+ * Bit Checking in x2APIC Mode"; the extended ones' bits are for the hypervisor to check, since all of
+ * their accesses are faults.
+ */
 /* clang-format off */
 static const struct avic_reg registers[REGISTERS] = {
 	/* Plain memory, where no register is. */
@@ -57,11 +63,12 @@ static const struct avic_reg registers[REGISTERS] = {
 	RANGE(0x040, 0x070) = {ALLOW, ALLOW,   MSR_NONE, 0},
 	RANGE(0x290, 0x2f0) = {ALLOW, ALLOW,   MSR_NONE, 0},
 	RANGE(0x3a0, 0x3d0) = {ALLOW, ALLOW,   MSR_NONE, 0},
+	RANGE(0x430, 0x470) = {ALLOW, ALLOW,   MSR_NONE, 0},
 
 	AT(APIC_ID)         = {ALLOW, TRAP,    MSR_RO, 0},
 	AT(APIC_VERSION)    = {ALLOW, FAULT,   MSR_RO, 0},
 	AT(APIC_TPR)        = {ALLOW, SPECIAL, MSR_RW, 0xff},
-	AT(APIC_APR)        = {FAULT, FAULT,   MSR_NONE, 0},
+	AT(APIC_APR)        = {FAULT, FAULT,   MSR_RO, 0},
 	AT(APIC_PPR)        = {ALLOW, FAULT,   MSR_RO, 0},
 	AT(APIC_EOI)        = {ALLOW, SPECIAL, MSR_WO, 0},
 	AT(APIC_RRD)        = {ALLOW, TRAP,    MSR_NONE, 0},
@@ -82,7 +89,13 @@ static const struct avic_reg registers[REGISTERS] = {
 	AT(APIC_TMCCT)      = {FAULT, FAULT,   MSR_RO, 0},
 	AT(APIC_TDCR)       = {ALLOW, TRAP,    MSR_RW, 0xb},
 	AT(APIC_SELF)       = {ALLOW, SPECIAL, MSR_WO, 0xff},
-	/* 400h to 530h, AMD's extended registers: faults. So is all above. */
+	/* AMD's extended registers: feature, control, specific EOI, interrupt enable, LVT. */
+	AT(0x400)           = {FAULT, FAULT,   MSR_RO, 0},
+	AT(0x410)           = {FAULT, FAULT,   MSR_RW, 0xffffffff},
+	AT(0x420)           = {FAULT, FAULT,   MSR_RW, 0xffffffff},
+	RANGE(0x480, 0x4f0) = {FAULT, FAULT,   MSR_RW, 0xffffffff},
+	RANGE(0x500, 0x530) = {FAULT, FAULT,   MSR_RW, 0xffffffff},
+	/* Above: faults in the page, and no MSRs. */
 };
 /* clang-format on */
 
@@ -122,8 +135,10 @@ static struct avic_result write_icr(struct avic *avic, u32 icr)
 
 	avic_set(avic, APIC_ICR, icr & ~APIC_ICR_BUSY);
 	result = avic_send(avic, icr, avic_get(avic, APIC_ICR2) >> 24);
-	if (result.action == AVIC_AFTER && avic_is(avic, AVIC_BUSY_ON_EXIT))
+	if (result.action == AVIC_AFTER && avic_is(avic, AVIC_BUSY_ON_EXIT)) {
 		avic_set(avic, APIC_ICR, icr | APIC_ICR_BUSY);
+		result.info_1 |= APIC_ICR_BUSY;
+	}
 	return result;
 }
 
@@ -228,10 +243,12 @@ struct avic_result avic_msr_write(struct avic *avic, u32 msr, u64 value)
 	u32 high = (u32)(value >> 32);
 
 	if (reg->msr == MSR_RO && avic_is(avic, AVIC_X2_READ_ONLY_EXITS))
-		return leave(AVIC_BEFORE, offset, true, 0);
+		return write_reg(avic, offset, (u32)value);
 	if (reg->msr == MSR_NONE || reg->msr == MSR_RO || (u32)value & ~reg->mask)
 		return refuse();
 	if (offset == APIC_ICR) {
+		if ((value & APIC_ICR_BUSY) && !avic_is(avic, AVIC_X2_BUSY_IGNORED))
+			return refuse();
 		avic_set(avic, APIC_ICR2, high);
 		avic_set(avic, APIC_ICR, (u32)value & ~APIC_ICR_BUSY);
 		return avic_send(avic, (u32)value & ~APIC_ICR_BUSY, high);

@@ -8,7 +8,7 @@
 
 static void features(struct model_cpu *cpu, struct cpuid_regs *r)
 {
-	r->eax = 0x00100f42; /* family 10h */
+	r->eax = model_has(MODEL_FAMILY_17H) ? 0x00830f10 : 0x00100f42; /* family 10h */
 	r->ebx = cpu->index << 24 | 8u << 8;
 	r->ecx = BIT(0) | BIT(13) | BIT(23); /* SSE3, CMPXCHG16B, POPCNT */
 	r->edx = 0x078bfbff;                 /* FPU .. SSE2: the x86-64 baseline */

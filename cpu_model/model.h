@@ -36,7 +36,14 @@ enum model_feature {
 	MODEL_AVIC = BIT(10),
 	MODEL_X2AVIC = BIT(11),
 	MODEL_X2AVIC_EXT = BIT(12), /* physical table of up to 4096 entries */
+	MODEL_FAMILY_17H = BIT(13), /* AVIC with the erratum on IsRunning */
 };
+
+/* The processors that --cpu names. */
+#define MODEL_BARCELONA 0
+#define MODEL_ROME      (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
+#define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
+#define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
 
 #define MODEL_ASIDS    16
 #define MODEL_TLB_SIZE 512 /* direct mapped by page and ASID */
@@ -98,8 +105,9 @@ struct model_cpu {
 	bool v_irq;
 
 	/* AVIC */
-	struct avic avic;         /* of the guest under VMRUN */
-	struct atomic32 doorbell; /* [any processor] one has come and has not been looked at */
+	struct avic avic;            /* of the guest under VMRUN */
+	struct atomic32 doorbell;    /* [any processor] one has come and has not been looked at */
+	u64 xavic_table, xavic_page; /* of the guest that last had its APIC page redirected */
 
 	/* Copy for clean bits: the control block as last run here. */
 	struct vmcb cached;
@@ -111,7 +119,6 @@ struct model_cpu {
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
-	u64 avic_interrupts; /* taken without the hypervisor */
 };
 
 struct model {

@@ -258,7 +258,7 @@ static bool take_v_irq(struct model_cpu *cpu)
 	return model_deliver(cpu, (u8)(int_ctl >> 32), false, false, 0);
 }
 
-/* false: the guest leaves. V_IRQ is not looked at while AVIC is on ("AVIC and V_INTR"). */
+/* false: the guest leaves. V_IRQ is ignored while AVIC is on ("Additional VMRUN Handling"). */
 static bool take_virtual_interrupt(struct model_cpu *cpu)
 {
 	if (cpu->avic.enabled)

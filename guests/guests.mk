@@ -102,7 +102,8 @@ run:
 
 # Checks of the tree's own rules, and runs of the whole thing on an emulator. Each prints "ok NAME"
 # or "not ok NAME" lines and fails when one of them is not ok.
-.PHONY: check-style check-layers check-size check-headers check-rule-list check-rules check-system \
+.PHONY: check-style check-layers check-size check-headers check-rule-list check-model-doc \
+	check-rules check-system \
 	check-system-full boot-ratio
 check-style:
 	@scripts/check-style
@@ -114,7 +115,9 @@ check-headers:
 	@CC="$(CC)" scripts/check-headers
 check-rule-list:
 	@scripts/check-rule-list
-check-rules: check-style check-layers check-size check-headers check-rule-list
+check-model-doc:
+	@scripts/check-model-doc
+check-rules: check-style check-layers check-size check-headers check-rule-list check-model-doc
 
 check-system: all guest guest-kernels micro
 	@BUILD=$(BUILD) tests/system/run

@@ -99,6 +99,7 @@ void apic_map_rebuild(struct vm *vm)
 	i = publish_begin(&slot->publish);
 	fill(slot->copy[i], vm);
 	publish_commit(&slot->publish, i);
+	accel_identify(vm);
 	publish_end(&slot->publish);
 	eoi_exit_changed(vm);
 }

@@ -72,6 +72,12 @@ static bool has_external(struct vcpu *vcpu)
 	return has_extint(vcpu) || lapic_deliverable(vcpu) >= 0;
 }
 
+/* The local APIC's vector to inject: the processor delivers those of an accelerated vCPU itself. */
+static int injectable(struct vcpu *vcpu)
+{
+	return accel_is_on(vcpu) ? -1 : lapic_deliverable(vcpu);
+}
+
 bool intr_has_deliverable(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
@@ -185,7 +191,7 @@ static bool prepare_nmi(struct vcpu *vcpu)
 static bool prepare_external(struct vcpu *vcpu)
 {
 	bool extint = has_extint(vcpu);
-	int vector = lapic_deliverable(vcpu);
+	int vector = injectable(vcpu);
 	bool pending = extint || vector >= 0;
 	enum intr_block block = pending ? blocked(vcpu, INTR_CLASS_EXTERNAL) : INTR_BLOCK_NONE;
 	bool force = false;
@@ -197,7 +203,7 @@ static bool prepare_external(struct vcpu *vcpu)
 		 * Behind a vector of the local APIC nothing else of it is deliverable; a higher one
 		 * that arrives from here on is a request, which the entry does not pass.
 		 */
-		pending = vcpu->intr.in_slot ? has_extint(vcpu) : has_external(vcpu);
+		pending = has_extint(vcpu) || (!vcpu->intr.in_slot && injectable(vcpu) >= 0);
 	} else if (block == INTR_BLOCK_SLOT) {
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}
@@ -214,7 +220,9 @@ static bool is_idle(struct vcpu *vcpu)
 	            intr->nmi_window_open | intr->tpr_exit ||
 	    intr->nmi_pending)
 		return false;
-	if (atomic32_read(&vcpu->lapic.irr_summary) || atomic32_read(&vcpu->lapic.signals))
+	if (atomic32_read(&vcpu->lapic.signals))
+		return false;
+	if (!accel_is_on(vcpu) && atomic32_read(&vcpu->lapic.irr_summary))
 		return false;
 	return !extint_has(vcpu->vm);
 }
@@ -224,6 +232,7 @@ bool intr_prepare_entry(struct vcpu *vcpu)
 	struct intr_state *intr = &vcpu->intr;
 	bool force = false;
 
+	accel_update(vcpu);
 	if (is_idle(vcpu))
 		return false;
 	take_back(vcpu);
@@ -234,6 +243,6 @@ bool intr_prepare_entry(struct vcpu *vcpu)
 	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
 		force |= prepare_nmi(vcpu);
 	force |= prepare_external(vcpu);
-	set_tpr_exit(vcpu, lapic_waits_for_tpr(vcpu));
+	set_tpr_exit(vcpu, !accel_is_on(vcpu) && lapic_waits_for_tpr(vcpu));
 	return force;
 }

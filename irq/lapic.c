@@ -44,7 +44,7 @@ static u32 top_bit(u32 word)
 /* Highest vector requested, or -1. Pure. */
 static int highest_request(const struct lapic *lapic)
 {
-	u32 summary = atomic32_read(&lapic->irr_summary);
+	u32 summary = lapic->accelerated ? BIT(IRR_WORDS) - 1 : atomic32_read(&lapic->irr_summary);
 
 	while (summary) {
 		u32 i = top_bit(summary);
@@ -60,12 +60,17 @@ static int highest_request(const struct lapic *lapic)
 /* Highest vector in service, or -1. Owner. */
 static int highest_in_service(const struct lapic *lapic)
 {
-	u32 i;
+	u32 summary = lapic->accelerated ? BIT(IRR_WORDS) - 1 : lapic->isr_summary;
 
-	if (!lapic->isr_summary)
-		return -1;
-	i = top_bit(lapic->isr_summary);
-	return (int)(i * 32 + top_bit(lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE)));
+	while (summary) {
+		u32 i = top_bit(summary);
+		u32 word = lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE);
+
+		if (word)
+			return (int)(i * 32 + top_bit(word));
+		summary &= ~BIT(i);
+	}
+	return -1;
 }
 
 static void set_in_service(struct lapic *lapic, u8 vector)
@@ -189,7 +194,7 @@ bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source so
 		return false;
 	}
 	set_request(lapic, vector, level, source);
-	vcpu_request(lapic->vcpu, VCPU_REQUEST_EVENT);
+	accel_posted(lapic->vcpu);
 	return true;
 }
 
@@ -266,18 +271,9 @@ static void end_local_level(struct lapic *lapic, u8 vector)
 		lapic_local_interrupt(lapic->vcpu, APIC_LVT0);
 }
 
-void lapic_eoi(struct lapic *lapic)
+/* It is no longer in service: tell those who wait for that. */
+static void ended(struct lapic *lapic, u8 vector)
 {
-	int in_service = highest_in_service(lapic);
-	u8 vector;
-
-	vcpu_count(lapic->vcpu, COUNTER_EOI);
-	if (in_service < 0)
-		return; /* nothing to end: nothing is broadcast either */
-	vector = (u8)in_service;
-	clear_in_service(lapic, vector);
-	priority_changed(lapic);
-
 	eoi_exit_ended(lapic->vcpu, vector);
 	if (!(lapic_get(lapic, APIC_TMR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector))) {
 		if (irq_notify_active(lapic->vcpu->vm))
@@ -287,6 +283,30 @@ void lapic_eoi(struct lapic *lapic)
 	end_local_level(lapic, vector);
 	if (!(lapic_get(lapic, APIC_SVR) & APIC_SVR_NO_BROADCAST))
 		ioapic_eoi(lapic->vcpu->vm, vector);
+}
+
+void lapic_eoi(struct lapic *lapic)
+{
+	int in_service = highest_in_service(lapic);
+
+	vcpu_count(lapic->vcpu, COUNTER_EOI);
+	if (in_service < 0)
+		return; /* nothing to end: nothing is broadcast either */
+	clear_in_service(lapic, (u8)in_service);
+	priority_changed(lapic);
+	ended(lapic, (u8)in_service);
+}
+
+void lapic_eoi_written(struct vcpu *vcpu, u8 vector)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	if (lapic_get(lapic, APIC_ISR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector)) {
+		lapic_eoi(lapic);
+		return;
+	}
+	vcpu_count(vcpu, COUNTER_EOI);
+	ended(lapic, vector);
 }
 
 bool lapic_fast_eoi(struct vcpu *vcpu)

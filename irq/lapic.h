@@ -30,6 +30,8 @@ struct vm;
 #define LAPIC_SIGNAL_EXTINT            BIT(4) /* an ExtINT message asks for one INTA cycle */
 #define LAPIC_SIGNAL_SIPI_VECTOR_SHIFT 8      /* 15:8 */
 
+#define LAPIC_KEPT 16 /* by lapic_accel.c */
+
 struct lapic {
 	struct vcpu *vcpu;    /* (i) */
 	u8 *page;             /* (i) 4 KiB, physically contiguous; words: see above */
@@ -40,7 +42,14 @@ struct lapic {
 	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
 	 */
 	struct atomic32 irr_summary;
-	u32 isr_summary;             /* [o] one bit a word of ISR: set where the word is not 0 */
+	u32 isr_summary; /* [o] bit i: ISR word i may hold something; clear: it does not */
+	/*
+	 * [o] The processor moves requests from IRR to ISR and ends them, and those of others set
+	 * IRR: the summaries say nothing until acceleration is off again. `kept`: what the registers
+	 * held whose writes the processor performs before anybody is told.
+	 */
+	bool accelerated;
+	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 
 	/* Timer: SDM "APIC Timer". Times in host TSC. */
@@ -60,6 +69,19 @@ bool lapic_create(struct vcpu *vcpu);
 void lapic_destroy(struct vcpu *vcpu);
 /* Power-on reset, or INIT (keeps mode, base, ID). Own processor or before it runs. */
 void lapic_reset(struct vcpu *vcpu, bool init);
+
+/* --- hardware delivery; own processor, outside of the guest (irq/lapic_accel.c) --- */
+/* Acceleration begins or ends. */
+void lapic_accelerated(struct vcpu *vcpu, bool on);
+/* The guest has written this register, whose value is in the page: what follows from it. */
+void lapic_written(struct vcpu *vcpu, u32 offset);
+/* The guest has written EOI for this level-triggered vector; the processor may have cleared ISR. */
+void lapic_eoi_written(struct vcpu *vcpu, u8 vector);
+/*
+ * The guest has written ICR and the processor has not, or not completely, sent it. `posted`: all
+ * targets have the request in their pages already, and those that did not run may not know.
+ */
+void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted);
 
 /* --- guest accesses; own processor, no locks held --- */
 /*

@@ -266,6 +266,16 @@ void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value)
 	write_register(lapic, reg, offset, (u32)value);
 }
 
+void lapic_write_again(struct lapic *lapic, u32 offset, u32 value)
+{
+	const struct lapic_reg *reg = find_register(offset);
+
+	if (reg && reg->access & PAGE_WRITE)
+		write_register(lapic, reg, offset, value);
+	else
+		lapic_error(lapic, APIC_ESR_ILLEGAL_REG);
+}
+
 /* ---- the MSRs ---- */
 
 static bool x2apic_read(struct lapic *lapic, u32 offset, u64 *value)

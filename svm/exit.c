@@ -206,6 +206,10 @@ void svm_decode_exit(struct vcpu *vcpu)
 		decode_io(vcpu);
 	} else if (code == SVM_EXIT_NPF) {
 		decode_memory(vcpu);
+	} else if (code == SVM_EXIT_AVIC_INCOMPLETE_IPI) {
+		svm_avic_ipi_exit(vcpu);
+	} else if (code == SVM_EXIT_AVIC_NOACCEL) {
+		svm_avic_noaccel_exit(vcpu);
 	} else if (code == SVM_EXIT_IRET) {
 		vcpu->exit.kind = EXIT_NMI_WINDOW;
 		svm_intr_iret_exit(vcpu);

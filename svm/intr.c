@@ -164,6 +164,24 @@ static void set_interrupt_window(struct vcpu *vcpu, bool open)
 
 /* --- single step --- */
 
+/*
+ * With IRET as the next instruction and IF set, the processor would deliver by itself before it, and
+ * save our TF. So it has no AVIC for that one entry; the APIC's page is not IRET's to access. In a
+ * shadow nothing can come before the instruction, and behind it the trap is first.
+ */
+void svm_intr_apply_avic(struct vcpu *vcpu)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+	u64 bits = svm->step == SVM_STEP_IRET ? 0 : svm->avic_bits;
+	struct vmcb_control *control = &svm->vmcb->control;
+
+	if ((control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)) == bits)
+		return;
+	control->int_ctl &= ~(SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE);
+	control->int_ctl |= bits;
+	svm_dirty(vcpu, SVM_CLEAN_INT_CTL | SVM_CLEAN_AVIC);
+}
+
 static void start_step(struct vcpu *vcpu, enum svm_step step)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
@@ -175,6 +193,7 @@ static void start_step(struct vcpu *vcpu, enum svm_step step)
 		svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 	}
 	svm->step = (u8)step;
+	svm_intr_apply_avic(vcpu);
 }
 
 /* The guest's flags as they would be without our step. IRET has loaded its own: nothing to undo. */
@@ -187,6 +206,7 @@ static void end_step(struct vcpu *vcpu)
 	svm->step = SVM_STEP_NONE;
 	svm->vmcb->control.intercept_exceptions = SVM_EXCEPTIONS;
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+	svm_intr_apply_avic(vcpu);
 }
 
 /*

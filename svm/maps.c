@@ -19,6 +19,19 @@ static const u32 guest_owned_msrs[] = {
         MSR_CSTAR,   MSR_SFMASK,  MSR_SYSENTER_CS,    MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
 };
 
+/*
+ * In x2AVIC mode the processor answers these from the backing page, or exits by rules of its own. Of
+ * the writes only those that complete without software are let through: the others exit either way,
+ * and an exit for WRMSR comes before the instruction, so that reserved bits can still be #GP.
+ */
+static const u32 x2avic_reads[] = {
+        0x802, 0x803, 0x808, 0x80a, 0x80d, 0x80f, 0x810, 0x811, 0x812, 0x813,
+        0x814, 0x815, 0x816, 0x817, 0x818, 0x819, 0x81a, 0x81b, 0x81c, 0x81d,
+        0x81e, 0x81f, 0x820, 0x821, 0x822, 0x823, 0x824, 0x825, 0x826, 0x827,
+        0x828, 0x830, 0x832, 0x833, 0x834, 0x835, 0x836, 0x837, 0x838, 0x83e,
+};
+static const u32 x2avic_writes[] = {0x808, 0x80b, 0x830, 0x83f}; /* TPR, EOI, ICR, SELF IPI */
+
 /* Index of an MSR's read bit in the map, -1 if the map does not cover it. */
 static s32 msrpm_bit(u32 msr)
 {
@@ -47,6 +60,8 @@ void svm_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
 	ASSERT(bit >= 0);
 	set_bit(svm->msrpm, (u32)bit, read);
 	set_bit(svm->msrpm, (u32)bit + 1, write);
+	set_bit(svm->msrpm_x2avic, (u32)bit, read);
+	set_bit(svm->msrpm_x2avic, (u32)bit + 1, write);
 	for_each_vcpu (vcpu, vm)
 		svm_dirty(vcpu, SVM_CLEAN_PERM_MAPS);
 }
@@ -59,10 +74,16 @@ bool svm_vm_init(struct vm *vm)
 		return false;
 	vm->arch = svm;
 	svm->msrpm = port_alloc(SVM_MSRPM_SIZE, PAGE_SIZE);
+	svm->msrpm_x2avic = port_alloc(SVM_MSRPM_SIZE, PAGE_SIZE);
 	svm->iopm = port_alloc(SVM_IOPM_SIZE, PAGE_SIZE);
-	if (!svm->msrpm || !svm->iopm)
+	if (!svm->msrpm || !svm->msrpm_x2avic || !svm->iopm)
 		return false;
 	memset(svm->msrpm, 0xff, SVM_MSRPM_SIZE);
+	memset(svm->msrpm_x2avic, 0xff, SVM_MSRPM_SIZE);
+	for (u32 i = 0; i < ARRAY_SIZE(x2avic_reads); i++)
+		set_bit(svm->msrpm_x2avic, (u32)msrpm_bit(x2avic_reads[i]), false);
+	for (u32 i = 0; i < ARRAY_SIZE(x2avic_writes); i++)
+		set_bit(svm->msrpm_x2avic, (u32)msrpm_bit(x2avic_writes[i]) + 1, false);
 	memset(svm->iopm, 0xff, SVM_IOPM_SIZE);
 	for (u32 i = 0; i < ARRAY_SIZE(guest_owned_msrs); i++)
 		svm_msr_intercept(vm, guest_owned_msrs[i], false, false);
@@ -73,6 +94,8 @@ void svm_vm_exit(struct vm *vm)
 {
 	struct svm_vm *svm = vm->arch;
 
+	if (svm->msrpm_x2avic)
+		port_free(svm->msrpm_x2avic, SVM_MSRPM_SIZE);
 	if (svm->msrpm)
 		port_free(svm->msrpm, SVM_MSRPM_SIZE);
 	if (svm->iopm)

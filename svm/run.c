@@ -10,7 +10,7 @@
  *
  * ASIDs are handed out per processor. A flush is a new ASID, which works everywhere; when they run
  * out, the generation ends: everything is flushed (TLB control 1, which every processor has) and
- * numbering starts again.
+ * numbering starts again. AVIC's redirection of the APIC's page wants more, see below.
  */
 #include "host/host.h"
 #include "insn.h"
@@ -77,6 +77,26 @@ static void assign_asid(struct vcpu *vcpu, struct cpu *cpu)
 	svm->asid_cpu = cpu->index;
 	svm->asid_generation = processor->generation;
 	svm->flush = false;
+	processor->xavic = NULL;
+	vcpu_count(vcpu, COUNTER_TLB_FLUSHES);
+}
+
+/*
+ * "Physical Address Pointer Restrictions": where another vCPU of the VM ran last, its APIC page may
+ * still be translated, regardless of the ASIDs.
+ */
+static void flush_apic_page(struct vcpu *vcpu, struct svm_cpu *processor)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+
+	if ((control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)) != SVM_AVIC_ENABLE ||
+	    processor->xavic == vcpu)
+		return;
+	processor->xavic = vcpu;
+	if (control->tlb_control != SVM_TLB_NOTHING)
+		return;
+	control->tlb_control =
+	        svm_has(SVM_CPUID_FLUSH_ASID) ? SVM_TLB_FLUSH_ASID : SVM_TLB_FLUSH_ALL;
 	vcpu_count(vcpu, COUNTER_TLB_FLUSHES);
 }
 
@@ -122,6 +142,7 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (shadow)
 		svm_intr_shadow_enter(vcpu);
 	assign_asid(vcpu, cpu);
+	flush_apic_page(vcpu, processor);
 	store_regs(vcpu);
 	if (force_immediate_exit) {
 		/* The self-IPI comes before a virtual interrupt, but behind an injected event. */
@@ -129,8 +150,8 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 		svm_force_exit();
 	}
 	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
-	insn_svm_run(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb), svm_fast_exit,
-	             vcpu);
+	insn_enter_svm(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb),
+	               svm_fast_exit, vcpu);
 	if (shadow)
 		svm_intr_shadow_exit(vcpu);
 	load_regs(vcpu);

@@ -21,16 +21,32 @@
 
 struct svm_features svm_features;
 
+/*
+ * AMD's revision guide for family 17h, erratum 1235: the processor may miss that software has cleared
+ * IsRunning. Hygon's family 18h is of the same design.
+ */
+static bool has_stale_running(void)
+{
+	struct cpuid_regs r;
+	u32 family;
+
+	insn_capability(1, 0, &r);
+	family = r.eax >> 8 & 0xf;
+	if (family == 0xf)
+		family += r.eax >> 20 & 0xff;
+	return family == 0x17 || family == 0x18;
+}
+
 static bool svm_probe(const char **why)
 {
 	struct cpuid_regs r;
 
-	insn_cpuid(CPUID_EXTENDED, 0, &r);
+	insn_capability(CPUID_EXTENDED, 0, &r);
 	if (r.eax < CPUID_SVM) {
 		*why = "the processor has no SVM (CPUID leaf 8000_000A is missing)";
 		return false;
 	}
-	insn_cpuid(CPUID_FEATURES, 0, &r);
+	insn_capability(CPUID_FEATURES, 0, &r);
 	if (!(r.ecx & CPUID_FEATURES_SVM)) {
 		*why = "the processor has no SVM (CPUID 8000_0001 ECX bit 2)";
 		return false;
@@ -39,9 +55,12 @@ static bool svm_probe(const char **why)
 		*why = "SVM is disabled by the firmware (VM_CR.SVMDIS)";
 		return false;
 	}
-	insn_cpuid(CPUID_SVM, 0, &r);
-	svm_features =
-	        (struct svm_features){.edx = r.edx, .asids = r.ebx, .revision = r.eax & 0xff};
+	insn_capability(CPUID_SVM, 0, &r);
+	svm_features = (struct svm_features){.edx = r.edx,
+	                                     .ecx = r.ecx,
+	                                     .stale_running = has_stale_running(),
+	                                     .asids = r.ebx,
+	                                     .revision = r.eax & 0xff};
 	if (!svm_has(SVM_CPUID_NP)) {
 		*why = "the processor has no nested paging (CPUID 8000_000A EDX bit 0)";
 		return false;
@@ -130,6 +149,7 @@ static void svm_features_text(char *text, u32 size)
 
 const struct backend svm_backend = {
         .name = "svm",
+        .accel = &svm_avic_ops,
         .probe = svm_probe,
         .cpu_init = svm_cpu_init,
         .cpu_exit = svm_cpu_exit,

@@ -15,12 +15,17 @@ struct svm_cpu {
 	u32 next_asid;  /* [o] */
 	u32 max_asid;   /* (i) */
 	u64 generation; /* [o] of ASIDs; bumped when they run out */
+	const struct vcpu *xavic; /* [o] whose APIC page may be translated here; NULL: unknown */
 };
+
+struct svm_avic;
 
 /* Per VM (vm->arch). */
 struct svm_vm {
-	u8 *msrpm; /* [all vCPUs outside] MSR permission map, SVM_MSRPM_SIZE */
-	u8 *iopm;  /* (i) I/O permission map: every port exits */
+	u8 *msrpm;             /* [all vCPUs outside] MSR permission map, SVM_MSRPM_SIZE */
+	u8 *msrpm_x2avic;      /* [all vCPUs outside] the same, for those in x2AVIC mode */
+	u8 *iopm;              /* (i) I/O permission map: every port exits */
+	struct svm_avic *avic; /* (i) NULL: not used */
 };
 
 /* How an NMI gets its turn when it cannot be injected: svm/intr.c. */
@@ -39,6 +44,15 @@ enum svm_step {
 #define SVM_EXCEPTIONS      (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_UD) | BIT(VECTOR_MC))
 #define SVM_STEP_EXCEPTIONS (~0u & ~(BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF)))
 
+/* AVIC's tables, per VM (svm_vm.avic): svm/avic.c. */
+struct svm_avic {
+	struct atomic64
+	        *ids; /* [a] physical table; an entry's RUNNING and host ID: its vCPU's owner */
+	struct atomic32 *logical; /* [the APIC-ID map's build lock to write] */
+	u32 table_size;           /* (i) bytes of the physical table */
+	u32 max_index;            /* (i) */
+};
+
 /* Per vCPU (vcpu->arch). */
 struct svm_vcpu {
 	struct vmcb *vmcb;   /* (i) */
@@ -49,16 +63,19 @@ struct svm_vcpu {
 	bool virq;           /* [o] V_IRQ carries an injected interrupt, not a window */
 	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
 	u8 step;             /* [o] enum svm_step */
-	bool shadow_lost;    /* [o] VMRUN has been seen to forget the interrupt shadow */
-	bool shadow_window;  /* [o] this entry has no window because of that; put back behind it */
-	bool fast;           /* [o] nothing is under way that the next exit has to look after */
-	bool nrips;          /* (i) the processor gives the next RIP */
-	bool step_tf;        /* [o] the guest's own RFLAGS.TF while stepping */
+	u64 avic_bits;    /* [o] int_ctl: how AVIC is enabled, if at all; not while stepping IRET */
+	bool shadow_lost; /* [o] VMRUN has been seen to forget the interrupt shadow */
+	bool shadow_window; /* [o] this entry has no window because of that; put back behind it */
+	bool fast;          /* [o] nothing is under way that the next exit has to look after */
+	bool nrips;         /* (i) the processor gives the next RIP */
+	bool step_tf;       /* [o] the guest's own RFLAGS.TF while stepping */
 };
 
 /* What the processor has, found by svm_probe(). Constant afterwards. */
 struct svm_features {
 	u32 edx; /* CPUID 8000_000A */
+	u32 ecx;
+	bool stale_running; /* AVIC's erratum: svm/avic.c */
 	u32 asids;
 	u32 revision;
 };
@@ -118,6 +135,12 @@ static inline bool svm_exit_is_invalid(u64 exit_code)
  */
 bool svm_fast_exit(void *vcpu);
 
+/* svm/avic.c */
+extern const struct accel_ops svm_avic_ops;
+/* Exits of AVIC (svm/avic_exit.c), decoded into vcpu->exit. */
+void svm_avic_ipi_exit(struct vcpu *vcpu);
+void svm_avic_noaccel_exit(struct vcpu *vcpu);
+
 /* svm/floor.c */
 u64 svm_floor(struct cpu *cpu, u64 rounds);
 
@@ -137,6 +160,8 @@ void svm_force_exit(void);
 void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);
 /* Undo a step that is under way: an event comes first. */
+/* AVIC as in `avic_bits`, or not at all while IRET is stepped over. */
+void svm_intr_apply_avic(struct vcpu *vcpu);
 void svm_intr_cancel_step(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);

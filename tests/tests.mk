@@ -33,7 +33,7 @@ $(HOST)/libpostern.a: $(HOST_OBJ)
 IRQ_FAKE := tests/unit/irq_fake.c
 LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
 # All interrupt controllers, wired up.
-IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c,$(sort $(wildcard irq/*.c))) \
+IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c irq/accel.c,$(sort $(wildcard irq/*.c))) \
 	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
 AVIC_TEST_SRC := tests/unit/avic_fake.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c

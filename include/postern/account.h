@@ -34,6 +34,11 @@
 	X(SHUTDOWN, "shutdown", "triple fault")                                                    \
 	X(INIT, "init", "INIT signal")                                                             \
 	X(TASK_SWITCH, "task-switch", "hardware task switch")                                      \
+	X(APIC_WRITE, "apic-write",                                                                \
+	  "accelerated APIC: a register was written that needs software")                          \
+	X(APIC_ACCESS, "apic-access", "accelerated APIC: an access that is not accelerated")       \
+	X(IPI_INCOMPLETE, "ipi-incomplete",                                                        \
+	  "accelerated APIC: an IPI that the processor could not finish")                          \
 	X(INVALID, "invalid", "the processor refused the guest state")                             \
 	X(UNKNOWN, "unknown", "an exit that no handler knows")
 
@@ -42,6 +47,28 @@ enum exit_kind {
 	EXIT_KINDS(X)
 #undef X
 	EXIT_KIND_COUNT
+};
+
+/*
+ * What a processor with acceleration did for a vCPU without an exit. Only a modelled one tells
+ * (port_hw_counts()); of a real one these remain 0.
+ */
+#define HW_COUNTERS(X)                                                                             \
+	X(HW_DELIVERED, "hw-delivered", "interrupts that the processor delivered by itself")       \
+	X(HW_EOI, "hw-eoi", "ends of interrupt without an exit")                                   \
+	X(HW_TPR, "hw-tpr", "writes of the task priority without an exit")                         \
+	X(HW_IPI, "ipi-accelerated", "IPIs to others that the processor sent by itself")           \
+	X(HW_IPI_SELF, "ipi-accelerated-self",                                                     \
+	  "IPIs to the sender that the processor sent by itself")                                  \
+	X(HW_COALESCED, "hw-coalesced", "of its requests: the vector was pending already")         \
+	X(HW_REQUESTS, "hw-requests", "requests that it put into pages, one for each target")      \
+	X(HW_DOORBELLS, "hw-doorbells", "doorbells that it rang")
+
+enum hw_count {
+#define X(id, name, what) id,
+	HW_COUNTERS(X)
+#undef X
+	HW_COUNT
 };
 
 /* Events, per vCPU. inj-*: interrupts injected, by route; ipi-*: sent, by kind. */
@@ -65,6 +92,11 @@ enum exit_kind {
 	X(IPI_SENT_OTHER, "ipi-other", "IPIs of other kinds, or to nobody")                        \
 	X(IPI_RECEIVED, "ipi-received", "fixed IPIs accepted, counted when injected")              \
 	X(COALESCED, "coalesced", "requests for a vector that was pending already")                \
+	HW_COUNTERS(X)                                                                             \
+	X(IPI_STOPPED, "ipi-target-stopped", "accelerated IPIs to a vCPU that did not run")        \
+	X(IPI_EMULATED, "incomplete-emulated", "IPIs that the processor left to software")         \
+	X(DOORBELLS, "doorbells", "doorbells rung by software for this vCPU")                      \
+	X(ACCEL_CHANGES, "accel-changes", "times that acceleration was switched on or off")        \
 	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \
 	X(TIMER_LOST, "timer-masked", "expiries while the timer's LVT entry was masked")           \
 	X(EOI, "eoi", "end-of-interrupt writes")                                                   \

@@ -89,8 +89,11 @@ struct vm;
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
 	X(void, features, (char *text, u32 size))
 
+struct accel_ops; /* irq/accel.h */
+
 struct backend {
-	const char *name; /* "svm", "vmx" */
+	const char *name;              /* "svm", "vmx" */
+	const struct accel_ops *accel; /* hardware delivery of interrupts; NULL: none */
 #define X(ret, op, params) ret(*op) params;
 	BACKEND_OPS(X)
 #undef X

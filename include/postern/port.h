@@ -52,6 +52,17 @@ u64 port_wallclock(void);
  *   so that an interrupt that is already pending ends it at once; returns with interrupts open.
  */
 void port_send_ipi(u32 apic_id, u8 vector);
+/*
+ * Make the processors be the one of this name in CPU_MODELS, as far as they lack something of it, with
+ * the help of a model. Once, by the boot processor, when all processors are known and before the back
+ * end asks what there is. false: out of memory.
+ */
+bool port_show_processor(const char *name);
+/*
+ * What this processor did by itself for guests, by enum hw_count, since it was started. NULL: it does
+ * not tell. Own processor.
+ */
+const u64 *port_hw_counts(void);
 void port_timer_arm(u64 deadline);
 void port_irqs_block(void);
 void port_irqs_unblock(void);

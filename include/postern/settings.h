@@ -71,14 +71,25 @@ enum setting_id {
 
 #define MAX_VMS 4
 
-/* X("name", "vendor", available in this version, "what it stands for") */
+/*
+ * X("name", "vendor", available in this version, what accelerates interrupts, "what it stands for")
+ * What the processor itself has is used natively, what it lacks is modelled (cpu_model/assist.h), what
+ * it has beyond the named one is hidden.
+ */
+enum cpu_acceleration {
+	CPU_ACCEL_NONE,
+	CPU_ACCEL_AVIC,   /* guests in xAPIC mode */
+	CPU_ACCEL_X2AVIC, /* in both modes */
+	CPU_ACCEL_APICV,  /* Intel's; no version has it yet */
+};
 #define CPU_MODELS(X)                                                                              \
-	X("barcelona", "AMD", 1, "AMD with nested paging, no interrupt acceleration")              \
-	X("rome", "AMD", 0, "AMD family 17h, AVIC with its erratum")                               \
-	X("milan", "AMD", 0, "AMD Zen 3, AVIC")                                                    \
-	X("genoa", "AMD", 0, "AMD Zen 4, AVIC and x2AVIC")                                         \
-	X("westmere", "Intel", 0, "Intel before APICv")                                            \
-	X("broadwell", "Intel", 0, "Intel with APICv and posted interrupts")                       \
-	X("sapphire-rapids", "Intel", 0, "Intel with APICv, posted interrupts, IPI virtualization")
+	X("barcelona", "AMD", 1, NONE, "AMD with nested paging, no interrupt acceleration")        \
+	X("rome", "AMD", 1, AVIC, "AMD family 17h, AVIC with its erratum")                         \
+	X("milan", "AMD", 1, AVIC, "AMD Zen 3, AVIC")                                              \
+	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
+	X("westmere", "Intel", 0, NONE, "Intel before APICv")                                      \
+	X("broadwell", "Intel", 0, APICV, "Intel with APICv and posted interrupts")                \
+	X("sapphire-rapids", "Intel", 0, APICV,                                                    \
+	  "Intel with APICv, posted interrupts, IPI virtualization")
 
 #endif

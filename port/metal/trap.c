@@ -124,6 +124,7 @@ void trap_handle(struct trap_frame *frame)
 	case CPU_VECTOR_TIMER:
 	case CPU_VECTOR_KICK:
 	case CPU_VECTOR_FORCE:
+	case CPU_VECTOR_DOORBELL:
 		insn_apic_eoi();
 		cpu_handle_interrupt(cpu, vector);
 		break;

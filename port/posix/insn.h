@@ -7,6 +7,7 @@
 #define POSIX_INSN_H
 
 #include "postern/types.h"
+#include "x86/insn_slots.h"
 #include "x86/regs.h"
 
 void insn_cpuid(u32 leaf, u32 subleaf, struct cpuid_regs *r);

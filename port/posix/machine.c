@@ -5,6 +5,7 @@
  */
 #include "posix.h"
 #include "core/main.h"
+#include "cpu_model/assist.h"
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "postern/port.h"
@@ -85,6 +86,7 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 {
 	struct machine *machine;
 
+	assist_stop();
 	arena_reset();
 	memset(&posix, 0, sizeof(posix));
 	posix.config = *config;
@@ -99,6 +101,8 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 	if (!host.model || !host.engine || config->cpus > POSIX_MAX_CPUS)
 		abort();
 	host.model->features = features;
+	host.model->avic_switches =
+	        AVIC_SWITCH_DEFAULTS | (features & MODEL_FAMILY_17H ? AVIC_STALE_RUNNING : 0);
 	host.model->cpu_count = config->cpus;
 	machine = port_machine();
 	machine->cpu_count = config->cpus;
@@ -151,6 +155,17 @@ void port_send_ipi(u32 apic_id, u8 vector)
 {
 	ASSERT(apic_id < model()->cpu_count);
 	model_apic_raise(&model()->cpu[apic_id], vector);
+}
+
+/* Tests choose the model's features themselves, or start the assist. */
+bool port_show_processor(const char *name __unused)
+{
+	return true;
+}
+
+const u64 *port_hw_counts(void)
+{
+	return model_has(MODEL_AVIC) ? model_current()->avic.counts : assist_counts();
 }
 
 void port_timer_arm(u64 deadline)

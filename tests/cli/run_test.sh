@@ -436,7 +436,7 @@ refused "needless value" 64 "option --quiet=1 takes no value" run --quiet=1
 refused "stray word" 64 "unexpected argument 'word'" run word
 refused "empty command" 64 "nothing behind --" run --
 refused "unknown processor" 64 "no such processor" run --cpu 8086
-refused "future processor" 64 "does not have" run --cpu genoa
+refused "future processor" 64 "does not have" run --cpu broadwell
 refused "no vCPU" 64 "from 1 to 64" run -c 0
 refused "too many vCPUs" 64 "from 1 to 64" run -c 65
 refused "not a number of vCPUs" 64 "from 1 to 64" run -c 2x

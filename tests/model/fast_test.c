@@ -158,9 +158,9 @@ static void test_fast_self_ipi_each_is_delivered_once(void **state __unused)
 		guest_bind(HARNESS_BSP, script_self_ipi_long, NULL);
 		harness_run_to_end(ENDED_DEBUG_EXIT);
 		assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
-		assert_int_equal(harness_counter(COUNTER_INJ_IPI), ROUNDS);
-		assert_int_equal(harness_counter(COUNTER_IPI_SENT_SELF), ROUNDS);
-		assert_int_equal(harness_counter(COUNTER_EOI), ROUNDS);
+		assert_int_equal(harness_both(COUNTER_INJ_IPI, COUNTER_HW_DELIVERED), ROUNDS);
+		assert_int_equal(harness_both(COUNTER_IPI_SENT_SELF, COUNTER_HW_IPI_SELF), ROUNDS);
+		assert_int_equal(harness_both(COUNTER_EOI, COUNTER_HW_EOI), ROUNDS);
 		harness_destroy();
 	}
 	each_processor(script_self_ipi, script_self_ipi_long);

@@ -21,9 +21,69 @@ static void run_device(void)
 	cpu_main(&port_machine()->cpu[0]);
 }
 
+/*
+ * The processor that the hypervisor finds: the model with its features, or, with "assist-" before the
+ * name, one without them, shown as that one by the assist. Unless the test names one, the variable
+ * POSTERN_TEST_CPU does: the same tests on another processor.
+ */
+static u32 processor(const char **assisted)
+{
+	static const struct {
+		const char *name;
+		u32 features;
+	} processors[] = {{"barcelona", MODEL_BARCELONA},
+	                  {"rome", MODEL_ROME},
+	                  {"milan", MODEL_MILAN},
+	                  {"genoa", MODEL_GENOA}};
+	static const char prefix[] = "assist-";
+	const char *name = harness.processor ? harness.processor : getenv("POSTERN_TEST_CPU");
+
+	*assisted = NULL;
+	if (!name)
+		return MODEL_BARCELONA;
+	if (!strncmp(name, prefix, strlen(prefix))) {
+		*assisted = name + strlen(prefix);
+		return MODEL_BARCELONA;
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(processors); i++)
+		if (!strcmp(name, processors[i].name))
+			return processors[i].features;
+	fail_msg("%s: no such processor", name);
+	return 0;
+}
+
+/* POSTERN_TEST_AVIC: with this one of AVIC's switches the other way round. */
+static u32 turned_switch(void)
+{
+	const char *key = getenv("POSTERN_TEST_AVIC");
+
+	if (!key)
+		return 0;
+#define X(name, key_, def, what)                                                                   \
+	if (!strcmp(key, key_))                                                                    \
+		return AVIC_##name;
+	AVIC_SWITCHES(X)
+#undef X
+	fail_msg("POSTERN_TEST_AVIC=%s: no such switch", key);
+	return 0;
+}
+
+static void show(const char *assisted)
+{
+	struct assist_processor shown;
+
+	if (!assisted)
+		return;
+	assert_true(assist_find(assisted, &shown));
+	shown.switches ^= turned_switch();
+	shown.memory = model_memory();
+	assert_true(assist_start(&shown));
+}
+
 void harness_create(const struct harness *config)
 {
 	struct posix_config posix_config;
+	const char *assisted;
 	struct vm_config vm_config = {.memory = HARNESS_MEMORY, .cpu = "barcelona"};
 	const char *why = "";
 
@@ -37,7 +97,11 @@ void harness_create(const struct harness *config)
 	                                     .switch_ppm = harness.switch_ppm,
 	                                     .max_steps = harness.max_steps,
 	                                     .boot = harness.device ? run_device : NULL};
+	harness.features |= processor(&assisted);
 	posix_machine_reset(&posix_config, harness.features);
+	model()->avic_switches ^= turned_switch();
+	show(assisted);
+	vm_config.accel_modes = harness.no_accel ? 0 : ~0u;
 	live_before = arena_live_bytes();
 	vm_config.vcpus = harness.vcpus;
 	vm_config.x2apic = !harness.no_x2apic;
@@ -97,6 +161,21 @@ u64 harness_counter(enum counter_id id)
 
 	for_each_vcpu (vcpu, harness_vm)
 		sum += counter_read(&vcpu->account.counters[id]);
+	return sum;
+}
+
+u64 harness_both(enum counter_id id, enum counter_id by_processor)
+{
+	return harness_counter(id) + harness_counter(by_processor);
+}
+
+u64 harness_overhead(void)
+{
+	struct vcpu *vcpu;
+	u64 sum = 0;
+
+	for_each_vcpu (vcpu, harness_vm)
+		sum += vcpu->account.model_overhead;
 	return sum;
 }
 

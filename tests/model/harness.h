@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "core/vm.h"
+#include "cpu_model/assist.h"
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "posix.h"
@@ -38,10 +39,13 @@
 struct harness {
 	u32 vcpus, cpus; /* 0: 1 */
 	u32 features;    /* enum model_feature */
+	const char
+	        *processor; /* "barcelona", "milan", "assist-milan" ...; NULL: the run's choice */
 	u64 seed;
 	u32 switch_ppm;
 	u64 max_steps;
 	bool no_x2apic, no_tsc_deadline; /* not offered to the guest */
+	bool no_accel;                   /* the processor's AVIC, if any, is not used */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject; /* irqchip=split, pit.reinject=on */
@@ -62,7 +66,11 @@ void harness_run_to_end(enum ending ending);
 void harness_destroy(void);
 /* Sum of a counter, or of an exit kind, over all vCPUs. */
 u64 harness_counter(enum counter_id id);
+/* What software did and the processor did by itself, together: `id` and its HW_ counterpart. */
+u64 harness_both(enum counter_id id, enum counter_id by_processor);
 u64 harness_exits(enum exit_kind kind);
+/* Native exits that the assist kept to itself. */
+u64 harness_overhead(void);
 
 /* --- on the guest's side --- */
 

@@ -46,6 +46,12 @@ struct rule {
 	u32 vcpus;
 	bool both_pics; /* on the model again with the platform's 8259 pair (split) */
 	bool msidev;    /* with the PCI test device */
+	/*
+	 * AVIC keeps what is written to places of the page that are no register, and to bits that are
+	 * none: shown without it. docs/model.md, "What a guest sees".
+	 */
+	bool no_avic_page;
+	bool no_x2avic; /* the same for x2AVIC, which checks ICR's bits as AMD has them */
 	bool reinject, no_reinject, no_x2apic, no_tsc_deadline;
 	bool needs_x2apic, needs_tsc_deadline; /* in xAPIC mode, too */
 };

@@ -169,8 +169,11 @@ static void test_threads_device_pin(void **state __unused)
 /* Two VMs with more virtual processors than there are threads: each vCPU goes to either. */
 static void test_threads_two_vms(void **state __unused)
 {
-	struct vm_config config = {
-	        .vcpus = 3, .memory = 16ull << 20, .cpu = "barcelona", .x2apic = true};
+	struct vm_config config = {.vcpus = 3,
+	                           .memory = 16ull << 20,
+	                           .cpu = "barcelona",
+	                           .x2apic = true,
+	                           .accel_modes = ~0u};
 	struct vm *other;
 
 	with_timers = false;

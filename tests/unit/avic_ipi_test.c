@@ -36,6 +36,8 @@ static void expect_info_1(struct avic_result result, u32 icr, u32 dest)
 {
 	u64 high = fake.avic.x2 ? dest : dest << 24;
 
+	if (!fake.avic.x2 && (fake.avic.switches & AVIC_BUSY_ON_EXIT))
+		icr |= APIC_ICR_BUSY;
 	assert_int_equal(result.info_1, high << 32 | icr);
 }
 
@@ -70,7 +72,7 @@ static void expect_sent(struct avic_result result, u64 targets)
 	expect_rings(targets & ~1ull);
 	if (targets & 1)
 		assert_int_equal(fake.avic.pending, VECTOR);
-	assert_int_equal(fake.avic.doorbells, fake.rings);
+	assert_int_equal(fake.avic.counts[HW_DOORBELLS], fake.rings);
 }
 
 /* Both modes, unless a test is about one. */
@@ -182,8 +184,58 @@ static void test_cluster_15_is_left_to_the_hypervisor(void **state __unused)
 {
 	avic_fake_create(false);
 	avic_fake_cluster();
-	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), AVIC_IPI_INVALID_TARGET, 60);
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xf1), AVIC_IPI_INVALID_TARGET, 60);
 	expect_targets(0);
+}
+
+static void leave(u32 vcpus)
+{
+	for (u32 i = vcpus; i < FAKE_VCPUS; i++)
+		fake.ids[i].v = 0;
+}
+
+static void test_flat_logical_destination_ff_is_broadcast(void **state __unused)
+{
+	avic_fake_create(false);
+	leave(12);
+	fake.logical[3].v = 0;
+	expect_sent(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), 0xfff);
+}
+
+static void test_cluster_logical_destination_ff_is_broadcast(void **state __unused)
+{
+	avic_fake_create(false);
+	avic_fake_cluster();
+	leave(12);
+	expect_sent(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), 0xfff);
+}
+
+static void test_logical_destination_ff_is_looked_up_if_switched_so(void **state __unused)
+{
+	avic_fake_create(false);
+	fake.avic.switches |= AVIC_LOGICAL_FF_LOOKUP;
+	expect_sent(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), 0xff);
+	fake.logical[3].v = 0;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), AVIC_IPI_INVALID_TARGET, 3);
+	avic_fake_cluster();
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), AVIC_IPI_INVALID_TARGET, 60);
+	/* The physical one is broadcast whatever the switch. */
+	leave(3);
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xff), AVIC_IPI_INVALID_TARGET, 60);
+	assert_int_equal(send_to(FIXED, 0xff).action, AVIC_DONE);
+}
+
+static void test_xavic_entry_255_is_reserved(void **state __unused)
+{
+	avic_fake_create(false);
+	fake.control.avic_physical_table = ptr_to_hpa(fake.ids).v | 255;
+	avic_fake_enter();
+	leave(3);
+	fake.ids[255].v = AVIC_PHYSICAL_VALID | AVIC_PHYSICAL_RUNNING | ptr_to_hpa(fake.page[9]).v;
+	expect_sent(send_to(FIXED, 0xff), 0x7);
+	fake.logical[1].v = AVIC_LOGICAL_VALID | 255;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 2), AVIC_IPI_INVALID_TARGET, 1);
+	assert_false(avic_fake_has(9, APIC_IRR, VECTOR));
 }
 
 static void test_logical_destination_without_members_is_nobody(void **state __unused)
@@ -337,26 +389,59 @@ static void test_flat_logical_entry_that_is_not_valid_is_an_invalid_target(void 
 {
 	avic_fake_create(false);
 	fake.logical[3].v = 0;
-	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x0a), AVIC_IPI_INVALID_TARGET, 3);
-	/* Those before it have their interrupt: KVM sends to all again, and twice is once. */
-	expect_targets(BIT64(1));
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x08), AVIC_IPI_INVALID_TARGET, 3);
+	expect_targets(0);
 }
 
-static void test_all_targets_are_checked_first_if_switched_so(void **state __unused)
+static void test_cluster_logical_entry_that_is_not_valid_is_an_invalid_target(void **state __unused)
 {
 	avic_fake_create(false);
-	fake.avic.switches |= AVIC_CHECK_FIRST;
+	avic_fake_cluster();
+	fake.logical[9].v = 0;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x22), AVIC_IPI_INVALID_TARGET, 9);
+	expect_targets(0);
+}
+
+static void test_an_invalid_target_exits_before_any_has_its_interrupt(void **state __unused)
+{
+	avic_fake_create(false);
 	fake.logical[3].v = 0;
 	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x0a), AVIC_IPI_INVALID_TARGET, 3);
 	expect_targets(0);
+	expect_rings(0);
 	expect_sent(send_to(APIC_DEST_LOGICAL | FIXED, 0x06), 0x06);
+	avic_fake_create(true);
+	fake.ids[0x32].v = 0;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x00030005), AVIC_IPI_INVALID_TARGET,
+	                  0x32);
+	expect_targets(0);
+	expect_rings(0);
+}
+
+static void test_those_before_an_invalid_target_have_theirs_if_switched_so(void **state __unused)
+{
+	avic_fake_create(false);
+	fake.avic.switches &= ~(u32)AVIC_CHECK_FIRST;
+	fake.logical[3].v = 0;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x0a), AVIC_IPI_INVALID_TARGET, 3);
+	expect_targets(BIT64(1));
+	expect_rings(BIT64(1));
 }
 
 static void test_logical_entry_beyond_the_physical_table_is_an_invalid_target(void **state __unused)
 {
 	avic_fake_create(false);
-	fake.logical[3].v = AVIC_LOGICAL_VALID | 0xff;
-	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x08), AVIC_IPI_INVALID_TARGET, 0xff);
+	fake.logical[3].v = AVIC_LOGICAL_VALID | 0xfe;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x08), AVIC_IPI_INVALID_TARGET, 3);
+}
+
+static void test_logical_entry_to_an_invalid_physical_one_is_an_invalid_target(
+        void **state __unused)
+{
+	avic_fake_create(false);
+	fake.logical[3].v = AVIC_LOGICAL_VALID | 42;
+	fake.ids[42].v = 0;
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x08), AVIC_IPI_INVALID_TARGET, 3);
 }
 
 static void test_x2_logical_member_beyond_the_table_is_an_invalid_target(void **state __unused)
@@ -372,6 +457,57 @@ static void test_x2_logical_cluster_does_not_wrap(void **state __unused)
 	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0xf0000001), AVIC_IPI_INVALID_TARGET,
 	                  0xf0000u & 0x1ff);
 	expect_targets(0);
+}
+
+/* Every cause that has an index: of the table in which the destination was looked up. */
+static void check_index(u32 cause, u32 logical, u32 physical)
+{
+	bool is_logical = !(fake.avic.switches & AVIC_INDEX_PHYSICAL);
+
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, BIT(logical)), cause,
+	                  is_logical ? logical : physical);
+	expect_incomplete(send_to(FIXED, physical), cause, physical);
+}
+
+static void check_indexes(u32 switches)
+{
+	avic_fake_create(false);
+	fake.avic.switches |= switches;
+	fake.logical[3].v = AVIC_LOGICAL_VALID | 42;
+	avic_fake_running(42, false);
+	check_index(AVIC_IPI_NOT_RUNNING, 3, 42);
+	fake.ids[42].v = AVIC_PHYSICAL_VALID | avic_fake_nowhere();
+	check_index(AVIC_IPI_INVALID_PAGE, 3, 42);
+	fake.ids[42].v = 0;
+	check_index(AVIC_IPI_INVALID_TARGET, 3, 42);
+}
+
+static void test_index_of_a_logical_target_is_the_logical_tables(void **state __unused)
+{
+	check_indexes(0);
+}
+
+static void test_index_of_a_logical_target_is_the_physical_tables_if_switched_so(
+        void **state __unused)
+{
+	check_indexes(AVIC_INDEX_PHYSICAL);
+}
+
+static void test_x2_index_of_a_logical_target_is_the_physical_tables(void **state __unused)
+{
+	avic_fake_create(true);
+	avic_fake_running(0x32, false);
+	expect_incomplete(send_to(APIC_DEST_LOGICAL | FIXED, 0x00030004), AVIC_IPI_NOT_RUNNING,
+	                  0x32);
+}
+
+static void test_index_has_12_bits_where_the_table_is_of_several_pages(void **state __unused)
+{
+	avic_fake_create(true);
+	fake.control.avic_physical_table = ptr_to_hpa(fake.ids).v | 600;
+	avic_fake_enter();
+	expect_incomplete(send_to(FIXED, 0x345), AVIC_IPI_INVALID_TARGET, 0x345);
+	expect_incomplete(send_to(FIXED, 0x1345), AVIC_IPI_INVALID_TARGET, 0x345);
 }
 
 static void test_index_has_8_bits_in_xavic_and_9_in_x2avic(void **state __unused)
@@ -412,13 +548,40 @@ static void test_xavic_busy_after_an_incomplete_ipi(void **state __unused)
 	assert_int_equal(avic_fake_get(0, APIC_ICR), FIXED);
 }
 
-static void test_busy_is_not_for_the_guest_to_set(void **state __unused)
+static void test_xavic_busy_is_in_exitinfo1_too(void **state __unused)
+{
+	struct avic_result result;
+
+	avic_fake_create(false);
+	avic_fake_running(5, false);
+	result = send_to(FIXED, 5);
+	assert_int_equal((u32)result.info_1, FIXED | APIC_ICR_BUSY);
+	fake.avic.switches &= ~(u32)AVIC_BUSY_ON_EXIT;
+	result = send_to(FIXED, 5);
+	assert_int_equal((u32)result.info_1, FIXED);
+}
+
+static void test_xavic_busy_is_not_for_the_guest_to_set(void **state __unused)
 {
 	avic_fake_create(false);
-	send_to(APIC_ICR_BUSY | FIXED, 5);
+	expect_sent(send_to(APIC_ICR_BUSY | FIXED, 5), BIT64(5));
 	assert_int_equal(avic_fake_get(0, APIC_ICR), FIXED);
+}
+
+static void test_x2_busy_is_reserved(void **state __unused)
+{
 	avic_fake_create(true);
-	send_to(APIC_ICR_BUSY | FIXED, 5);
+	assert_int_equal(send_to(APIC_ICR_BUSY | FIXED, 5).action, AVIC_GP);
+	expect_targets(0);
+	assert_int_equal(avic_fake_get(0, APIC_ICR), 0);
+	assert_int_equal(avic_fake_get(0, APIC_ICR2), 0);
+}
+
+static void test_x2_busy_is_ignored_if_switched_so(void **state __unused)
+{
+	avic_fake_create(true);
+	fake.avic.switches |= AVIC_X2_BUSY_IGNORED;
+	expect_sent(send_to(APIC_ICR_BUSY | FIXED, 5), BIT64(5));
 	assert_int_equal(avic_fake_get(0, APIC_ICR), FIXED);
 }
 
@@ -439,6 +602,10 @@ int main(void)
 	        cmocka_unit_test(test_cluster_logical_destination),
 	        cmocka_unit_test(test_cluster_14_is_the_last),
 	        cmocka_unit_test(test_cluster_15_is_left_to_the_hypervisor),
+	        cmocka_unit_test(test_flat_logical_destination_ff_is_broadcast),
+	        cmocka_unit_test(test_cluster_logical_destination_ff_is_broadcast),
+	        cmocka_unit_test(test_logical_destination_ff_is_looked_up_if_switched_so),
+	        cmocka_unit_test(test_xavic_entry_255_is_reserved),
 	        cmocka_unit_test(test_logical_destination_without_members_is_nobody),
 	        cmocka_unit_test(test_x2_logical_destination_is_cluster_and_bits),
 	        cmocka_unit_test(test_ipi_of_an_edge_clears_tmr),
@@ -459,15 +626,27 @@ int main(void)
 	        cmocka_unit_test(test_index_beyond_the_table_is_an_invalid_target),
 	        cmocka_unit_test(test_entry_that_is_not_valid_is_an_invalid_target),
 	        cmocka_unit_test(test_flat_logical_entry_that_is_not_valid_is_an_invalid_target),
-	        cmocka_unit_test(test_all_targets_are_checked_first_if_switched_so),
+	        cmocka_unit_test(test_cluster_logical_entry_that_is_not_valid_is_an_invalid_target),
+	        cmocka_unit_test(test_an_invalid_target_exits_before_any_has_its_interrupt),
+	        cmocka_unit_test(test_those_before_an_invalid_target_have_theirs_if_switched_so),
 	        cmocka_unit_test(test_logical_entry_beyond_the_physical_table_is_an_invalid_target),
+	        cmocka_unit_test(
+	                test_logical_entry_to_an_invalid_physical_one_is_an_invalid_target),
 	        cmocka_unit_test(test_x2_logical_member_beyond_the_table_is_an_invalid_target),
 	        cmocka_unit_test(test_x2_logical_cluster_does_not_wrap),
+	        cmocka_unit_test(test_index_of_a_logical_target_is_the_logical_tables),
+	        cmocka_unit_test(
+	                test_index_of_a_logical_target_is_the_physical_tables_if_switched_so),
+	        cmocka_unit_test(test_x2_index_of_a_logical_target_is_the_physical_tables),
+	        cmocka_unit_test(test_index_has_12_bits_where_the_table_is_of_several_pages),
 	        cmocka_unit_test(test_index_has_8_bits_in_xavic_and_9_in_x2avic),
 	        cmocka_unit_test(test_page_that_is_no_memory_is_invalid),
 	        cmocka_unit_test(test_broadcast_exits_for_a_page_that_is_no_memory),
 	        cmocka_unit_test(test_xavic_busy_after_an_incomplete_ipi),
-	        cmocka_unit_test(test_busy_is_not_for_the_guest_to_set),
+	        cmocka_unit_test(test_xavic_busy_is_in_exitinfo1_too),
+	        cmocka_unit_test(test_xavic_busy_is_not_for_the_guest_to_set),
+	        cmocka_unit_test(test_x2_busy_is_reserved),
+	        cmocka_unit_test(test_x2_busy_is_ignored_if_switched_so),
 	};
 
 	return cmocka_run_group_tests_name("avic_ipi", tests, NULL, NULL);

@@ -53,9 +53,11 @@ static void check(struct avic_result result, enum expectation expected, u32 offs
 
 #define PAGE_ROWS(X)                                                                               \
 	X(reserved_000, 0x000, allowed, allowed)                                                   \
+	X(reserved_010, 0x010, allowed, allowed)                                                   \
 	X(id, 0x020, allowed, traps)                                                               \
 	X(version, 0x030, allowed, faults)                                                         \
 	X(reserved_040, 0x040, allowed, allowed)                                                   \
+	X(reserved_070, 0x070, allowed, allowed)                                                   \
 	X(tpr, 0x080, allowed, allowed)                                                            \
 	X(apr, 0x090, faults, faults)                                                              \
 	X(ppr, 0x0a0, allowed, faults)                                                             \
@@ -71,7 +73,9 @@ static void check(struct avic_result result, enum expectation expected, u32 offs
 	X(irr_first, 0x200, allowed, faults)                                                       \
 	X(irr_last, 0x270, allowed, faults)                                                        \
 	X(esr, 0x280, allowed, traps)                                                              \
+	X(reserved_290, 0x290, allowed, allowed)                                                   \
 	X(reserved_2f0, 0x2f0, allowed, allowed)                                                   \
+	X(icr_low, 0x300, allowed, allowed)                                                        \
 	X(icr_high, 0x310, allowed, allowed)                                                       \
 	X(lvt_timer, 0x320, allowed, traps)                                                        \
 	X(lvt_thermal, 0x330, allowed, traps)                                                      \
@@ -82,16 +86,20 @@ static void check(struct avic_result result, enum expectation expected, u32 offs
 	X(timer_initial_count, 0x380, allowed, traps)                                              \
 	X(timer_current_count, 0x390, faults, faults)                                              \
 	X(reserved_3a0, 0x3a0, allowed, allowed)                                                   \
+	X(reserved_3d0, 0x3d0, allowed, allowed)                                                   \
 	X(timer_divide, 0x3e0, allowed, traps)                                                     \
 	X(reserved_3f0, 0x3f0, allowed, allowed)                                                   \
 	X(extended_feature, 0x400, faults, faults)                                                 \
 	X(extended_control, 0x410, faults, faults)                                                 \
 	X(specific_eoi, 0x420, faults, faults)                                                     \
+	X(reserved_430, 0x430, allowed, allowed)                                                   \
+	X(reserved_470, 0x470, allowed, allowed)                                                   \
 	X(interrupt_enable_first, 0x480, faults, faults)                                           \
 	X(interrupt_enable_last, 0x4f0, faults, faults)                                            \
 	X(extended_lvt_first, 0x500, faults, faults)                                               \
 	X(extended_lvt_last, 0x530, faults, faults)                                                \
 	X(beyond_540, 0x540, faults, faults)                                                       \
+	X(beyond_580, 0x580, faults, faults)                                                       \
 	X(beyond_ff0, 0xff0, faults, faults)
 
 static void page_read(u32 offset, enum expectation expected)
@@ -145,7 +153,8 @@ static void test_xavic_table_covers_the_page(void **state __unused)
 	        {0x000, 0x010, allowed, allowed}, {0x040, 0x070, allowed, allowed},
 	        {0x100, 0x270, allowed, faults},  {0x290, 0x2f0, allowed, allowed},
 	        {0x320, 0x380, allowed, traps},   {0x3a0, 0x3d0, allowed, allowed},
-	        {0x400, 0xff0, faults, faults},
+	        {0x400, 0x420, faults, faults},   {0x430, 0x470, allowed, allowed},
+	        {0x480, 0xff0, faults, faults},
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(ranges); i++) {
@@ -203,11 +212,13 @@ static void test_xavic_access_of_a_part_of_a_register(void **state __unused)
 
 #define MSR_ROWS(X)                                                                                \
 	X(reserved_800, 0x800, gp, gp)                                                             \
+	X(reserved_801, 0x801, gp, gp)                                                             \
 	X(id, 0x802, allowed, gp)                                                                  \
 	X(version, 0x803, allowed, gp)                                                             \
 	X(reserved_804, 0x804, gp, gp)                                                             \
+	X(reserved_807, 0x807, gp, gp)                                                             \
 	X(tpr, 0x808, allowed, allowed)                                                            \
-	X(apr, 0x809, gp, gp)                                                                      \
+	X(apr, 0x809, faults, gp)                                                                  \
 	X(ppr, 0x80a, allowed, gp)                                                                 \
 	X(remote_read, 0x80c, gp, gp)                                                              \
 	X(ldr, 0x80d, allowed, gp)                                                                 \
@@ -219,7 +230,9 @@ static void test_xavic_access_of_a_part_of_a_register(void **state __unused)
 	X(tmr_last, 0x81f, allowed, gp)                                                            \
 	X(irr_first, 0x820, allowed, gp)                                                           \
 	X(irr_last, 0x827, allowed, gp)                                                            \
+	X(reserved_829, 0x829, gp, gp)                                                             \
 	X(cmci, 0x82f, gp, gp)                                                                     \
+	X(icr, 0x830, allowed, allowed)                                                            \
 	X(icr_high, 0x831, gp, gp)                                                                 \
 	X(lvt_timer, 0x832, allowed, traps)                                                        \
 	X(lvt_thermal, 0x833, allowed, traps)                                                      \
@@ -230,8 +243,17 @@ static void test_xavic_access_of_a_part_of_a_register(void **state __unused)
 	X(timer_initial_count, 0x838, allowed, traps)                                              \
 	X(timer_current_count, 0x839, faults, gp)                                                  \
 	X(reserved_83a, 0x83a, gp, gp)                                                             \
-	X(extended_feature, 0x840, gp, gp)                                                         \
-	X(extended_lvt, 0x850, gp, gp)                                                             \
+	X(reserved_83d, 0x83d, gp, gp)                                                             \
+	X(extended_feature, 0x840, faults, gp)                                                     \
+	X(extended_control, 0x841, faults, faults)                                                 \
+	X(specific_eoi, 0x842, faults, faults)                                                     \
+	X(reserved_843, 0x843, gp, gp)                                                             \
+	X(reserved_847, 0x847, gp, gp)                                                             \
+	X(interrupt_enable_first, 0x848, faults, faults)                                           \
+	X(interrupt_enable_last, 0x84f, faults, faults)                                            \
+	X(extended_lvt_first, 0x850, faults, faults)                                               \
+	X(extended_lvt_last, 0x853, faults, faults)                                                \
+	X(reserved_854, 0x854, gp, gp)                                                             \
 	X(last, 0x8ff, gp, gp)
 
 static void msr_read(u32 msr, enum expectation expected)
@@ -254,7 +276,8 @@ static void msr_write(u32 msr, enum expectation expected)
 	avic_fake_create(true);
 	before = avic_fake_get(0, offset);
 	check(avic_msr_write(&fake.avic, msr, VALUE), expected, offset, true);
-	assert_int_equal(avic_fake_get(0, offset), expected == gp ? before : VALUE);
+	assert_int_equal(avic_fake_get(0, offset),
+	                 expected == gp || expected == faults ? before : VALUE);
 }
 
 #define X(name, msr, read, write)                                                                  \
@@ -348,11 +371,26 @@ static void test_x2avic_icr_is_one_register_kept_in_two(void **state __unused)
 	assert_int_equal(value, 5ull << 32 | 0x4051);
 }
 
-static void test_x2avic_write_of_a_read_only_register_exits_if_switched_so(void **state __unused)
+static void test_x2avic_write_of_a_read_only_register_goes_by_the_table_if_switched_so(
+        void **state __unused)
 {
+	static const u32 faults_at[] = {0x803, 0x809, 0x80a, 0x810, 0x81f, 0x827, 0x839, 0x840};
+	static const u32 traps_at[] = {0x802, 0x80d};
+
 	avic_fake_create(true);
 	fake.avic.switches |= AVIC_X2_READ_ONLY_EXITS;
-	expect_exit(avic_msr_write(&fake.avic, 0x803, 1), AVIC_BEFORE, APIC_VERSION, true);
+	for (u32 i = 0; i < ARRAY_SIZE(faults_at); i++) {
+		u32 offset = (faults_at[i] - MSR_X2APIC_FIRST) * 16;
+
+		check(avic_msr_write(&fake.avic, faults_at[i], VALUE), faults, offset, true);
+		assert_int_equal(avic_fake_get(0, offset), 0);
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(traps_at); i++) {
+		u32 offset = (traps_at[i] - MSR_X2APIC_FIRST) * 16;
+
+		check(avic_msr_write(&fake.avic, traps_at[i], VALUE), traps, offset, true);
+		assert_int_equal(avic_fake_get(0, offset), VALUE);
+	}
 }
 
 int main(void)
@@ -380,7 +418,8 @@ int main(void)
 	        cmocka_unit_test(test_x2avic_reserved_bits_are_gp),
 	        cmocka_unit_test(test_x2avic_upper_half_is_reserved),
 	        cmocka_unit_test(test_x2avic_icr_is_one_register_kept_in_two),
-	        cmocka_unit_test(test_x2avic_write_of_a_read_only_register_exits_if_switched_so),
+	        cmocka_unit_test(
+	                test_x2avic_write_of_a_read_only_register_goes_by_the_table_if_switched_so),
 	};
 
 	return cmocka_run_group_tests_name("avic_regs", tests, NULL, NULL);

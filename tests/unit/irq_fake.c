@@ -147,6 +147,28 @@ __weak void vcpu_request(struct vcpu *vcpu, u32 requests)
 	__atomic_fetch_add(&fake.request_calls[vcpu->index], 1, __ATOMIC_SEQ_CST);
 }
 
+/* No acceleration, but in tests that link the real file. */
+__weak bool accel_is_on(const struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return false;
+}
+
+__weak void accel_update(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+__weak void accel_posted(struct vcpu *vcpu)
+{
+	vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+}
+
+__weak void accel_identify(struct vm *vm)
+{
+	(void)vm;
+}
+
 u32 fake_take_requests(struct vcpu *vcpu)
 {
 	return __atomic_exchange_n(&fake.requests[vcpu->index], 0, __ATOMIC_SEQ_CST);

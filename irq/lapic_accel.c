@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The software's part in a local APIC that the processor accelerates. The page is common to both:
+ *
+ *  - The processor sets IRR bits of other APICs, moves its own from IRR to ISR, keeps PPR, ends
+ *    edge-triggered interrupts. The summaries of irq/lapic.c are set up anew when that is over.
+ *  - Some registers it writes and then tells (trap). Their handlers compare with what was there before,
+ *    so that is kept here, put back, and the write made again as software would have made it.
+ *  - Of an IPI that it could not finish either nothing has happened, or all targets have their request
+ *    bit and those that did not run may not know. The first is sent as by software; sending again to
+ *    somebody who has the bit does no harm, since it is the same bit.
+ */
+#include "irq/lapic_priv.h"
+
+#include "core/vm.h"
+#include "irq/accel.h"
+#include "irq/route.h"
+
+#define WORDS 8
+
+static const u16 kept[] = {
+        APIC_ID,    APIC_LDR,  APIC_DFR,  APIC_SVR,    APIC_ESR,   APIC_LVTT, APIC_LVTTHMR,
+        APIC_LVTPC, APIC_LVT0, APIC_LVT1, APIC_LVTERR, APIC_TMICT, APIC_TDCR, APIC_RRD,
+};
+_Static_assert(ARRAY_SIZE(kept) <= LAPIC_KEPT, "all have a place");
+
+static void keep(struct lapic *lapic)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(kept); i++)
+		lapic->kept[i] = lapic_get(lapic, kept[i]);
+}
+
+/* A bit too many is harmless: "may hold". One that others set meanwhile they also put there. */
+static void summarize(struct lapic *lapic)
+{
+	lapic->isr_summary = 0;
+	for (u32 i = 0; i < WORDS; i++) {
+		if (atomic32_read(lapic_word(lapic, APIC_IRR + i * LAPIC_STRIDE)))
+			atomic32_fetch_or(&lapic->irr_summary, BIT(i));
+		if (lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE))
+			lapic->isr_summary |= BIT(i);
+	}
+}
+
+void lapic_accelerated(struct vcpu *vcpu, bool on)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	lapic->accelerated = on;
+	if (on)
+		keep(lapic);
+	else
+		summarize(lapic);
+}
+
+void lapic_written(struct vcpu *vcpu, u32 offset)
+{
+	struct lapic *lapic = &vcpu->lapic;
+	u32 value = lapic_get(lapic, offset);
+
+	for (u32 i = 0; i < ARRAY_SIZE(kept); i++)
+		if (kept[i] == offset)
+			lapic_set(lapic, offset, lapic->kept[i]);
+	lapic_write_again(lapic, offset, value);
+	keep(lapic);
+}
+
+/* Everybody whom the message names and who did not see it come. */
+static void wake_targets(struct vcpu *vcpu, u32 icr, u32 dest)
+{
+	struct irq_message message = {
+	        .dest = dest,
+	        .delivery = icr & APIC_DM_MASK,
+	        .shorthand = icr & APIC_DEST_SHORTHAND,
+	        .vector = (u8)icr,
+	        .logical = icr & APIC_DEST_LOGICAL,
+	        .x2apic_format = lapic_in_x2apic(&vcpu->lapic),
+	        .sender = vcpu,
+	};
+	u64 set = apic_map_destinations(vcpu->vm, &message);
+
+	for (; set; set &= set - 1) {
+		struct vcpu *target = vcpu->vm->vcpu[__builtin_ctzll(set)];
+
+		/* For one that is not accelerated: its requests are found by the summary. */
+		atomic32_fetch_or(&target->lapic.irr_summary, BIT(message.vector / 32));
+		if (target != vcpu)
+			accel_posted(target);
+		else
+			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+	}
+}
+
+void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	icr &= ~APIC_ICR_BUSY;
+	if (!lapic_in_x2apic(lapic))
+		lapic_set(lapic, APIC_ICR, icr);
+	if (posted) {
+		vcpu_count(vcpu, COUNTER_IPI_STOPPED);
+		wake_targets(vcpu, icr, dest);
+		return;
+	}
+	vcpu_count(vcpu, COUNTER_IPI_EMULATED);
+	lapic_send(lapic, icr, dest);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * AVIC and x2AVIC as a user: tables, modes of a vCPU, IsRunning, doorbells. APM volume 2, "Advanced
+ * Virtual Interrupt Controller": "AVIC Backing Page", "Physical APIC ID Table", "Logical APIC ID
+ * Table", "Physical Address Pointer Restrictions", "x2AVIC".
+ *
+ *  - The backing page is the page of irq/lapic.c, which has the architectural layout.
+ *  - A vCPU has one entry in the physical table, at its initial APIC ID, for as long as the VM lives.
+ *    It is valid while the APIC accepts fixed interrupts: a sender exits for another one, and the
+ *    broadcast forms leave it out, which is what they do on an APIC.
+ *  - The logical table is for xAPIC guests, and holds logical IDs of one bit that one APIC has. All
+ *    others are left invalid, so that a sender exits.
+ *  - IsRunning is set for a vCPU's turn. With the erratum (svm_features.stale_running) the tables never
+ *    say it: the processor might miss that it has been taken back, and the target sleep on.
+ *  - Changing the mode changes what the page's address means: with a new ASID.
+ */
+#include "core/vm.h"
+#include "insn.h"
+#include "irq/lapic_priv.h"
+#include "postern/port.h"
+#include "postern/string.h"
+#include "svm/svm.h"
+#include "x86/avic.h"
+#include "x86/msr.h"
+
+#define RUNNING_BITS (AVIC_PHYSICAL_RUNNING | AVIC_PHYSICAL_HOST_ID)
+
+static struct svm_avic *avic_of(const struct vm *vm)
+{
+	const struct svm_vm *svm = vm->arch;
+
+	return svm->avic;
+}
+
+static u32 modes(void)
+{
+	if (!svm_has(SVM_CPUID_AVIC))
+		return 0;
+	return ACCEL_MODE(ACCEL_XAPIC) | (svm_has(SVM_CPUID_X2AVIC) ? ACCEL_MODE(ACCEL_X2APIC) : 0);
+}
+
+/* --- creation --- */
+
+static u32 largest_id(const struct vm *vm)
+{
+	u32 largest = 0;
+
+	for (u32 i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpu[i]->apic_id > largest)
+			largest = vm->vcpu[i]->apic_id;
+	return largest;
+}
+
+static bool vm_init(struct vm *vm)
+{
+	struct svm_avic *avic = port_alloc(sizeof(*avic), CACHE_LINE);
+	struct svm_vm *svm = vm->arch;
+
+	if (!avic)
+		return false;
+	svm->avic = avic;
+	avic->max_index = largest_id(vm);
+	avic->table_size = (avic->max_index / AVIC_PHYSICAL_PER_PAGE + 1) * PAGE_SIZE;
+	avic->ids = port_alloc(avic->table_size, PAGE_SIZE);
+	avic->logical = port_alloc(PAGE_SIZE, PAGE_SIZE);
+	if (!avic->ids || !avic->logical)
+		return false;
+	for (u32 i = 0; i < vm->vcpu_count; i++)
+		atomic64_set_relaxed(&avic->ids[vm->vcpu[i]->apic_id],
+		                     ptr_to_hpa(vm->vcpu[i]->lapic.page).v);
+	return true;
+}
+
+static void vm_exit(struct vm *vm)
+{
+	struct svm_vm *svm = vm->arch;
+	struct svm_avic *avic = svm->avic;
+
+	if (!avic)
+		return;
+	if (avic->ids)
+		port_free(avic->ids, avic->table_size);
+	if (avic->logical)
+		port_free(avic->logical, PAGE_SIZE);
+	port_free(avic, sizeof(*avic));
+	svm->avic = NULL;
+}
+
+/* --- tables --- */
+
+static void identify_physical(struct vm *vm, struct svm_avic *avic)
+{
+	bool unknown = false;
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, vm) {
+		const struct lapic *lapic = &vcpu->lapic;
+		struct atomic64 *entry = &avic->ids[vcpu->apic_id];
+		u32 id = lapic_get(lapic, APIC_ID) >> (lapic_in_x2apic(lapic) ? 0 : 24);
+
+		if (lapic_hardware_enabled(lapic) && lapic_software_enabled(lapic))
+			atomic64_fetch_or(entry, AVIC_PHYSICAL_VALID);
+		else
+			atomic64_fetch_and(entry, ~AVIC_PHYSICAL_VALID);
+		unknown |= lapic_hardware_enabled(lapic) && id != vcpu->apic_id;
+	}
+	accel_set_unknown_id(vm, unknown);
+}
+
+/* Where a logical ID stands in the table; -1: none, several bits, or a cluster without a place. */
+static int logical_slot(u32 dfr, u32 ldr)
+{
+	bool cluster = dfr >> 28 == 0;
+	u32 members = cluster ? ldr >> 24 & 0xf : ldr >> 24;
+
+	if (!members || members & (members - 1) || (!cluster && dfr >> 28 != 0xf))
+		return -1;
+	if (!cluster)
+		return __builtin_ctz(members);
+	if (ldr >> 28 == 0xf)
+		return -1;
+	return (int)((ldr >> 28) * 4) + __builtin_ctz(members);
+}
+
+static void identify_logical(struct vm *vm, struct svm_avic *avic)
+{
+	u32 entries[AVIC_LOGICAL_CLUSTER] = {0};
+	bool taken[AVIC_LOGICAL_CLUSTER] = {false};
+	u32 models = 0;
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, vm) {
+		const struct lapic *lapic = &vcpu->lapic;
+		u32 dfr = lapic_get(lapic, APIC_DFR);
+		int slot;
+
+		if (!lapic_hardware_enabled(lapic) || lapic_in_x2apic(lapic) ||
+		    !lapic_software_enabled(lapic))
+			continue;
+		models |= BIT(dfr >> 28);
+		slot = logical_slot(dfr, lapic_get(lapic, APIC_LDR));
+		if (slot < 0)
+			continue;
+		entries[slot] = taken[slot] ? 0 : AVIC_LOGICAL_VALID | vcpu->apic_id;
+		taken[slot] = true;
+	}
+	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++) {
+		/* Where they differ in flat and cluster, one table cannot serve both. */
+		u32 entry = models & (models - 1) ? 0 : entries[i];
+
+		if (atomic32_read_relaxed(&avic->logical[i]) != entry)
+			atomic32_set(&avic->logical[i], entry);
+	}
+}
+
+static void identify(struct vm *vm)
+{
+	struct svm_avic *avic = avic_of(vm);
+
+	identify_physical(vm, avic);
+	identify_logical(vm, avic);
+}
+
+/* --- a vCPU --- */
+
+static void set(struct vcpu *vcpu, enum accel_mode mode)
+{
+	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	const struct svm_avic *avic = avic_of(vcpu->vm);
+	const struct svm_vm *svm = vcpu->vm->arch;
+
+	ASSERT(!svm_of(vcpu)->virq);
+	svm_of(vcpu)->avic_bits = (mode != ACCEL_OFF ? SVM_AVIC_ENABLE : 0) |
+	                          (mode == ACCEL_X2APIC ? SVM_X2AVIC_ENABLE : 0);
+	svm_intr_apply_avic(vcpu);
+	control->msrpm_base = ptr_to_hpa(mode == ACCEL_X2APIC ? svm->msrpm_x2avic : svm->msrpm).v;
+	control->avic_apic_bar = APIC_BASE_DEFAULT;
+	control->avic_backing_page = ptr_to_hpa(vcpu->lapic.page).v;
+	control->avic_logical_table = ptr_to_hpa(avic->logical).v;
+	control->avic_physical_table = ptr_to_hpa(avic->ids).v | avic->max_index;
+	svm_dirty(vcpu, SVM_CLEAN_AVIC | SVM_CLEAN_PERM_MAPS);
+	svm_flush(vcpu);
+}
+
+static void running(struct vcpu *vcpu, struct cpu *cpu)
+{
+	struct atomic64 *entry = &avic_of(vcpu->vm)->ids[vcpu->apic_id];
+	u64 bits = 0, old;
+
+	if (cpu)
+		bits = (cpu->apic_id & AVIC_PHYSICAL_HOST_ID) |
+		       (svm_features.stale_running ? 0 : AVIC_PHYSICAL_RUNNING);
+	/* Others may make it valid or invalid meanwhile. */
+	do {
+		old = atomic64_read(entry);
+	} while (!atomic64_cmpxchg(entry, old, (old & ~RUNNING_BITS) | bits));
+}
+
+static void notify(struct cpu *cpu)
+{
+	insn_doorbell(cpu->apic_id);
+}
+
+const struct accel_ops svm_avic_ops = {
+        .modes = modes,
+        .vm_init = vm_init,
+        .vm_exit = vm_exit,
+        .set = set,
+        .running = running,
+        .notify = notify,
+        .identify = identify,
+};
