@@ -32,10 +32,11 @@ struct cpu {
 	u32 index;            /* (i) 0 is the boot processor */
 	u32 apic_id;          /* (i) physical APIC ID */
 	struct vcpu *current; /* [o] the vCPU whose turn it is; NULL: idle */
-	struct vcpu *loaded;  /* [o] the vCPU whose FPU, MSRs and back-end state the CPU holds */
-	u64 slice_end;        /* [o] TSC at which the turn ends */
-	u64 armed_deadline;   /* [o] what the physical timer was last set to */
-	u64 armed_timers;     /* [o] timers.next_deadline at that time */
+	/* The vCPU whose FPU, MSRs and back-end state the CPU holds. Others only ask which it is. */
+	struct vcpu *loaded; /* [a, by ptr_set()] written by the owner */
+	u64 slice_end;       /* [o] TSC at which the turn ends */
+	u64 armed_deadline;  /* [o] what the physical timer was last set to */
+	u64 armed_timers;    /* [o] timers.next_deadline at that time */
 	struct atomic32
 	        interrupted;    /* [o, and its interrupt handler] look around: sched_has_chores() */
 	struct atomic32 idle;   /* [a] halted or about to halt: needs an IPI to look at its queue */

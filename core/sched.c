@@ -23,7 +23,10 @@ static void queue_append(struct run_queue *rq, struct vcpu *vcpu)
 	spin_unlock(&rq->lock);
 }
 
-/* First vCPU of `rq` that `cpu` may run: one that is loaded elsewhere is left to its processor. */
+/*
+ * First vCPU of `rq` that `cpu` may run: one that is loaded elsewhere is left to its processor. `cpu` may
+ * be another one than this (balance()), and unload meanwhile: then too it may run the vCPU.
+ */
 static struct vcpu *queue_take(struct run_queue *rq, struct cpu *cpu)
 {
 	struct vcpu *previous = NULL;
@@ -33,7 +36,7 @@ static struct vcpu *queue_take(struct run_queue *rq, struct cpu *cpu)
 		return NULL;
 	spin_lock(&rq->lock);
 	for (vcpu = rq->head; vcpu; previous = vcpu, vcpu = vcpu->rq_next)
-		if (cpu->loaded == vcpu || !atomic32_read_acquire(&vcpu->on_cpu))
+		if (ptr_read(&cpu->loaded) == vcpu || !atomic32_read_acquire(&vcpu->on_cpu))
 			break;
 	if (vcpu) {
 		if (previous)
@@ -226,7 +229,7 @@ void sched_unload(struct cpu *cpu)
 	if (!vcpu)
 		return;
 	backend_op(vcpu_put)(vcpu);
-	cpu->loaded = NULL;
+	ptr_set(&cpu->loaded, NULL);
 	atomic32_set_release(&vcpu->on_cpu, 0);
 }
 
@@ -236,7 +239,7 @@ void sched_load(struct cpu *cpu, struct vcpu *vcpu)
 		return;
 	sched_unload(cpu);
 	ASSERT(!atomic32_xchg(&vcpu->on_cpu, 1));
-	cpu->loaded = vcpu;
+	ptr_set(&cpu->loaded, vcpu);
 	backend_op(vcpu_load)(vcpu, cpu);
 }
 
