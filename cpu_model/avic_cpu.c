@@ -27,6 +27,13 @@ u32 model_avic_max_index(u32 features)
 	return features & MODEL_X2AVIC_EXT ? AVIC_X2APIC_EXT_MAX : AVIC_X2APIC_MAX;
 }
 
+/* Not a step of the hypervisor's: the processor looks at every boundary. */
+static bool is_rung(const struct model_cpu *cpu)
+{
+	model_look(&cpu->doorbell);
+	return __atomic_load_n(&cpu->doorbell.v, __ATOMIC_RELAXED);
+}
+
 /* To a processor that is not there: nobody hears it. */
 static void ring(void *context, u32 host_id)
 {
@@ -35,7 +42,6 @@ static void ring(void *context, u32 host_id)
 	if (host_id >= m->cpu_count)
 		return;
 	atomic32_set(&m->cpu[host_id].doorbell, 1);
-	model_wake(&m->cpu[host_id]);
 }
 
 void model_avic_doorbell(u64 value)
@@ -71,7 +77,7 @@ void model_avic_enter(struct model_cpu *cpu)
 	avic->doorbell = ring;
 	avic->context = model();
 	/* Taken back before the page is looked at: one that comes from here on is heard. */
-	if (__atomic_load_n(&cpu->doorbell.v, __ATOMIC_RELAXED))
+	if (is_rung(cpu))
 		atomic32_set(&cpu->doorbell, 0);
 	check_translation(cpu);
 	cpu->v_tpr = avic_enter(avic, &cpu->control);
@@ -82,8 +88,7 @@ bool model_avic_take_interrupt(struct model_cpu *cpu)
 	struct avic *avic = &cpu->avic;
 	int vector;
 
-	/* Not a step of the hypervisor's: the processor looks at every boundary. */
-	if (__atomic_load_n(&cpu->doorbell.v, __ATOMIC_RELAXED)) {
+	if (is_rung(cpu)) {
 		atomic32_xchg(&cpu->doorbell, 0);
 		avic_evaluate(avic);
 	}

@@ -139,6 +139,8 @@ struct avic_memory model_memory(void);
 void model_elapse(struct model_cpu *cpu);
 /* `target` has something new to look at. */
 void model_wake(struct model_cpu *target);
+/* The processor looks at `addr` by itself. No step of the hypervisor's, but the explorer's business. */
+void model_look(const volatile void *addr);
 
 static inline bool model_has(u32 feature)
 {

@@ -202,11 +202,36 @@ static void explorer_idle(struct model_cpu *cpu)
 	}
 }
 
+static bool explorer_is_rung(const struct model_cpu *cpu)
+{
+	return __atomic_load_n(&cpu->doorbell.v, __ATOMIC_RELAXED);
+}
+
+/* The same with a doorbell as well. A look at two places: it depends on every other step. */
+static void explorer_idle_avic(struct model_cpu *cpu)
+{
+	if (cpu->avic.pending >= 0)
+		return;
+	posix.explorer_point(NULL, RACE_READ);
+	while (model_apic_pending(cpu) < 0 && !explorer_is_rung(cpu))
+		posix.explorer_relax();
+}
+
 void posix_explorer_elapse(struct model_cpu *cpu)
 {
 	/* PAUSE stands for a guest that does nothing more until its processor interrupts it. */
-	if (cpu->guest->insn->op == OP_PAUSE && !cpu->v_irq)
+	if (cpu->guest->insn->op != OP_PAUSE)
+		return;
+	if (cpu->avic.enabled)
+		explorer_idle_avic(cpu);
+	else if (!cpu->v_irq)
 		explorer_idle(cpu);
+}
+
+void model_look(const volatile void *addr)
+{
+	if (posix.mode == POSIX_EXPLORER)
+		posix.explorer_point(addr, RACE_READ);
 }
 
 void port_idle(void)

@@ -15,7 +15,7 @@
 
 /* What an actor will do when it is chosen next. */
 struct access {
-	const volatile void *addr; /* NULL: depends on everything (goes on after a wait) */
+	const volatile void *addr; /* NULL: depends on everything (a wait) */
 	bool write;
 };
 
@@ -111,7 +111,8 @@ static void point(const volatile void *addr, enum race_kind kind)
 	struct actor *actor = &ex.actor[ex.running];
 	bool write = kind == RACE_WRITE || kind == RACE_RMW;
 
-	if (kind == RACE_FENCE || !note_access(addr, write))
+	/* A read of nothing in particular: of several addresses at once. */
+	if (kind == RACE_FENCE || (addr && !note_access(addr, write)))
 		return;
 	actor->next = (struct access){addr, write};
 	give_turn_back();

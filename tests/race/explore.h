@@ -32,6 +32,7 @@ struct race_scenario {
 	u32 actors;
 	void (*actor[RACE_ACTORS])(void);
 	u32 cpu[RACE_ACTORS]; /* on which processor */
+	u32 preemptions; /* too large without a bound: at most so many, one more in check-full; 0: no bound */
 	/* After each execution: NULL, or what is wrong. */
 	const char *(*check)(void);
 };

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Senders against the whole run loop of an accelerated vCPU: one processor runs cpu_main() from the
+ * scheduler's first choice on, with VMRUN, the evaluation of the page and doorbells as the model
+ * processor has them; its guest spins with interrupts on, or sleeps in HLT, until its handler ends the
+ * VM. No timer helps: an interrupt that is lost leaves all standing still, which the explorer calls a
+ * deadlock.
+ *
+ * Where the vCPU comes from another processor, that one ends its turn and gives it away.
+ */
+#include "tests/race/avic.h"
+#include "tests/race/scenarios.h"
+
+#include "core/machine.h"
+#include "core/sched.h"
+#include "cpu_model/guest.h"
+#include "cpu_model/model.h"
+#include "platform/longmode.h"
+#include "platform/platform.h"
+#include "posix.h"
+#include "postern/port.h"
+#include "x86/apic.h"
+
+#define ENTRY     0x30000u
+#define OTHER_CPU 1
+
+static u32 handled;
+
+static void handler(u8 vector __unused, u32 error __unused)
+{
+	handled++;
+	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+}
+
+static void spin(void *arg __unused)
+{
+	g_sti();
+	for (;;)
+		g_pause();
+}
+
+static void sleep(void *arg __unused)
+{
+	for (;;) {
+		g_sti();
+		g_hlt();
+	}
+}
+
+static void create(const struct avic_stage *stage, guest_script script)
+{
+	avic_stage_create(stage);
+	ASSERT(platform_create(avic_vm) && longmode_start(avic_vm, ENTRY));
+	guest_bind(ENTRY, script, NULL);
+	g_set_handler(AVIC_VECTOR, handler);
+	g_set_handler(AVIC_VECTOR_POST, handler);
+	/* vCPU 1 never starts: its processor is the sender. */
+	atomic32_set(&avic_vm->live_vcpus, avic_vm->vcpu_count);
+}
+
+/* It waits in processor 0's queue; its first entry switches acceleration on. */
+static void setup_on(void)
+{
+	create(&(struct avic_stage){0}, spin);
+	sched_wake(avic_target);
+}
+
+/* The same with acceleration on from the start. */
+static void ready(const struct avic_stage *stage, guest_script script)
+{
+	create(stage, script);
+	accel_update(avic_target);
+	ASSERT(accel_is_on(avic_target));
+	accel_running(avic_target, NULL);
+	sched_wake(avic_target);
+}
+
+static void setup_spin(void)
+{
+	ready(&(struct avic_stage){0}, spin);
+}
+
+static void setup_sleep(void)
+{
+	ready(&(struct avic_stage){0}, sleep);
+}
+
+static void setup_sleep_erratum(void)
+{
+	ready(&(struct avic_stage){.erratum = true}, sleep);
+}
+
+static void setup_sleep_workaround(void)
+{
+	ready(&(struct avic_stage){.erratum = true, .workaround = true}, sleep);
+}
+
+static void setup_spin_workaround(void)
+{
+	ready(&(struct avic_stage){.erratum = true, .workaround = true}, spin);
+}
+
+/* Something makes its first decision switch acceleration off. */
+static void setup_off(void)
+{
+	ready(&(struct avic_stage){0}, spin);
+	atomic32_set(&avic_vm->accel.unknown_id, 1);
+}
+
+static void away(const struct avic_stage *stage)
+{
+	create(stage, spin);
+	avic_stage_run_on(OTHER_CPU);
+}
+
+static void setup_move(void)
+{
+	away(&(struct avic_stage){0});
+}
+
+static void setup_move_erratum(void)
+{
+	away(&(struct avic_stage){.erratum = true});
+}
+
+static void setup_move_workaround(void)
+{
+	away(&(struct avic_stage){.erratum = true, .workaround = true});
+}
+
+static void begin(void)
+{
+	avic_stage_begin();
+	handled = 0;
+}
+
+static void processor(void)
+{
+	cpu_main(this_cpu());
+}
+
+/* accel_posted() in the wrong order: is it in the guest? Then the request, and the doorbell. */
+static void post_looks_first(void)
+{
+	bool inside = atomic32_read(&avic_target->mode) == VCPU_IN_GUEST;
+
+	if (!lapic_accept_own(&avic_target->lapic, AVIC_VECTOR_POST, IRQ_SOURCE_MSI))
+		posix_fail("the interrupt was not accepted");
+	if (inside)
+		port_machine()->backend->accel->notify(ptr_read(&avic_target->cpu));
+}
+
+/* The end of a turn on a processor that has something better to do. */
+static void other(void)
+{
+	struct cpu *cpu = this_cpu();
+
+	sched_end_turn(cpu, avic_target);
+	sched_unload(cpu);
+	cpu_kick(&port_machine()->cpu[0]);
+}
+
+static const char *check(void)
+{
+	if (handled != 1)
+		return "the guest's handler has not run once";
+	return atomic32_read(&avic_vm->ended) == ENDED_DEBUG_EXIT ? NULL : "the VM has not ended";
+}
+
+#define LOOP(id, what, prepare, sender)                                                            \
+	const struct race_scenario id = {                                                          \
+	        .name = what,                                                                      \
+	        .setup = prepare,                                                                  \
+	        .begin = begin,                                                                    \
+	        .actors = 2,                                                                       \
+	        .actor = {processor, sender},                                                      \
+	        .cpu = {0, AVIC_SENDER_CPU},                                                       \
+	        .check = check,                                                                    \
+	}
+
+LOOP(race_avic_entry, "AVIC: IPI meets VM entry: the guest takes it", setup_spin, avic_send_ipi);
+LOOP(race_avic_entry_post, "AVIC: a device's interrupt meets VM entry: the guest takes it",
+     setup_spin, avic_post);
+LOOP(race_avic_entry_looks_first,
+     "AVIC: a device looks at the vCPU before its interrupt is requested", setup_spin,
+     post_looks_first);
+LOOP(race_avic_entry_workaround, "AVIC: IPI meets VM entry with the erratum and its workaround",
+     setup_spin_workaround, avic_send_ipi);
+LOOP(race_avic_on, "AVIC: IPI meets switching on and VM entry", setup_on, avic_send_ipi);
+LOOP(race_avic_on_post, "AVIC: a device's interrupt meets switching on and VM entry", setup_on,
+     avic_post);
+LOOP(race_avic_off_loop, "AVIC: IPI meets switching off and VM entry", setup_off, avic_send_ipi);
+LOOP(race_avic_off_loop_post, "AVIC: a device's interrupt meets switching off and VM entry",
+     setup_off, avic_post);
+LOOP(race_avic_sleep, "AVIC: IPI meets the run loop of a vCPU that sleeps", setup_sleep,
+     avic_send_ipi);
+LOOP(race_avic_sleep_post, "AVIC: a device's interrupt meets the run loop of a vCPU that sleeps",
+     setup_sleep, avic_post);
+LOOP(race_avic_sleep_erratum,
+     "AVIC: IPI meets the run loop of a vCPU that sleeps, erratum, no workaround",
+     setup_sleep_erratum, avic_send_ipi);
+LOOP(race_avic_sleep_workaround,
+     "AVIC: IPI meets the run loop of a vCPU that sleeps, erratum and workaround",
+     setup_sleep_workaround, avic_send_ipi);
+/* Three actors, one of them a whole run loop: too much without a bound. */
+#define MOVE(id, what, prepare, sender)                                                            \
+	const struct race_scenario id = {                                                          \
+	        .name = what,                                                                      \
+	        .setup = prepare,                                                                  \
+	        .begin = begin,                                                                    \
+	        .actors = 3,                                                                       \
+	        .actor = {processor, sender, other},                                               \
+	        .cpu = {0, AVIC_SENDER_CPU, OTHER_CPU},                                            \
+	        .preemptions = 2,                                                                  \
+	        .check = check,                                                                    \
+	}
+
+MOVE(race_avic_loop_move, "AVIC: IPI meets the run loop that a vCPU moves to", setup_move,
+     avic_send_ipi);
+MOVE(race_avic_loop_move_post, "AVIC: a device's interrupt meets the run loop that a vCPU moves to",
+     setup_move, avic_post);
+MOVE(race_avic_loop_move_erratum,
+     "AVIC: IPI meets the run loop that a vCPU moves to, erratum, no workaround",
+     setup_move_erratum, avic_send_ipi);
+MOVE(race_avic_loop_move_workaround,
+     "AVIC: IPI meets the run loop that a vCPU moves to, erratum and workaround",
+     setup_move_workaround, avic_send_ipi);
