@@ -4,6 +4,7 @@
 #   make check-unit    one source file each, over fakes           (ASan, UBSan)
 #   make check-model   the hypervisor over the processor model    (ASan, UBSan)
 #   make check-tsan    the same with a thread for each processor  (TSan)
+#   make check-soak    interrupts between threads by the hundred thousand, each accounted for
 #   make check-race    all interleavings of small scenarios
 #   make check-fuzz    inputs at random, with invariants checked  (libFuzzer, ASan, UBSan)
 #   make check-clang   everything built by clang; unit and model tests with it
@@ -99,8 +100,9 @@ $(HOST)/tests/model/rules_%.o: HOST_CFLAGS += -Itests/model/guest
 
 TSAN := $(BUILD)/tsan
 TSAN_PLAIN := cpu_model/guest.c cpu_model/guest_ops.c port/posix/coro.c tests/model/harness.c \
-	tests/model/threads.c
-TSAN_OBJ := $(patsubst %.c,$(TSAN)/%.o,$(HOST_SRC) tests/model/harness.c tests/model/threads.c)
+	tests/model/threads.c tests/model/soak.c
+TSAN_LIB := $(patsubst %.c,$(TSAN)/%.o,$(HOST_SRC) tests/model/harness.c)
+TSAN_OBJ := $(TSAN_LIB) $(TSAN)/tests/model/threads.o $(TSAN)/tests/model/soak.o
 $(TSAN_PLAIN:%.c=$(TSAN)/%.o): THREAD_SANITIZE :=
 # A fence on its own is beyond ThreadSanitizer (gcc says so); ours order atomic accesses anyway.
 THREAD_SANITIZE := -fsanitize=thread $(if $(findstring clang,$(CC)),,-Wno-tsan)
@@ -109,7 +111,7 @@ $(TSAN)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) $(THREAD_SANITIZE) -c -o $@ $<
 
-$(TSAN)/threads: $(TSAN_OBJ)
+$(TSAN)/threads $(TSAN)/soak: $(TSAN)/%: $(TSAN_LIB) $(TSAN)/tests/model/%.o
 	$(CC) -fsanitize=thread -pthread -o $@ $^ -lcmocka
 
 # --- the race explorer: not sanitized, since it runs scenarios by the hundred thousand ---
@@ -127,6 +129,13 @@ $(RACE)/%.o: %.c
 
 $(RACE)/explorer: $(RACE_OBJ)
 	$(CC) -pthread -o $@ $^
+
+# --- the soak: as fast as can be, for the sake of numbers; under ThreadSanitizer see above ---
+
+SOAK_OBJ := $(patsubst %.c,$(RACE)/%.o,$(HOST_SRC) tests/model/harness.c tests/model/soak.c)
+
+$(RACE)/soak: $(SOAK_OBJ)
+	$(CC) -pthread -o $@ $^ -lcmocka
 
 # --- figures: see bench/; not sanitized, since instructions are counted ---
 
@@ -146,7 +155,8 @@ bench:
 # $(call run,PROGRAMS,SECONDS): each of them, even if one fails.
 run = @status=0; for p in $(1); do $(TAP) $$(basename $$p) $(2) $$p || status=1; done; exit $$status
 
-.PHONY: check check-full check-build check-unit check-model check-tsan check-race check-clang \
+.PHONY: check check-full check-build check-unit check-model check-tsan check-soak check-race \
+	check-clang \
 	host-tests
 host-tests: $(UNIT_TESTS) $(MODEL_TESTS)
 
@@ -160,8 +170,13 @@ check-unit: $(UNIT_TESTS)
 check-model: $(MODEL_TESTS)
 	$(call run,$(MODEL_TESTS),600)
 
-check-tsan: $(TSAN)/threads
-	@TSAN_OPTIONS='halt_on_error=1 second_deadlock_stack=1' $(TAP) tsan-threads 1800 $(TSAN)/threads
+check-tsan: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
+check-tsan: $(TSAN)/threads $(TSAN)/soak
+	@$(TAP) tsan-threads 1800 $(TSAN)/threads
+	@$(TAP) tsan-soak 600 $(TSAN)/soak $(if $(POSTERN_TEST_FULL),1000000,70000)
+
+check-soak: $(RACE)/soak
+	@$(TAP) soak 7200 $(RACE)/soak $(if $(POSTERN_TEST_FULL),100000000,700000)
 
 check-race: $(RACE)/explorer
 	@$(TAP) explorer 600 $(RACE)/explorer
@@ -175,7 +190,7 @@ check-clang:
 	@echo "ok clang: build"
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-race check-fuzz \
+CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-soak check-race check-fuzz \
 	check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check
@@ -187,10 +202,10 @@ check-full:
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
 		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full))
 
-.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
+.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(RULES_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 include tests/fuzz/fuzz.mk
 
--include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
+-include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
