@@ -18,7 +18,8 @@ FUZZ_SANITIZE := $(SANITIZE)
 FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
 
 # The slowest first.
-FUZZ_NAMES := irq platform emulate decode
+FUZZ_NAMES := irq avic platform emulate decode
+FUZZ_SRC_avic := tests/fuzz/avic_ref.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_decode := core/decode.c tests/unit/decode_oracle.c
 FUZZ_LIBS_decode := -lZydis
 FUZZ_SRC_irq := $(patsubst %,tests/fuzz/irq_%.c,world model check) $(IRQ_ALL_SRC) irq/intr.c
@@ -31,6 +32,7 @@ FUZZ_OBJ = $(addprefix $(FUZZ_O)/,$(patsubst %.c,%.o,tests/fuzz/$(1).c $(FUZZ_SR
 $(FUZZ_O)/tests/%.o: FUZZ_COVERAGE :=
 # Pure, run after every operation, and most of the time that an execution takes.
 $(FUZZ_O)/tests/fuzz/irq_check.o $(FUZZ_O)/tests/fuzz/irq_model.o: FUZZ_SANITIZE :=
+$(FUZZ_O)/tests/fuzz/avic_ref.o: FUZZ_SANITIZE :=
 
 $(FUZZ_O)/%.o: %.c
 	@mkdir -p $(@D)
