@@ -175,6 +175,8 @@ u64 avic_enter(struct avic *avic, const struct vmcb_control *control)
 	avic->max_index = max_index_of(control);
 	if (!avic->x2 && avic->max_index >= AVIC_XAPIC_MAX_INDEX)
 		avic->max_index = AVIC_XAPIC_MAX_INDEX - 1; /* the last one is reserved */
+	/* With the erratum its steps are in another order. */
+	avic->short_way = avic_is(avic, AVIC_STALE_RUNNING) ? 0 : avic->max_index + 1;
 	avic->logical = NULL;
 	if (!avic->x2)
 		avic->logical = hpa_to_ptr(HPA(control->avic_logical_table & AVIC_POINTER));

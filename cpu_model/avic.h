@@ -71,7 +71,7 @@ enum avic_switch {
 /* What another processor is told: look at your backing page. `host_id`: a physical APIC ID. */
 typedef void avic_doorbell_fn(void *context, u32 host_id);
 
-/* Host-physical memory: a table or page that is not in it is not valid. */
+/* Host-physical memory, whole pages: a table or page that is not in it is not valid. */
 struct avic_memory {
 	u64 start, end;
 };
@@ -88,8 +88,9 @@ struct avic {
 	const struct atomic32 *logical;
 	u32 max_index; /* the last entry that can be a target */
 	bool enabled, x2;
-	s32 pending; /* the vector that the last evaluation found deliverable, -1: none */
-	u64 bar;     /* guest-physical address of the APIC's page */
+	u32 short_way; /* IPIs to physical APIC IDs below this take it: avic_ipi.c */
+	s32 pending;   /* the vector that the last evaluation found deliverable, -1: none */
+	u64 bar;       /* guest-physical address of the APIC's page */
 
 	/* Of the processor. */
 	u32 switches;

@@ -146,6 +146,21 @@ $(BENCH_LOOKUP): $(BENCH_OBJ)
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^ -lcmocka
 
+# What is counted, as it is in the image: without the explorer's hooks.
+BENCH_AVIC := $(HOST)/bench/avic
+BENCH_PLAIN := $(patsubst %,$(BUILD)/bench/%.o,bench/avic cpu_model/avic cpu_model/avic_ipi \
+	cpu_model/avic_regs)
+BENCH_AVIC_OBJ := $(BENCH_PLAIN) $(patsubst %.c,$(RACE)/%.o,$(LAPIC_TEST_SRC) svm/avic.c \
+	bench/avic_memory.c)
+
+$(BENCH_PLAIN): $(BUILD)/bench/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) -Iport/metal $(COMMON_CFLAGS) -c -o $@ $<
+
+$(BENCH_AVIC): $(BENCH_AVIC_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^
+
 .PHONY: bench check-bench
 bench:
 	@scripts/deps build run check
@@ -190,7 +205,7 @@ check-soak: $(RACE)/soak
 check-race: $(RACE)/explorer
 	@$(TAP) explorer 600 $(RACE)/explorer
 
-check-bench: $(BENCH_LOOKUP) all micro
+check-bench: $(BENCH_LOOKUP) $(BENCH_AVIC) all micro
 	@BUILD=$(BUILD) bench/run
 
 # A second build directory, so that both compilers' objects stay.
@@ -211,10 +226,11 @@ check-full:
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
 		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full))
 
-.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
+.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(RULES_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 include tests/fuzz/fuzz.mk
 
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
+	$(BENCH_PLAIN:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
