@@ -107,46 +107,50 @@ static void identify_physical(struct vm *vm, struct svm_avic *avic)
 	accel_set_unknown_id(vm, unknown);
 }
 
-/* Where a logical ID stands in the table; -1: none, several bits, or a cluster without a place. */
-static int logical_slot(u32 dfr, u32 ldr)
+/* What the logical table is to be, as it is found. */
+struct logical {
+	u32 entry[AVIC_LOGICAL_CLUSTER];
+	bool taken[AVIC_LOGICAL_CLUSTER]; /* some APIC has this bit */
+	u32 models;                       /* DFR 31:28 of all that are in use, a bit for each */
+};
+
+/* An ID of several bits takes the place of each, too, so that no other's entry hides it. */
+static void add_logical(struct logical *logical, u32 dfr, u32 ldr, u32 apic_id)
 {
 	bool cluster = dfr >> 28 == 0;
 	u32 members = cluster ? ldr >> 24 & 0xf : ldr >> 24;
+	u32 first = cluster ? (ldr >> 28) * 4 : 0;
+	bool single = !(members & (members - 1));
 
-	if (!members || members & (members - 1) || (!cluster && dfr >> 28 != 0xf))
-		return -1;
-	if (!cluster)
-		return __builtin_ctz(members);
-	if (ldr >> 28 == 0xf)
-		return -1;
-	return (int)((ldr >> 28) * 4) + __builtin_ctz(members);
+	logical->models |= BIT(dfr >> 28);
+	if ((cluster && ldr >> 28 == 0xf) || (!cluster && dfr >> 28 != 0xf))
+		return;
+	for (; members; members &= members - 1) {
+		u32 slot = first + (u32)__builtin_ctz(members);
+		bool alone = single && !logical->taken[slot];
+
+		logical->entry[slot] = alone ? AVIC_LOGICAL_VALID | apic_id : 0;
+		logical->taken[slot] = true;
+	}
 }
 
 static void identify_logical(struct vm *vm, struct svm_avic *avic)
 {
-	u32 entries[AVIC_LOGICAL_CLUSTER] = {0};
-	bool taken[AVIC_LOGICAL_CLUSTER] = {false};
-	u32 models = 0;
+	struct logical logical = {.models = 0};
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm) {
 		const struct lapic *lapic = &vcpu->lapic;
-		u32 dfr = lapic_get(lapic, APIC_DFR);
-		int slot;
 
 		if (!lapic_hardware_enabled(lapic) || lapic_in_x2apic(lapic) ||
 		    !lapic_software_enabled(lapic))
 			continue;
-		models |= BIT(dfr >> 28);
-		slot = logical_slot(dfr, lapic_get(lapic, APIC_LDR));
-		if (slot < 0)
-			continue;
-		entries[slot] = taken[slot] ? 0 : AVIC_LOGICAL_VALID | vcpu->apic_id;
-		taken[slot] = true;
+		add_logical(&logical, lapic_get(lapic, APIC_DFR), lapic_get(lapic, APIC_LDR),
+		            vcpu->apic_id);
 	}
 	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++) {
 		/* Where they differ in flat and cluster, one table cannot serve both. */
-		u32 entry = models & (models - 1) ? 0 : entries[i];
+		u32 entry = logical.models & (logical.models - 1) ? 0 : logical.entry[i];
 
 		if (atomic32_read_relaxed(&avic->logical[i]) != entry)
 			atomic32_set(&avic->logical[i], entry);

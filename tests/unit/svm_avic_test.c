@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * svm/avic.c, svm/avic_exit.c and irq/accel.c over the local APICs: what the logical table says, which
+ * exits are traps, and when the mode changes. APM volume 2, "Logical APIC ID Table", "AVIC Access to
+ * un-accelerated vAPIC register".
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/sched.h"
+#include "insn.h"
+#include "irq/accel.h"
+#include "irq/lapic_priv.h"
+#include "mmu/mmu.h"
+#include "postern/port.h"
+#include "svm/svm.h"
+#include "tests/unit/irq_fake.h"
+#include "x86/avic.h"
+
+#define VCPUS 3
+
+struct svm_features svm_features = {.edx = SVM_CPUID_AVIC | SVM_CPUID_X2AVIC};
+static struct backend backend = {.accel = &svm_avic_ops};
+static struct svm_vm svm_vm;
+static struct svm_vcpu svm_vcpu[VCPUS];
+static struct vmcb vmcb[VCPUS];
+static enum intr_block slot;
+
+/* --- around them --- */
+
+void *hpa_to_ptr(hpa_t hpa)
+{
+	return (void *)hpa.v;
+}
+
+hpa_t ptr_to_hpa(const void *p)
+{
+	return HPA((uintptr_t)p);
+}
+
+bool sched_wake(struct vcpu *vcpu __unused)
+{
+	return false;
+}
+
+bool mmu_map(struct vm *vm __unused, gpa_t gpa __unused, hpa_t hpa __unused, u64 size __unused,
+             u32 access __unused)
+{
+	return true;
+}
+
+bool mmu_unmap(struct vm *vm __unused, gpa_t gpa __unused, u64 size __unused)
+{
+	return true;
+}
+
+const u64 *port_hw_counts(void)
+{
+	return NULL;
+}
+
+void insn_wrmsr(u32 msr __unused, u64 value __unused)
+{
+}
+
+void svm_flush(struct vcpu *vcpu __unused)
+{
+}
+
+void svm_intr_insn_exit(struct vcpu *vcpu __unused)
+{
+}
+
+void svm_intr_apply_avic(struct vcpu *vcpu)
+{
+	svm_vmcb(vcpu)->control.int_ctl = svm_of(vcpu)->avic_bits;
+}
+
+static enum intr_block blocked(struct vcpu *vcpu __unused, enum intr_class class __unused)
+{
+	return slot;
+}
+
+static struct vcpu *vcpu(u32 i)
+{
+	return fake.vm->vcpu[i];
+}
+
+static void create(void)
+{
+	fake_create(VCPUS);
+	backend_table.intr_blocked = blocked;
+	slot = INTR_BLOCK_NONE;
+	fake.machine->backend = &backend;
+	fake.vm->arch = &svm_vm;
+	for (u32 i = 0; i < VCPUS; i++) {
+		svm_vcpu[i] = (struct svm_vcpu){.vmcb = &vmcb[i]};
+		vcpu(i)->arch = &svm_vcpu[i];
+	}
+	assert_true(accel_create(fake.vm, ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC)));
+	for (u32 i = 0; i < VCPUS; i++)
+		lapic_mmio_write(vcpu(i), APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+}
+
+static void destroy(void)
+{
+	accel_destroy(fake.vm);
+	fake_destroy();
+}
+
+static void set_ldr(u32 i, u8 id)
+{
+	lapic_mmio_write(vcpu(i), APIC_LDR, 4, (u32)id << 24);
+}
+
+static u32 entry(u32 place)
+{
+	return svm_vm.avic->logical[place].v;
+}
+
+/* --- the logical table --- */
+
+static void test_one_bit_of_one_apic_has_its_entry(void **state __unused)
+{
+	create();
+	set_ldr(0, 0x01);
+	set_ldr(1, 0x80);
+	assert_int_equal(entry(0), AVIC_LOGICAL_VALID | 0);
+	assert_int_equal(entry(7), AVIC_LOGICAL_VALID | 1);
+	assert_int_equal(entry(1), 0);
+	destroy();
+}
+
+static void test_a_bit_that_two_apics_have_has_no_entry(void **state __unused)
+{
+	create();
+	set_ldr(0, 0x02);
+	set_ldr(1, 0x02);
+	assert_int_equal(entry(1), 0);
+	set_ldr(0, 0x04);
+	assert_int_equal(entry(1), AVIC_LOGICAL_VALID | 1);
+	destroy();
+}
+
+static void test_a_bit_of_an_id_of_several_bits_has_no_entry(void **state __unused)
+{
+	static const u8 orders[][2] = {{0, 1}, {1, 0}};
+
+	for (u32 i = 0; i < ARRAY_SIZE(orders); i++) {
+		create();
+		set_ldr(orders[i][0], 0x03);
+		set_ldr(orders[i][1], 0x01);
+		set_ldr(2, 0x04);
+		/* An IPI to bit 0 is for both, of which an entry could name one. */
+		assert_int_equal(entry(0), 0);
+		assert_int_equal(entry(1), 0);
+		assert_int_equal(entry(2), AVIC_LOGICAL_VALID | 2);
+		destroy();
+	}
+}
+
+static void test_flat_and_cluster_together_have_no_entries(void **state __unused)
+{
+	create();
+	set_ldr(0, 0x01);
+	set_ldr(1, 0x12);
+	lapic_mmio_write(vcpu(1), APIC_DFR, 4, 0x0fffffff);
+	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++)
+		assert_int_equal(entry(i), 0);
+	destroy();
+}
+
+static void test_cluster_15_has_no_entries(void **state __unused)
+{
+	create();
+	for (u32 i = 0; i < VCPUS; i++)
+		lapic_mmio_write(vcpu(i), APIC_DFR, 4, 0x0fffffff);
+	set_ldr(0, 0xf1);
+	set_ldr(1, 0xe8);
+	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++)
+		assert_int_equal(entry(i), i == 59 ? AVIC_LOGICAL_VALID | 1 : 0);
+	destroy();
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_one_bit_of_one_apic_has_its_entry),
+	        cmocka_unit_test(test_a_bit_that_two_apics_have_has_no_entry),
+	        cmocka_unit_test(test_a_bit_of_an_id_of_several_bits_has_no_entry),
+	        cmocka_unit_test(test_flat_and_cluster_together_have_no_entries),
+	        cmocka_unit_test(test_cluster_15_has_no_entries),
+	};
+
+	return cmocka_run_group_tests_name("svm_avic", tests, NULL, NULL);
+}
