@@ -185,6 +185,31 @@ static void test_cluster_15_has_no_entries(void **state __unused)
 	destroy();
 }
 
+/* --- exits --- */
+
+static enum exit_kind exit_of_write(u32 offset, bool x2)
+{
+	vmcb[0].control.int_ctl = SVM_AVIC_ENABLE | (x2 ? SVM_X2AVIC_ENABLE : 0);
+	vmcb[0].control.exit_info_1 = AVIC_NOACCEL_WRITE | offset;
+	svm_avic_noaccel_exit(vcpu(0));
+	return vcpu(0)->exit.kind;
+}
+
+static void test_a_write_of_what_only_xapic_has_is_no_trap_in_x2apic(void **state __unused)
+{
+	static const u16 offsets[] = {APIC_ID, APIC_RRD, APIC_LDR, APIC_DFR};
+
+	create();
+	for (u32 i = 0; i < ARRAY_SIZE(offsets); i++) {
+		assert_int_equal(exit_of_write(offsets[i], false), EXIT_APIC_WRITE);
+		assert_int_equal(exit_of_write(offsets[i], true), EXIT_WRMSR);
+	}
+	assert_int_equal(exit_of_write(APIC_SVR, true), EXIT_APIC_WRITE);
+	assert_int_equal(exit_of_write(APIC_VERSION, true), EXIT_WRMSR);
+	assert_int_equal(exit_of_write(APIC_VERSION, false), EXIT_APIC_ACCESS);
+	destroy();
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -193,6 +218,7 @@ int main(void)
 	        cmocka_unit_test(test_a_bit_of_an_id_of_several_bits_has_no_entry),
 	        cmocka_unit_test(test_flat_and_cluster_together_have_no_entries),
 	        cmocka_unit_test(test_cluster_15_has_no_entries),
+	        cmocka_unit_test(test_a_write_of_what_only_xapic_has_is_no_trap_in_x2apic),
 	};
 
 	return cmocka_run_group_tests_name("svm_avic", tests, NULL, NULL);
