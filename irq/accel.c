@@ -113,32 +113,40 @@ bool accel_is_on(const struct vcpu *vcpu)
 	return atomic32_read_relaxed(&vcpu->accel.mode) != ACCEL_OFF;
 }
 
-void accel_update(struct vcpu *vcpu)
+static void change(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
+{
+	if (mode == ACCEL_OFF)
+		ops_of(vcpu->vm)->running(vcpu, NULL);
+	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
+	atomic32_set(&vcpu->accel.mode, mode);
+	lapic_accelerated(vcpu, mode != ACCEL_OFF);
+	ops_of(vcpu->vm)->set(vcpu, mode);
+	if (old == ACCEL_OFF)
+		ops_of(vcpu->vm)->running(vcpu, this_cpu());
+}
+
+bool accel_update(struct vcpu *vcpu)
 {
 	struct accel_vcpu *accel = &vcpu->accel;
 	enum accel_mode mode, old;
 
 	if (!vcpu->vm->accel.modes)
-		return;
+		return false;
 	mode = wanted(vcpu);
 	old = (enum accel_mode)atomic32_read_relaxed(&accel->mode);
-	/* What was injected by software and waits is delivered, or taken back, in the old mode. */
-	if (mode != old && backend_op(intr_blocked)(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_SLOT)
-		mode = old;
 	if (accel->decided && mode == old)
-		return;
+		return false;
+	/*
+	 * What was injected by software and waits is delivered in the old mode. Not for longer: the reason
+	 * to change may be that others are reached by other IDs now.
+	 */
+	if (mode != old && backend_op(intr_blocked)(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_SLOT)
+		return true;
 	accel->decided = true;
 	set_blocks(vcpu, mode != ACCEL_XAPIC);
-	if (mode == old)
-		return;
-	if (mode == ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, NULL);
-	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
-	atomic32_set(&accel->mode, mode);
-	lapic_accelerated(vcpu, mode != ACCEL_OFF);
-	ops_of(vcpu->vm)->set(vcpu, mode);
-	if (mode != ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, this_cpu());
+	if (mode != old)
+		change(vcpu, old, mode);
+	return false;
 }
 
 /* What the processor did by itself in this turn. Called when it begins and when it ends. */

@@ -85,8 +85,11 @@ bool accel_is_on(const struct vcpu *vcpu);
 bool accel_create(struct vm *vm, u32 modes);
 void accel_destroy(struct vm *vm);
 
-/* Decide anew. Before each entry; own processor, interrupts open, nothing injected. */
-void accel_update(struct vcpu *vcpu);
+/*
+ * Decide anew. Before each entry; own processor, interrupts open, nothing injected in this round. true:
+ * the change waits for what is in the injection slot to be delivered, so leave again at once.
+ */
+bool accel_update(struct vcpu *vcpu);
 
 /* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);

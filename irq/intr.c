@@ -230,11 +230,10 @@ static bool is_idle(struct vcpu *vcpu)
 bool intr_prepare_entry(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
-	bool force = false;
+	bool force = accel_update(vcpu);
 
-	accel_update(vcpu);
 	if (is_idle(vcpu))
-		return false;
+		return force;
 	take_back(vcpu);
 	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
 		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);

@@ -154,9 +154,10 @@ __weak bool accel_is_on(const struct vcpu *vcpu)
 	return false;
 }
 
-__weak void accel_update(struct vcpu *vcpu)
+__weak bool accel_update(struct vcpu *vcpu)
 {
 	(void)vcpu;
+	return false;
 }
 
 __weak void accel_posted(struct vcpu *vcpu)

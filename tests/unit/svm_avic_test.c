@@ -210,6 +210,33 @@ static void test_a_write_of_what_only_xapic_has_is_no_trap_in_x2apic(void **stat
 	destroy();
 }
 
+/* --- changes of mode --- */
+
+static void test_a_change_waits_for_the_injection_slot_and_no_longer(void **state __unused)
+{
+	create();
+	assert_false(accel_update(vcpu(0)));
+	assert_true(accel_is_on(vcpu(0)));
+	/* Another APIC has an ID that the tables do not know, while an event is in the slot. */
+	lapic_mmio_write(vcpu(1), APIC_ID, 4, 5u << 24);
+	slot = INTR_BLOCK_SLOT;
+	assert_true(accel_update(vcpu(0))); /* leave behind the event */
+	assert_true(accel_is_on(vcpu(0)));
+	slot = INTR_BLOCK_NONE;
+	assert_false(accel_update(vcpu(0)));
+	assert_false(accel_is_on(vcpu(0)));
+	destroy();
+}
+
+static void test_no_change_does_not_ask_for_an_exit(void **state __unused)
+{
+	create();
+	assert_false(accel_update(vcpu(0)));
+	slot = INTR_BLOCK_SLOT;
+	assert_false(accel_update(vcpu(0)));
+	destroy();
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -219,6 +246,8 @@ int main(void)
 	        cmocka_unit_test(test_flat_and_cluster_together_have_no_entries),
 	        cmocka_unit_test(test_cluster_15_has_no_entries),
 	        cmocka_unit_test(test_a_write_of_what_only_xapic_has_is_no_trap_in_x2apic),
+	        cmocka_unit_test(test_a_change_waits_for_the_injection_slot_and_no_longer),
+	        cmocka_unit_test(test_no_change_does_not_ask_for_an_exit),
 	};
 
 	return cmocka_run_group_tests_name("svm_avic", tests, NULL, NULL);
