@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Fuzzing with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. Each tests/fuzz/NAME.c
- * with LLVMFuzzerTestOneInput() is one program, BUILD/fuzz/NAME; irq_*.c belong to irq.c.
+ * with LLVMFuzzerTestOneInput() is one program, BUILD/fuzz/NAME; NAME_*.c belong to it.
  *
  * An input is a program for the thing under test: a few bytes of set-up, then operations until the
  * bytes end. Every input is valid, and the same bytes always do the same: the world is put back to
@@ -12,7 +12,7 @@
  *
  *      make BUILD=build build/fuzz/irq && build/fuzz/irq build/fuzz/irq-crash-SUM
  *      printf "$(sed 's/../\\x&/g' <<<HEX)" >input             from the check's output alone
- *      FUZZ_TRACE=1 build/fuzz/irq input                       with each operation named (irq)
+ *      FUZZ_TRACE=1 build/fuzz/irq input                       with each operation named (irq, accel)
  *      build/fuzz/irq -minimize_crash=1 -runs=100000 input     a shorter one
  *
  * A bug that was found becomes a unit test of the rule that was broken.
