@@ -94,7 +94,10 @@ bool accel_update(struct vcpu *vcpu);
 /* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);
 
-/* Some APIC has another ID than the tables know it by: nobody may send by them. */
+/*
+ * Some APIC is known to others by another ID, logical ID or mode than the tables can say: nobody may send
+ * by them.
+ */
 void accel_set_unknown_id(struct vm *vm, bool unknown);
 
 /*

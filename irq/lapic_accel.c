@@ -65,8 +65,22 @@ void lapic_written(struct vcpu *vcpu, u32 offset)
 	keep(lapic);
 }
 
-/* Everybody whom the message names and who did not see it come. */
-static void wake_targets(struct vcpu *vcpu, u32 icr, u32 dest)
+/* See to it that these look at their requests, which may have come without their knowledge. */
+static void tell(struct vcpu *vcpu, u64 set, u8 vector)
+{
+	for (; set; set &= set - 1) {
+		struct vcpu *target = vcpu->vm->vcpu[__builtin_ctzll(set)];
+
+		/* For one that is not accelerated: its requests are found by the summary. */
+		atomic32_fetch_or(&target->lapic.irr_summary, BIT(vector / 32));
+		if (target != vcpu)
+			accel_posted(target);
+		else
+			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+	}
+}
+
+static u64 destinations(struct vcpu *vcpu, u32 icr, u32 dest)
 {
 	struct irq_message message = {
 	        .dest = dest,
@@ -77,18 +91,8 @@ static void wake_targets(struct vcpu *vcpu, u32 icr, u32 dest)
 	        .x2apic_format = lapic_in_x2apic(&vcpu->lapic),
 	        .sender = vcpu,
 	};
-	u64 set = apic_map_destinations(vcpu->vm, &message);
 
-	for (; set; set &= set - 1) {
-		struct vcpu *target = vcpu->vm->vcpu[__builtin_ctzll(set)];
-
-		/* For one that is not accelerated: its requests are found by the summary. */
-		atomic32_fetch_or(&target->lapic.irr_summary, BIT(message.vector / 32));
-		if (target != vcpu)
-			accel_posted(target);
-		else
-			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-	}
+	return apic_map_destinations(vcpu->vm, &message);
 }
 
 void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted)
@@ -100,9 +104,12 @@ void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted)
 		lapic_set(lapic, APIC_ICR, icr);
 	if (posted) {
 		vcpu_count(vcpu, COUNTER_IPI_STOPPED);
-		wake_targets(vcpu, icr, dest);
-		return;
+		tell(vcpu, destinations(vcpu, icr, dest), (u8)icr);
+	} else {
+		vcpu_count(vcpu, COUNTER_IPI_EMULATED);
+		lapic_send(lapic, icr, dest);
 	}
-	vcpu_count(vcpu, COUNTER_IPI_EMULATED);
-	lapic_send(lapic, icr, dest);
+	/* Sent by tables that were no longer right, some of it may be with anybody. */
+	if (atomic32_read(&vcpu->vm->accel.unknown_id))
+		tell(vcpu, ~0ull >> (64 - vcpu->vm->vcpu_count), (u8)icr);
 }

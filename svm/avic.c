@@ -88,23 +88,37 @@ static void vm_exit(struct vm *vm)
 
 /* --- tables --- */
 
-static void identify_physical(struct vm *vm, struct svm_avic *avic)
+static bool has_other_id(struct vm *vm)
 {
-	bool unknown = false;
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm) {
 		const struct lapic *lapic = &vcpu->lapic;
-		struct atomic64 *entry = &avic->ids[vcpu->apic_id];
 		u32 id = lapic_get(lapic, APIC_ID) >> (lapic_in_x2apic(lapic) ? 0 : 24);
 
-		if (lapic_hardware_enabled(lapic) && lapic_software_enabled(lapic))
+		if (lapic_hardware_enabled(lapic) && id != vcpu->apic_id)
+			return true;
+	}
+	return false;
+}
+
+static bool accepts_fixed(const struct lapic *lapic)
+{
+	return lapic_hardware_enabled(lapic) && lapic_software_enabled(lapic);
+}
+
+static void identify_physical(struct vm *vm, struct svm_avic *avic)
+{
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, vm) {
+		struct atomic64 *entry = &avic->ids[vcpu->apic_id];
+
+		if (accepts_fixed(&vcpu->lapic))
 			atomic64_fetch_or(entry, AVIC_PHYSICAL_VALID);
 		else
 			atomic64_fetch_and(entry, ~AVIC_PHYSICAL_VALID);
-		unknown |= lapic_hardware_enabled(lapic) && id != vcpu->apic_id;
 	}
-	accel_set_unknown_id(vm, unknown);
 }
 
 /* What the logical table is to be, as it is found. */
@@ -112,6 +126,11 @@ struct logical {
 	u32 entry[AVIC_LOGICAL_CLUSTER];
 	bool taken[AVIC_LOGICAL_CLUSTER]; /* some APIC has this bit */
 	u32 models;                       /* DFR 31:28 of all that are in use, a bit for each */
+	/*
+	 * In flat and cluster, or in xAPIC and x2APIC mode: what a logical destination means is up to
+	 * each receiver then, and AVIC goes by the sender alone.
+	 */
+	bool differ;
 };
 
 /* An ID of several bits takes the place of each, too, so that no other's entry hides it. */
@@ -134,35 +153,50 @@ static void add_logical(struct logical *logical, u32 dfr, u32 ldr, u32 apic_id)
 	}
 }
 
-static void identify_logical(struct vm *vm, struct svm_avic *avic)
+static void find_logical(struct vm *vm, struct logical *logical)
 {
-	struct logical logical = {.models = 0};
+	bool x2apic = false;
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm) {
 		const struct lapic *lapic = &vcpu->lapic;
 
-		if (!lapic_hardware_enabled(lapic) || lapic_in_x2apic(lapic) ||
-		    !lapic_software_enabled(lapic))
+		if (!accepts_fixed(lapic))
 			continue;
-		add_logical(&logical, lapic_get(lapic, APIC_DFR), lapic_get(lapic, APIC_LDR),
-		            vcpu->apic_id);
+		if (lapic_in_x2apic(lapic))
+			x2apic = true;
+		else
+			add_logical(logical, lapic_get(lapic, APIC_DFR), lapic_get(lapic, APIC_LDR),
+			            vcpu->apic_id);
 	}
+	logical->differ = logical->models & (logical->models - 1) || (logical->models && x2apic);
+}
+
+static void identify_logical(const struct logical *logical, struct svm_avic *avic)
+{
 	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++) {
-		/* Where they differ in flat and cluster, one table cannot serve both. */
-		u32 entry = logical.models & (logical.models - 1) ? 0 : logical.entry[i];
+		u32 entry = logical->differ ? 0 : logical->entry[i];
 
 		if (atomic32_read_relaxed(&avic->logical[i]) != entry)
 			atomic32_set(&avic->logical[i], entry);
 	}
 }
 
+/* While the tables cannot say it all nobody sends by them: said before they change, taken back behind. */
 static void identify(struct vm *vm)
 {
 	struct svm_avic *avic = avic_of(vm);
+	struct logical logical = {.models = 0};
+	bool unknown;
 
+	find_logical(vm, &logical);
+	unknown = has_other_id(vm) || logical.differ;
+	if (unknown)
+		accel_set_unknown_id(vm, true);
 	identify_physical(vm, avic);
-	identify_logical(vm, avic);
+	identify_logical(&logical, avic);
+	if (!unknown)
+		accel_set_unknown_id(vm, false);
 }
 
 /* --- a vCPU --- */

@@ -173,6 +173,49 @@ static void test_flat_and_cluster_together_have_no_entries(void **state __unused
 	destroy();
 }
 
+/* A sender in cluster mode names nobody by 10h, receivers in flat mode know their bit. */
+static void test_flat_and_cluster_together_are_not_accelerated(void **state __unused)
+{
+	create();
+	assert_false(accel_update(vcpu(0)));
+	assert_true(accel_is_on(vcpu(0)));
+	lapic_mmio_write(vcpu(1), APIC_DFR, 4, 0x0fffffff);
+	assert_false(accel_update(vcpu(0)));
+	assert_false(accel_is_on(vcpu(0)));
+	/* One that accepts nothing does not matter. */
+	lapic_mmio_write(vcpu(1), APIC_SVR, 4, 0xff);
+	assert_false(accel_update(vcpu(0)));
+	assert_true(accel_is_on(vcpu(0)));
+	destroy();
+}
+
+static void test_xapic_and_x2apic_together_are_not_accelerated(void **state __unused)
+{
+	create();
+	for (u32 i = 0; i < VCPUS; i++) {
+		assert_true(lapic_msr_write(vcpu(i), MSR_APIC_BASE,
+		                            atomic64_read(&vcpu(i)->lapic.base) | APIC_BASE_EXTD));
+		assert_false(accel_update(vcpu(0)));
+		assert_int_equal(accel_is_on(vcpu(0)), i == VCPUS - 1);
+	}
+	destroy();
+}
+
+/* What was sent meanwhile by tables that are no longer right may be with anybody. */
+static void test_an_ipi_by_tables_that_are_not_right_is_told_to_all(void **state __unused)
+{
+	create();
+	lapic_mmio_write(vcpu(1), APIC_ID, 4, 5u << 24);
+	for (u32 i = 0; i < VCPUS; i++)
+		fake_take_requests(vcpu(i));
+	lapic_ipi_incomplete(vcpu(0), APIC_LEVEL_ASSERT | 0x61, 1, true);
+	for (u32 i = 0; i < VCPUS; i++) {
+		assert_true(fake_take_requests(vcpu(i)) & VCPU_REQUEST_EVENT);
+		assert_true(vcpu(i)->lapic.irr_summary.v & BIT(0x61 / 32));
+	}
+	destroy();
+}
+
 static void test_cluster_15_has_no_entries(void **state __unused)
 {
 	create();
@@ -244,6 +287,9 @@ int main(void)
 	        cmocka_unit_test(test_a_bit_that_two_apics_have_has_no_entry),
 	        cmocka_unit_test(test_a_bit_of_an_id_of_several_bits_has_no_entry),
 	        cmocka_unit_test(test_flat_and_cluster_together_have_no_entries),
+	        cmocka_unit_test(test_flat_and_cluster_together_are_not_accelerated),
+	        cmocka_unit_test(test_xapic_and_x2apic_together_are_not_accelerated),
+	        cmocka_unit_test(test_an_ipi_by_tables_that_are_not_right_is_told_to_all),
 	        cmocka_unit_test(test_cluster_15_has_no_entries),
 	        cmocka_unit_test(test_a_write_of_what_only_xapic_has_is_no_trap_in_x2apic),
 	        cmocka_unit_test(test_a_change_waits_for_the_injection_slot_and_no_longer),
