@@ -376,7 +376,7 @@ static void send(u32 i)
 	                              .logical = how & 4,
 	                              .x2apic_format = is_x2apic(i)};
 	u32 dest = any_dest(i, message.logical), icr;
-	bool fixed = (how & 0xe0) != 0xe0 || how == 0xff, one_mode = in_one_mode();
+	bool fixed = (how & 0xe0) != 0xe0 || how == 0xff;
 	u64 reached;
 
 	operation = "IPI";
@@ -398,8 +398,7 @@ static void send(u32 i)
 		load_requests(before);
 		write_register(i, APIC_ICR, icr);
 	}
-	/* In two modes at once a logical destination is read in two ways, and AVIC has one. */
-	if (fixed && (one_mode || !message.logical))
+	if (fixed)
 		check_reached(before, reached, message.vector);
 }
 

@@ -33,8 +33,6 @@ extern bool mapped;           /* the guest's APIC page is */
 /* --- accel_check.c --- */
 bool is_xapic(u32 i);
 bool is_x2apic(u32 i);
-/* No APIC is in another mode than the others. */
-bool in_one_mode(void);
 /* The vector that a vCPU's APIC has deliverable, -1: none. */
 int deliverable(u32 i);
 void load_requests(struct model_vectors *request);
