@@ -44,7 +44,6 @@ void accel_set_unknown_id(struct vm *vm __unused, bool unknown __unused)
 	abort();
 }
 
-
 u64 bench_avic_bytes(u32 vcpus)
 {
 	const u32 apic_ids[] = {0, vcpus - 1};

@@ -277,7 +277,9 @@ static bool names_several(const struct send *send)
 	return members & (members - 1);
 }
 
-static __noinline struct avic_result to_several(struct avic *avic, u32 icr, u32 dest)
+/* `cold`: the compiler is to lay out avic_send() for the short way. */
+static __noinline __attribute__((cold)) struct avic_result to_several(struct avic *avic, u32 icr,
+                                                                      u32 dest)
 {
 	struct send send = {.avic = avic, .icr = icr, .dest = dest, .cause = COMPLETE};
 	bool all = true;

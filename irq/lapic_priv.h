@@ -68,7 +68,7 @@ void lapic_set_tpr(struct lapic *lapic, u8 tpr);
 void lapic_eoi(struct lapic *lapic);
 
 /* lapic_regs.c */
-/* A write of the page's register, by the rules of the page. */
+/* A write of the page's register, by the rules of the mode. */
 void lapic_write_again(struct lapic *lapic, u32 offset, u32 value);
 /* ID and LDR as they are on entering the present mode. */
 void lapic_load_identity(struct lapic *lapic);

@@ -270,6 +270,12 @@ void lapic_write_again(struct lapic *lapic, u32 offset, u32 value)
 {
 	const struct lapic_reg *reg = find_register(offset);
 
+	if (lapic_in_x2apic(lapic)) {
+		/* A processor that lets WRMSR of a read-only register trap: it stays as it was. */
+		if (reg && reg->access & MSR_WRITE)
+			write_register(lapic, reg, offset, value);
+		return;
+	}
 	if (reg && reg->access & PAGE_WRITE)
 		write_register(lapic, reg, offset, value);
 	else

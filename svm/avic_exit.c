@@ -22,9 +22,6 @@
 	 REG(APIC_LVTPC) | REG(APIC_LVT0) | REG(APIC_LVT1) | REG(APIC_LVTERR) | REG(APIC_TMICT) |  \
 	 REG(APIC_TDCR))
 
-/* Those that an x2APIC does not have, or not for writing: with an exit at all, before WRMSR. */
-#define XAPIC_ONLY (REG(APIC_ID) | REG(APIC_RRD) | REG(APIC_LDR) | REG(APIC_DFR))
-
 static bool is_x2avic(const struct vmcb_control *control)
 {
 	return control->int_ctl & SVM_X2AVIC_ENABLE;
@@ -80,13 +77,6 @@ static void fault(struct vcpu *vcpu, u32 offset, bool write)
 	};
 }
 
-static bool is_trap(const struct vmcb_control *control, u32 offset)
-{
-	u64 traps = is_x2avic(control) ? TRAPS & ~XAPIC_ONLY : TRAPS;
-
-	return offset < 0x400 && traps & REG(offset);
-}
-
 void svm_avic_noaccel_exit(struct vcpu *vcpu)
 {
 	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
@@ -94,7 +84,7 @@ void svm_avic_noaccel_exit(struct vcpu *vcpu)
 	bool write = control->exit_info_1 & AVIC_NOACCEL_WRITE;
 
 	end_instruction(vcpu);
-	if (!write || !is_trap(control, offset)) {
+	if (!write || offset >= 0x400 || !(TRAPS & REG(offset))) {
 		fault(vcpu, offset, write);
 		return;
 	}

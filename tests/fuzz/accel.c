@@ -120,11 +120,12 @@ static void on_ring(void *context, u32 host_id)
 		avic_evaluate(&seat[i].avic);
 }
 
-void insn_wrmsr(u32 msr, u64 value)
+static void on_doorbell(u64 value)
 {
-	FUZZ_CHECK(msr == MSR_AVIC_DOORBELL, "%s: WRMSR %x", operation, msr);
 	on_ring(NULL, (u32)value);
 }
+
+struct insn_slots insn_slots = {.doorbell = on_doorbell};
 
 /* --- entering and leaving the guest --- */
 
