@@ -73,10 +73,9 @@ static void tell(struct vcpu *vcpu, u64 set, u8 vector)
 
 		/* For one that is not accelerated: its requests are found by the summary. */
 		atomic32_fetch_or(&target->lapic.irr_summary, BIT(vector / 32));
+		/* The sender is outside of the guest, and looks before it enters again. */
 		if (target != vcpu)
 			accel_posted(target);
-		else
-			vcpu_request(vcpu, VCPU_REQUEST_EVENT);
 	}
 }
 

@@ -89,6 +89,8 @@ static void check_cpu(u32 c)
 	           operation, c, page[APIC_PPR / 4], ref_ppr(page));
 	FUZZ_CHECK(pending == ref.cpu[c].pending, "%s: processor %u: %d pending, not %d", operation,
 	           c, pending, ref.cpu[c].pending);
+	FUZZ_CHECK(avic_waits_for_tpr(&avic[c]) == ref_waits_for_tpr(c),
+	           "%s: processor %u: waits for TPR or not", operation, c);
 	FUZZ_CHECK(!memcmp(avic[c].counts, ref.cpu[c].counts, sizeof(avic[c].counts)),
 	           "%s: processor %u: counts", operation, c);
 	for (u32 class = 1; !isr_tampered && class < 16; class ++) {
@@ -318,6 +320,15 @@ static void take(u32 c)
 	is = avic_take(&avic[c]);
 	should = ref_take(c);
 	FUZZ_CHECK(is == should, "%s: %d, not %d", operation, is, should);
+	if (is < 0 || (fuzz_u8(&in) & 7) != 7)
+		return;
+	operation = "delivery taken back";
+	if (fuzz_u8(&in) & 1) /* requested anew meanwhile */
+		set_word(ref.cpu[c].page, APIC_IRR + (u32)is / 32 * 16,
+		         ref.word[ref.cpu[c].page][(APIC_IRR + (u32)is / 32 * 16) / 4] |
+		                 BIT(is % 32));
+	avic_untake(&avic[c], (u8)is);
+	ref_untake(c, (u32)is);
 }
 
 static void evaluate(u32 c)

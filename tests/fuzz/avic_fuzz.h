@@ -58,6 +58,9 @@ bool ref_check(const struct vmcb_control *control, u32 max_index);
 u64 ref_enter(u32 c, u64 v_tpr);
 void ref_evaluate(u32 c);
 int ref_take(u32 c);
+/* What was taken last has not been after all. */
+void ref_untake(u32 c, u32 vector);
+bool ref_waits_for_tpr(u32 c);
 void ref_write_cr8(u32 c, u64 value);
 struct avic_result ref_page_read(u32 c, u32 offset, u32 size, u64 *value);
 struct avic_result ref_page_write(u32 c, u32 offset, u32 size, u64 value);

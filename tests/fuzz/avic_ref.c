@@ -100,6 +100,28 @@ int ref_take(u32 c)
 	return vector;
 }
 
+void ref_untake(u32 c, u32 vector)
+{
+	u32 page = ref.cpu[c].page;
+
+	if (has(ref.word[page], APIC_IRR, vector))
+		ref.cpu[c].counts[HW_COALESCED]++;
+	put(page, APIC_ISR, vector, false);
+	put(page, APIC_IRR, vector, true);
+	priority_changed(c);
+	ref.cpu[c].counts[HW_DELIVERED]--;
+}
+
+bool ref_waits_for_tpr(u32 c)
+{
+	const u32 *page = ref.word[ref.cpu[c].page];
+	int requested = ref_highest(page, APIC_IRR) >> 4, served = ref_highest(page, APIC_ISR) >> 4;
+
+	/* An empty ISR holds back class 0 only, which is below the legal vectors. */
+	return requested > (served < 0 ? 0 : served) &&
+	       requested <= (int)(page[APIC_TPR / 4] >> 4 & 0xf);
+}
+
 static void write_tpr(u32 c, u32 value)
 {
 	*own(c, APIC_TPR) = value & 0xff;

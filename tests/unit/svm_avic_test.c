@@ -212,7 +212,8 @@ static void test_an_ipi_by_tables_that_are_not_right_is_told_to_all(void **state
 		fake_take_requests(vcpu(i));
 	lapic_ipi_incomplete(vcpu(0), APIC_LEVEL_ASSERT | 0x61, 1, true);
 	for (u32 i = 0; i < VCPUS; i++) {
-		assert_true(fake_take_requests(vcpu(i)) & VCPU_REQUEST_EVENT);
+		/* The sender looks by itself. */
+		assert_int_equal(fake_take_requests(vcpu(i)), i ? VCPU_REQUEST_EVENT : 0);
 		assert_true(vcpu(i)->lapic.irr_summary.v & BIT(0x61 / 32));
 	}
 	destroy();
