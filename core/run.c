@@ -49,7 +49,7 @@ static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 	if (force_immediate_exit)
 		vcpu_count(vcpu, COUNTER_FORCED_EXITS);
 	/* Where the processor keeps the page, it has done so already, and knows the subclass. */
-	if (vcpu->regs.cr8 != cr8 && !accel_is_on(vcpu))
+	if (vcpu->regs.cr8 != cr8 && !accel_is_on(&vcpu->accel))
 		lapic_set_cr8(vcpu, (u8)vcpu->regs.cr8);
 	return true;
 }

@@ -108,11 +108,6 @@ static enum accel_mode wanted(struct vcpu *vcpu)
 	return mode;
 }
 
-bool accel_is_on(const struct vcpu *vcpu)
-{
-	return atomic32_read_relaxed(&vcpu->accel.mode) != ACCEL_OFF;
-}
-
 static void change(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
 {
 	if (mode == ACCEL_OFF)
@@ -130,8 +125,6 @@ bool accel_update(struct vcpu *vcpu)
 	struct accel_vcpu *accel = &vcpu->accel;
 	enum accel_mode mode, old;
 
-	if (!vcpu->vm->accel.modes)
-		return false;
 	mode = wanted(vcpu);
 	old = (enum accel_mode)atomic32_read_relaxed(&accel->mode);
 	if (accel->decided && mode == old)
@@ -167,7 +160,7 @@ void accel_running(struct vcpu *vcpu, struct cpu *cpu)
 {
 	if (vcpu->vm->accel.modes)
 		account(vcpu, cpu);
-	if (atomic32_read_relaxed(&vcpu->accel.mode) != ACCEL_OFF)
+	if (accel_is_on(&vcpu->accel))
 		ops_of(vcpu->vm)->running(vcpu, cpu);
 }
 
@@ -175,10 +168,6 @@ void accel_posted(struct vcpu *vcpu)
 {
 	struct cpu *cpu;
 
-	if (atomic32_read(&vcpu->accel.mode) == ACCEL_OFF) {
-		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-		return;
-	}
 	if (sched_wake(vcpu))
 		return;
 	smp_mb();

@@ -78,15 +78,18 @@ struct accel_vcpu {
 	        [HW_COUNT]; /* [o] its processor's counts when they were last added to the account */
 };
 
-/* Own processor. In core/vcpu.h's terms: vcpu->accel.mode. */
-bool accel_is_on(const struct vcpu *vcpu);
+/* Own processor. */
+static inline bool accel_is_on(const struct accel_vcpu *accel)
+{
+	return atomic32_read_relaxed(&accel->mode) != ACCEL_OFF;
+}
 
 /* With the vCPUs in place. `modes`: what the VM is to use, at most. false: out of memory. */
 bool accel_create(struct vm *vm, u32 modes);
 void accel_destroy(struct vm *vm);
 
 /*
- * Decide anew. Before each entry; own processor, interrupts open, nothing injected in this round. true:
+ * Decide anew. Before each entry, if its VM uses any mode at all; own processor, interrupts open, nothing injected in this round. true:
  * the change waits for what is in the injection slot to be delivered, so leave again at once.
  */
 bool accel_update(struct vcpu *vcpu);
@@ -100,10 +103,7 @@ void accel_running(struct vcpu *vcpu, struct cpu *cpu);
  */
 void accel_set_unknown_id(struct vm *vm, bool unknown);
 
-/*
- * A request has been set in the page of `vcpu`, by software or by a sender's processor: see that it is
- * looked at. Any processor; a device may hold its lock.
- */
+/* lapic_posted() for one whose mode was seen to be on. */
 void accel_posted(struct vcpu *vcpu);
 
 /* From apic_map_rebuild(), its build lock held. */

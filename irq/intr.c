@@ -75,7 +75,7 @@ static bool has_external(struct vcpu *vcpu)
 /* The local APIC's vector to inject: the processor delivers those of an accelerated vCPU itself. */
 static int injectable(struct vcpu *vcpu)
 {
-	return accel_is_on(vcpu) ? -1 : lapic_deliverable(vcpu);
+	return accel_is_on(&vcpu->accel) ? -1 : lapic_deliverable(vcpu);
 }
 
 bool intr_has_deliverable(struct vcpu *vcpu)
@@ -212,7 +212,7 @@ static bool prepare_external(struct vcpu *vcpu)
 }
 
 /* The usual case: nothing was injected, is open or pending. Each of the rest looks closer. */
-static bool is_idle(struct vcpu *vcpu)
+static __inlined bool is_idle(struct vcpu *vcpu)
 {
 	const struct intr_state *intr = &vcpu->intr;
 
@@ -222,18 +222,17 @@ static bool is_idle(struct vcpu *vcpu)
 		return false;
 	if (atomic32_read(&vcpu->lapic.signals))
 		return false;
-	if (!accel_is_on(vcpu) && atomic32_read(&vcpu->lapic.irr_summary))
+	if (!accel_is_on(&vcpu->accel) && atomic32_read(&vcpu->lapic.irr_summary))
 		return false;
 	return !extint_has(vcpu->vm);
 }
 
-bool intr_prepare_entry(struct vcpu *vcpu)
+/* Not inline, nor is the next: the usual case saves no registers. */
+static __noinline bool prepare(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
-	bool force = accel_update(vcpu);
+	bool force = false;
 
-	if (is_idle(vcpu))
-		return force;
 	take_back(vcpu);
 	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
 		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);
@@ -242,6 +241,20 @@ bool intr_prepare_entry(struct vcpu *vcpu)
 	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
 		force |= prepare_nmi(vcpu);
 	force |= prepare_external(vcpu);
-	set_tpr_exit(vcpu, !accel_is_on(vcpu) && lapic_waits_for_tpr(vcpu));
+	set_tpr_exit(vcpu, !accel_is_on(&vcpu->accel) && lapic_waits_for_tpr(vcpu));
 	return force;
+}
+
+static __noinline bool prepare_accelerated(struct vcpu *vcpu)
+{
+	bool force = accel_update(vcpu);
+
+	return is_idle(vcpu) ? force : prepare(vcpu) || force;
+}
+
+bool intr_prepare_entry(struct vcpu *vcpu)
+{
+	if (vcpu->vm->accel.modes)
+		return prepare_accelerated(vcpu);
+	return is_idle(vcpu) ? false : prepare(vcpu);
 }

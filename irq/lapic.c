@@ -57,20 +57,27 @@ static int highest_request(const struct lapic *lapic)
 	return -1;
 }
 
-/* Highest vector in service, or -1. Owner. */
-static int highest_in_service(const struct lapic *lapic)
+/* Not inline, for the sake of those without acceleration. */
+static __noinline u32 sum_up_isr(const struct lapic *lapic)
 {
-	u32 summary = lapic->accelerated ? BIT(IRR_WORDS) - 1 : lapic->isr_summary;
+	u32 summary = 0;
 
-	while (summary) {
-		u32 i = top_bit(summary);
-		u32 word = lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE);
+	for (u32 i = 0; i < IRR_WORDS; i++)
+		if (lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE))
+			summary |= BIT(i);
+	return summary;
+}
 
-		if (word)
-			return (int)(i * 32 + top_bit(word));
-		summary &= ~BIT(i);
-	}
-	return -1;
+/* Highest vector in service, or -1. Owner. */
+static __inlined int highest_in_service(const struct lapic *lapic)
+{
+	u32 summary = lapic->accelerated ? sum_up_isr(lapic) : lapic->isr_summary;
+	u32 i;
+
+	if (!summary)
+		return -1;
+	i = top_bit(summary);
+	return (int)(i * 32 + top_bit(lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE)));
 }
 
 static void set_in_service(struct lapic *lapic, u8 vector)
@@ -194,7 +201,7 @@ bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source so
 		return false;
 	}
 	set_request(lapic, vector, level, source);
-	accel_posted(lapic->vcpu);
+	lapic_posted(lapic->vcpu);
 	return true;
 }
 
@@ -272,7 +279,7 @@ static void end_local_level(struct lapic *lapic, u8 vector)
 }
 
 /* It is no longer in service: tell those who wait for that. */
-static void ended(struct lapic *lapic, u8 vector)
+static __inlined void ended(struct lapic *lapic, u8 vector)
 {
 	eoi_exit_ended(lapic->vcpu, vector);
 	if (!(lapic_get(lapic, APIC_TMR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector))) {

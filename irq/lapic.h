@@ -42,7 +42,7 @@ struct lapic {
 	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
 	 */
 	struct atomic32 irr_summary;
-	u32 isr_summary; /* [o] bit i: ISR word i may hold something; clear: it does not */
+	u32 isr_summary; /* [o] one bit a word of ISR: set where the word is not 0 */
 	/*
 	 * [o] The processor moves requests from IRR to ISR and ends them, and those of others set
 	 * IRR: the summaries say nothing until acceleration is off again. `kept`: what the registers

@@ -75,7 +75,7 @@ static void tell(struct vcpu *vcpu, u64 set, u8 vector)
 		atomic32_fetch_or(&target->lapic.irr_summary, BIT(vector / 32));
 		/* The sender is outside of the guest, and looks before it enters again. */
 		if (target != vcpu)
-			accel_posted(target);
+			lapic_posted(target);
 	}
 }
 

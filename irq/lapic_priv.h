@@ -3,6 +3,7 @@
 #ifndef IRQ_LAPIC_PRIV_H
 #define IRQ_LAPIC_PRIV_H
 
+#include "core/vcpu.h"
 #include "irq/lapic.h"
 #include "x86/apic.h"
 #include "x86/msr.h"
@@ -56,6 +57,18 @@ static inline bool lapic_in_x2apic(const struct lapic *lapic)
 static inline bool lapic_software_enabled(const struct lapic *lapic)
 {
 	return lapic_get(lapic, APIC_SVR) & APIC_SVR_ENABLE;
+}
+
+/*
+ * A request has been set in the page of `vcpu`, by software or by a sender's processor: see that it is
+ * looked at. Any processor; a device may hold its lock. The race: irq/accel.c.
+ */
+static inline void lapic_posted(struct vcpu *vcpu)
+{
+	if (atomic32_read(&vcpu->accel.mode) == ACCEL_OFF)
+		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+	else
+		accel_posted(vcpu);
 }
 
 /* lapic.c */

@@ -89,8 +89,7 @@ static void flush_apic_page(struct vcpu *vcpu, struct svm_cpu *processor)
 {
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 
-	if ((control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)) != SVM_AVIC_ENABLE ||
-	    processor->xavic == vcpu)
+	if (processor->xavic == vcpu)
 		return;
 	processor->xavic = vcpu;
 	if (control->tlb_control != SVM_TLB_NOTHING)
@@ -142,7 +141,8 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (shadow)
 		svm_intr_shadow_enter(vcpu);
 	assign_asid(vcpu, cpu);
-	flush_apic_page(vcpu, processor);
+	if (svm->avic_bits == SVM_AVIC_ENABLE)
+		flush_apic_page(vcpu, processor);
 	store_regs(vcpu);
 	if (force_immediate_exit) {
 		/* The self-IPI comes before a virtual interrupt, but behind an injected event. */

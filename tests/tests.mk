@@ -172,9 +172,8 @@ bench:
 # $(call run,PROGRAMS,SECONDS): each of them, even if one fails.
 run = @status=0; for p in $(1); do $(TAP) $$(basename $$p) $(2) $$p || status=1; done; exit $$status
 
-.PHONY: check check-full check-build check-unit check-model check-model-avic check-tsan check-soak check-race \
-	check-clang \
-	host-tests
+.PHONY: check check-full check-build check-unit check-model check-model-avic check-tsan check-soak \
+	check-race check-clang host-tests
 host-tests: $(UNIT_TESTS) $(MODEL_TESTS)
 
 check-build: all guest
@@ -215,7 +214,8 @@ check-clang:
 	@echo "ok clang: build"
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-tsan check-soak check-race check-fuzz \
+CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-tsan check-soak check-race \
+	check-fuzz \
 	check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check

@@ -54,6 +54,7 @@ typedef struct {
 #define __printf(f, a) __attribute__((format(printf, f, a)))
 #define __unused       __attribute__((unused))
 #define __noinline     __attribute__((noinline))
+#define __inlined      inline __attribute__((always_inline)) /* hot, and used in few places */
 #define __cacheline    __aligned(CACHE_LINE)
 
 static inline u64 min_u64(u64 a, u64 b)

@@ -162,7 +162,7 @@ static void enter(u32 i)
 	while (accel_update(cpu(i)))
 		slot_taken = false; /* it was forced to leave behind the delivery */
 	s->avic.enabled = false;
-	if (accel_is_on(cpu(i))) {
+	if (accel_is_on(&cpu(i)->accel)) {
 		const char *refused =
 		        avic_check(&s->vmcb.control, &s->avic.memory, AVIC_X2APIC_MAX);
 

@@ -75,7 +75,7 @@ static bool check_physical(void)
 		*entry = ptr_to_hpa(apic(i)->page).v;
 		if (model_software_enabled() & BIT64(i))
 			*entry |= AVIC_PHYSICAL_VALID;
-		if (seat[i].turn && accel_is_on(cpu(i)))
+		if (seat[i].turn && accel_is_on(&cpu(i)->accel))
 			*entry |= cpu(i)->cpu->apic_id |
 			          (svm_features.stale_running ? 0 : AVIC_PHYSICAL_RUNNING);
 		unknown |= (is_xapic(i) || is_x2apic(i)) && id != cpu(i)->apic_id;

@@ -285,7 +285,7 @@ static const char *check_off(void)
 	u32 summary = atomic32_read(&lapic->irr_summary);
 	int vector = lapic_deliverable(avic_target);
 
-	if (accel_is_on(avic_target))
+	if (accel_is_on(&avic_target->accel))
 		return "acceleration is still on";
 	for (u32 offset = 0; offset < 8; offset++)
 		if (lapic_get(lapic, APIC_IRR + offset * LAPIC_STRIDE) && !(summary & BIT(offset)))

@@ -70,7 +70,7 @@ static void ready(const struct avic_stage *stage, guest_script script)
 {
 	create(stage, script);
 	accel_update(avic_target);
-	ASSERT(accel_is_on(avic_target));
+	ASSERT(accel_is_on(&avic_target->accel));
 	accel_running(avic_target, NULL);
 	sched_wake(avic_target);
 }
@@ -139,7 +139,7 @@ static void processor(void)
 	cpu_main(this_cpu());
 }
 
-/* accel_posted() in the wrong order: is it in the guest? Then the request, and the doorbell. */
+/* lapic_posted() in the wrong order: is it in the guest? Then the request, and the doorbell. */
 static void post_looks_first(void)
 {
 	bool inside = atomic32_read(&avic_target->mode) == VCPU_IN_GUEST;

@@ -53,7 +53,7 @@ void avic_stage_create(const struct avic_stage *stage)
 	enable_apic(avic_vm->vcpu[1]);
 	on_cpu(AVIC_SENDER_CPU);
 	accel_update(avic_vm->vcpu[1]);
-	ASSERT(accel_is_on(avic_vm->vcpu[1]));
+	ASSERT(accel_is_on(&avic_vm->vcpu[1]->accel));
 	on_cpu(0);
 	/* Housekeeping's timer would repair what is lost. */
 	port_machine()->housekeeping_due = TSC_NEVER - 1;
@@ -70,7 +70,7 @@ void avic_stage_run_on(u32 index)
 	cpu->current = avic_target;
 	sched_load(cpu, avic_target);
 	accel_update(avic_target);
-	ASSERT(accel_is_on(avic_target));
+	ASSERT(accel_is_on(&avic_target->accel));
 	on_cpu(0);
 }
 

@@ -148,12 +148,6 @@ __weak void vcpu_request(struct vcpu *vcpu, u32 requests)
 }
 
 /* No acceleration, but in tests that link the real file. */
-__weak bool accel_is_on(const struct vcpu *vcpu)
-{
-	(void)vcpu;
-	return false;
-}
-
 __weak bool accel_update(struct vcpu *vcpu)
 {
 	(void)vcpu;

@@ -180,14 +180,14 @@ static void test_flat_and_cluster_together_are_not_accelerated(void **state __un
 {
 	create();
 	assert_false(accel_update(vcpu(0)));
-	assert_true(accel_is_on(vcpu(0)));
+	assert_true(accel_is_on(&vcpu(0)->accel));
 	lapic_mmio_write(vcpu(1), APIC_DFR, 4, 0x0fffffff);
 	assert_false(accel_update(vcpu(0)));
-	assert_false(accel_is_on(vcpu(0)));
+	assert_false(accel_is_on(&vcpu(0)->accel));
 	/* One that accepts nothing does not matter. */
 	lapic_mmio_write(vcpu(1), APIC_SVR, 4, 0xff);
 	assert_false(accel_update(vcpu(0)));
-	assert_true(accel_is_on(vcpu(0)));
+	assert_true(accel_is_on(&vcpu(0)->accel));
 	destroy();
 }
 
@@ -198,7 +198,7 @@ static void test_xapic_and_x2apic_together_are_not_accelerated(void **state __un
 		assert_true(lapic_msr_write(vcpu(i), MSR_APIC_BASE,
 		                            atomic64_read(&vcpu(i)->lapic.base) | APIC_BASE_EXTD));
 		assert_false(accel_update(vcpu(0)));
-		assert_int_equal(accel_is_on(vcpu(0)), i == VCPUS - 1);
+		assert_int_equal(accel_is_on(&vcpu(0)->accel), i == VCPUS - 1);
 	}
 	destroy();
 }
@@ -280,15 +280,15 @@ static void test_a_change_waits_for_the_injection_slot_and_no_longer(void **stat
 {
 	create();
 	assert_false(accel_update(vcpu(0)));
-	assert_true(accel_is_on(vcpu(0)));
+	assert_true(accel_is_on(&vcpu(0)->accel));
 	/* Another APIC has an ID that the tables do not know, while an event is in the slot. */
 	lapic_mmio_write(vcpu(1), APIC_ID, 4, 5u << 24);
 	slot = INTR_BLOCK_SLOT;
 	assert_true(accel_update(vcpu(0))); /* leave behind the event */
-	assert_true(accel_is_on(vcpu(0)));
+	assert_true(accel_is_on(&vcpu(0)->accel));
 	slot = INTR_BLOCK_NONE;
 	assert_false(accel_update(vcpu(0)));
-	assert_false(accel_is_on(vcpu(0)));
+	assert_false(accel_is_on(&vcpu(0)->accel));
 	destroy();
 }
 
