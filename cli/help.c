@@ -108,24 +108,54 @@ void options_help_run(FILE *out)
 	      out);
 }
 
-void options_list_cpus(FILE *out)
-{
-	static const char *const interrupts[] = {
-	        [CPU_ACCEL_NONE] = "software",
-	        [CPU_ACCEL_AVIC] = "AVIC",
-	        [CPU_ACCEL_X2AVIC] = "AVIC, x2AVIC",
-	        [CPU_ACCEL_APICV] = "APICv",
-	};
+/* The features that make a difference, and the first acceleration that includes each. */
+static const struct {
+	const char *name;
+	enum cpu_acceleration since;
+} cpu_features[] = {
+        {"svm", CPU_ACCEL_NONE},
+        {"nested-paging", CPU_ACCEL_NONE},
+        {"avic", CPU_ACCEL_AVIC},
+        {"x2avic", CPU_ACCEL_X2AVIC},
+};
 
-	fprintf(out, "%-16s %-6s %-10s %-13s %s\n", "MODEL", "VENDOR", "AVAILABLE", "INTERRUPTS",
-	        "STANDS FOR");
+/* On the emulated processor, which has what every model has and nothing beyond. */
+static const char *feature_state(enum cpu_acceleration since, enum cpu_acceleration acceleration)
+{
+	if (since == CPU_ACCEL_NONE)
+		return "native";
+	return acceleration >= since ? "modelled" : "hidden";
+}
+
+static void list_features(FILE *out)
+{
+	fprintf(out, "\n%-16s", "FEATURE");
 #define X(name, vendor, available, accel, what)                                                    \
-	fprintf(out, "%-16s %-6s %-10s %-13s %s\n", name, vendor, (available) ? "yes" : "not yet", \
-	        interrupts[CPU_ACCEL_##accel], what);
+	if (available)                                                                             \
+		fprintf(out, " %10s", name);
 	CPU_MODELS(X)
 #undef X
-	fputs("\nSVM and nested paging are the emulated processor's own. AVIC and x2AVIC, which it does\n"
-	      "not have, are modelled: what that costs is counted apart. On a real processor that has\n"
-	      "them they are used natively, and hidden from a model without them.\n",
+	for (u32 i = 0; i < ARRAY_SIZE(cpu_features); i++) {
+		fprintf(out, "\n%-16s", cpu_features[i].name);
+#define X(name, vendor, available, accel, what)                                                    \
+	if (available)                                                                             \
+		fprintf(out, " %10s", feature_state(cpu_features[i].since, CPU_ACCEL_##accel));
+		CPU_MODELS(X)
+#undef X
+	}
+	fputc('\n', out);
+}
+
+void options_list_cpus(FILE *out)
+{
+	fprintf(out, "%-16s %-6s %-10s %s\n", "MODEL", "VENDOR", "AVAILABLE", "STANDS FOR");
+#define X(name, vendor, available, accel, what)                                                    \
+	fprintf(out, "%-16s %-6s %-10s %s\n", name, vendor, (available) ? "yes" : "not yet", what);
+	CPU_MODELS(X)
+#undef X
+	list_features(out);
+	fputs("\nThat is on the emulated processor. What is modelled costs instructions that are counted\n"
+	      "apart. On a real processor each feature that it has is native, unless hidden; the log\n"
+	      "of a run (--verbose) says what it found and what it models.\n",
 	      out);
 }
