@@ -54,6 +54,12 @@ check "all of it: success" ends 0
 check "all of it: the counts" out "ok eventinj # PASS 13 of 13, FAIL 0, SKIP 0"
 check "only what was asked for has run" calls 1
 
+check "the processor is barcelona" grep -q -- '--cpu barcelona ' "$POSTERN.calls"
+
+run 13 '' 1 --cpu genoa "$work/suite" eventinj
+check "another processor: success" ends 0
+check "another processor is the one that runs" grep -q -- '--cpu genoa ' "$POSTERN.calls"
+
 run 13 'SKIP: a' 1 "$work/suite/x86" eventinj
 check "the directory of the images itself, a SKIP" out "ok eventinj # PASS 13 of 13, FAIL 0, SKIP 1"
 
