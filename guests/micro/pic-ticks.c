@@ -5,12 +5,10 @@
  * disabled. Last, how many ticks are left of a time during which none could be taken: the run says
  * what to expect (pit.reinject).
  */
-#include "micro.h"
+#include "smp.h"
 
 #define VECTOR_BASE  0x30
 #define GATES        256
-#define SELECTOR     0x08
-#define GATE_TYPE    0x8e
 #define PERIOD       1193 /* ticks of the 8254 in a millisecond */
 #define MSR_BASE     0x1b
 #define BASE_ENABLE  0x800
@@ -26,29 +24,11 @@
 #define IOAPIC_ENTRY 0x10
 #define FEW          15 /* ticks that may be on their way */
 
-struct gate {
-	uint16_t offset_low;
-	uint16_t selector;
-	uint8_t ist;
-	uint8_t type;
-	uint16_t offset_middle;
-	uint32_t offset_high;
-	uint32_t reserved;
-};
-
-struct table {
-	uint16_t limit;
-	uint64_t base;
-} __attribute__((packed));
-
-struct frame;
-
-static struct gate idt[GATES] __attribute__((aligned(16)));
 static volatile unsigned int ticks;
 static volatile unsigned int strays;
 static volatile bool automatic_eoi;
 
-__attribute__((interrupt)) static void on_tick(struct frame *frame)
+__attribute__((interrupt)) static void on_tick(struct interrupt_frame *frame)
 {
 	(void)frame;
 	ticks++;
@@ -56,49 +36,18 @@ __attribute__((interrupt)) static void on_tick(struct frame *frame)
 		micro_outb(0x20, 0x20);
 }
 
-__attribute__((interrupt)) static void on_stray(struct frame *frame)
+__attribute__((interrupt)) static void on_stray(struct interrupt_frame *frame)
 {
 	(void)frame;
 	strays++;
 }
 
-static void set_gate(unsigned int vector, void (*handler)(struct frame *frame))
-{
-	uintptr_t address = (uintptr_t)handler;
-
-	idt[vector] = (struct gate){.offset_low = (uint16_t)address,
-	                            .selector = SELECTOR,
-	                            .type = GATE_TYPE,
-	                            .offset_middle = (uint16_t)(address >> 16),
-	                            .offset_high = (uint32_t)((uint64_t)address >> 32)};
-}
-
-/* The common part's gates for exceptions stay, the rest is new. */
 static void set_up_gates(void)
 {
-	struct table old;
-	struct table new = {sizeof(idt) - 1, (uintptr_t)idt};
-
-	__asm__ volatile("sidt %0" : "=m"(old));
-	for (unsigned int i = 0; i < 32; i++)
-		idt[i] = ((struct gate *)(uintptr_t)old.base)[i];
+	smp_set_up_gates();
 	for (unsigned int i = 32; i < GATES; i++)
-		set_gate(i, on_stray);
-	set_gate(VECTOR_BASE, on_tick);
-	__asm__ volatile("lidt %0" : : "m"(new));
-}
-
-static void store(uint64_t address, uint32_t value)
-{
-	__asm__ volatile("movl %0, (%1)" : : "r"(value), "r"(address) : "memory");
-}
-
-static uint32_t load(uint64_t address)
-{
-	uint32_t value;
-
-	__asm__ volatile("movl (%1), %0" : "=r"(value) : "r"(address) : "memory");
-	return value;
+		smp_set_gate(i, on_stray);
+	smp_set_gate(VECTOR_BASE, on_tick);
 }
 
 static uint64_t rdtsc(void)
@@ -142,16 +91,16 @@ static void set_up_pit(unsigned int mode)
 
 static void set_lvt0(uint32_t value)
 {
-	store(LAPIC + LAPIC_SVR, 0x1ff);
-	store(LAPIC + LAPIC_LVT0, value);
+	smp_store(LAPIC + LAPIC_SVR, 0x1ff);
+	smp_store(LAPIC + LAPIC_LVT0, value);
 }
 
 static void set_pin_0(uint32_t low)
 {
-	store(IOAPIC, IOAPIC_ENTRY + 1);
-	store(IOAPIC + 0x10, load(LAPIC + LAPIC_ID) & 0xff000000);
-	store(IOAPIC, IOAPIC_ENTRY);
-	store(IOAPIC + 0x10, low);
+	smp_store(IOAPIC, IOAPIC_ENTRY + 1);
+	smp_store(IOAPIC + 0x10, smp_load(LAPIC + LAPIC_ID) & 0xff000000);
+	smp_store(IOAPIC, IOAPIC_ENTRY);
+	smp_store(IOAPIC + 0x10, low);
 }
 
 /* Wait by channel 2, which interrupts nobody; at most 54 periods. */
@@ -180,7 +129,7 @@ static void take_ticks(unsigned int n, const char *what)
 static bool apic_is_untouched(void)
 {
 	for (unsigned int i = 0; i < 8; i++) {
-		if (load(LAPIC + LAPIC_ISR + i * 16) || load(LAPIC + LAPIC_IRR + i * 16))
+		if (smp_load(LAPIC + LAPIC_ISR + i * 16) || smp_load(LAPIC + LAPIC_IRR + i * 16))
 			return false;
 	}
 	return true;
