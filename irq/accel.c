@@ -35,6 +35,7 @@ static const struct accel_ops *ops_of(const struct vm *vm)
 bool accel_create(struct vm *vm, u32 modes)
 {
 	const struct accel_ops *ops = ops_of(vm);
+	struct vcpu *vcpu;
 
 	modes &= ops ? ops->modes() : 0;
 	if (!modes)
@@ -43,6 +44,8 @@ bool accel_create(struct vm *vm, u32 modes)
 	if (!vm->accel.page || !ops->vm_init(vm))
 		return false;
 	vm->accel.modes = modes;
+	for_each_vcpu (vcpu, vm)
+		vcpu->lapic.counts_accepted = true;
 	ops->identify(vm);
 	if (modes & ACCEL_MODE(ACCEL_XAPIC))
 		return mmu_map(vm, GPA(APIC_BASE_DEFAULT), ptr_to_hpa(vm->accel.page), PAGE_SIZE,

@@ -171,6 +171,12 @@ static void request_vector(struct lapic *lapic, u8 vector)
 	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
 }
 
+/* The processor's deliveries are not told apart by source: their account needs the sum. */
+static __noinline void count_accepted(struct vcpu *vcpu)
+{
+	counter_add_shared(&vcpu->account.counters[COUNTER_ACCEPTED], 1);
+}
+
 /*
  * The order of stores: TMR and source before IRR, so that whoever sees the request sees its kind;
  * IRR before the summary, so that whoever sees the summary finds the request; both before
@@ -182,6 +188,8 @@ static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_sou
 	u32 bit = lapic_vector_bit(vector);
 	bool was_level = atomic32_read_relaxed(tmr) & bit;
 
+	if (lapic->counts_accepted)
+		count_accepted(lapic->vcpu);
 	/* Nearly always right already: then the shared line is not written. */
 	if (level && !was_level)
 		atomic32_fetch_or(tmr, bit);

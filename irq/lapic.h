@@ -49,6 +49,7 @@ struct lapic {
 	 * held whose writes the processor performs before anybody is told.
 	 */
 	bool accelerated;
+	bool counts_accepted; /* (i) of a VM that may be accelerated: COUNTER_ACCEPTED */
 	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 

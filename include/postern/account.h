@@ -60,7 +60,7 @@ enum exit_kind {
 	X(HW_IPI, "ipi-accelerated", "IPIs to others that the processor sent by itself")           \
 	X(HW_IPI_SELF, "ipi-accelerated-self",                                                     \
 	  "IPIs to the sender that the processor sent by itself")                                  \
-	X(HW_COALESCED, "hw-coalesced", "of its requests: the vector was pending already")         \
+	X(HW_COALESCED, "hw-coalesced", "by the processor: the vector was pending already")        \
 	X(HW_REQUESTS, "hw-requests", "requests that it put into pages, one for each target")      \
 	X(HW_DOORBELLS, "hw-doorbells", "doorbells that it rang")
 
@@ -92,6 +92,7 @@ enum hw_count {
 	X(IPI_SENT_OTHER, "ipi-other", "IPIs of other kinds, or to nobody")                        \
 	X(IPI_RECEIVED, "ipi-received", "fixed IPIs accepted, counted when injected")              \
 	X(COALESCED, "coalesced", "requests for a vector that was pending already")                \
+	X(ACCEPTED, "accepted", "requests by software, where the processor makes some itself")     \
 	HW_COUNTERS(X)                                                                             \
 	X(IPI_STOPPED, "ipi-target-stopped", "accelerated IPIs to a vCPU that did not run")        \
 	X(IPI_EMULATED, "incomplete-emulated", "IPIs that the processor left to software")         \

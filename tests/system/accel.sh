@@ -1,15 +1,35 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Part of tests/system/run: guests on processors that deliver interrupts by themselves.
 
-# What was delivered by the processor or by injection has been ended by either.
-expect_all_ended() {
-	local delivered ended injected eoi
-	delivered=$(account hw-delivered)
-	ended=$(account hw-eoi)
-	injected=$(awk '/^  all interrupts/ { print $NF }' "$log")
-	eoi=$(account eoi)
-	[ $((${delivered:-0} + ${injected:-0})) = $((${ended:-0} + ${eoi:-0})) ] ||
-		wrong "${delivered:-0} + ${injected:-0} delivered, ${ended:-0} + ${eoi:-0} ended"
+# A row of the account, 0 if it is not there.
+number() {
+	local value
+	value=$(account "$1")
+	echo "${value:-0}"
+}
+
+# expect_no_loss PENDING: what was delivered by the processor or by injection has been ended by either;
+# and each request that found its bit clear has been delivered, but for those that the end came before.
+expect_no_loss() {
+	local delivered ended pending
+	delivered=$(awk '/^  all interrupts/ { print $NF }' "$log")
+	delivered=$((${delivered:-0} + $(number hw-delivered)))
+	ended=$(($(number hw-eoi) + $(number eoi)))
+	[ $delivered = $ended ] || wrong "$delivered delivered, $ended ended"
+	pending=$(($(number accepted) + $(number hw-requests) - $(number coalesced) -
+		$(number hw-coalesced) - delivered))
+	[ $pending -ge 0 ] && [ $pending -le "$1" ] || wrong "$pending requests were not delivered"
+}
+
+# An IPI exits at its sender only, once, and only if a target does not run or software has to send it; no
+# processor is made to exit for one. On rome each is such: the workaround for its erratum.
+expect_ipi_exits() {
+	local exits
+	exits=$(($(number target-stopped) + $(number incomplete-emulated)))
+	[ "$(number ipi-incomplete)" = $exits ] ||
+		wrong "$(number ipi-incomplete) exits for IPIs, not $exits"
+	[ "$1" != rome ] || [ "$(number accelerated)" = 0 ] ||
+		wrong "$(number accelerated) IPIs without an exit in spite of the erratum"
 }
 
 # test_accelerated CPU KERNEL VCPUS PCPUS APIC: Linux with its workload. Nearly every interrupt is
@@ -25,11 +45,12 @@ test_accelerated() {
 	expect_ended poweroff
 	expect_workload
 	expect_no_complaints
-	expect_all_ended
+	expect_no_loss $((2 * $3))
+	expect_ipi_exits "$1"
 	delivered=$(account hw-delivered)
 	[ "${delivered:-0}" -ge $least ] || wrong "${delivered:-0} interrupts delivered without an exit"
-	note "delivered $delivered, requests $(account hw-requests), stopped $(account target-stopped)," \
-		"injected $(awk '/^  all interrupts/ { print $NF }' "$log")"
+	note "delivered ${delivered:-0}; requests $(number hw-requests), by software $(number accepted);" \
+		"IPIs: $(number accelerated) without an exit, $(number target-stopped) to the stopped"
 }
 
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
@@ -44,8 +65,8 @@ test_msi_accelerated() {
 	expect_console '^ok what was given up does not, either'
 	[ "$(count_of messages)" -ge 300 ] || wrong "only $(count_of messages) messages"
 	expect_sum "messages sent" "$(count_of messages)" "$(count_of handled)" "$(account coalesced)" \
-		"$(count_of lost)"
-	expect_all_ended
+		"$(account hw-coalesced)" "$(count_of lost)"
+	expect_no_loss 0
 	delivered=$(account hw-delivered)
 	[ "${delivered:-0}" -ge 100 ] || wrong "${delivered:-0} interrupts delivered without an exit"
 	note "$(count_of messages) messages: $(count_of handled) handled, $(account coalesced) coalesced;" \
@@ -77,7 +98,8 @@ if $full; then
 	check accelerated-msi-milan-many test_msi_accelerated milan off 9 1
 	for group in base dest icr ioapic lapic route timer; do
 		for cpu in rome milan genoa; do
-			check rules-$group-$cpu test_rules $group cpu=$cpu
+			# x2AVIC refuses ICR's delivery status, which the rule wants ignored: docs/model.md.
+			[ $group-$cpu = icr-genoa ] || check rules-$group-$cpu test_rules $group cpu=$cpu
 			check rules-$group-$cpu-no-x2apic test_rules $group cpu=$cpu x2apic=off
 		done
 	done
