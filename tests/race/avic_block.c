@@ -159,7 +159,7 @@ static const char *check_sleep(void)
 	}
 }
 
-#define SLEEP(id, what, prepare, ...)                                                              \
+#define SCENARIO(id, what, prepare, judge, ...)                                                    \
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
@@ -167,8 +167,10 @@ static const char *check_sleep(void)
 	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, AVIC_SENDER_CPU, 1},                                                    \
-	        .check = check_sleep,                                                              \
+	        .check = judge,                                                                    \
 	}
+#define SLEEP(id, what, prepare, ...) SCENARIO(id, what, prepare, check_sleep, __VA_ARGS__)
+#define OFF(id, what, prepare, ...)   SCENARIO(id, what, prepare, check_off, __VA_ARGS__)
 
 SLEEP(race_avic_block, "AVIC: IPI meets HLT: the vCPU runs or is woken", setup, sleeper,
       avic_send_ipi);
@@ -300,17 +302,6 @@ static const char *check_off(void)
 		return "the guest runs, and nobody will look: lost";
 	return NULL;
 }
-
-#define OFF(id, what, prepare, ...)                                                                \
-	const struct race_scenario id = {                                                          \
-	        .name = what,                                                                      \
-	        .setup = prepare,                                                                  \
-	        .begin = begin,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
-	        .actor = {__VA_ARGS__},                                                            \
-	        .cpu = {0, AVIC_SENDER_CPU, 1},                                                    \
-	        .check = check_off,                                                                \
-	}
 
 OFF(race_avic_off, "AVIC: IPI meets switching off", setup_off, owner, avic_send_ipi);
 OFF(race_avic_off_post, "AVIC: a device's interrupt meets switching off", setup_off, owner,
