@@ -463,7 +463,7 @@ static void account(struct sum *sum)
 	 */
 	assert_int_equal(harness_counter(COUNTER_IPI_EMULATED), 2);
 	assert_in_range(sent - harness_counter(COUNTER_HW_REQUESTS), 0,
-	                run.soak->cluster ? sent / 50 : 0);
+	                run.soak->cluster ? sent / 2 : 0);
 	assert_int_equal(sent - coalesced, delivered);
 	assert_int_equal(harness_both(COUNTER_HW_REQUESTS, COUNTER_ACCEPTED), sent);
 	assert_int_equal(handled(), delivered);
