@@ -10,7 +10,8 @@
  * What the guest runs on differs from what the back end has set up in
  *  - int_ctl: no AVIC. A deliverable vector is taken (IRR to ISR) before the native entry, so that no
  *    sender's request falls between, and put back if the processor exits without having delivered it;
- *  - the interrupt window, if a vector waits for IF, and the intercept of writes to CR8, if for TPR;
+ *  - the interrupt window, if a vector waits for IF, and the intercept of writes to CR8, if for TPR,
+ *    or if TPR has a subclass;
  *  - in xAPIC mode a private copy of the nested page tables' path to the APIC's page, which is not
  *    there: accesses exit and are emulated. The copy is made anew when the back end flushes, which is
  *    when a processor must have seen its changes, and when it turns out to be old;
@@ -419,10 +420,13 @@ static enum next debug_trap(struct assist *a)
 
 /* --- a native entry and its exit --- */
 
-/* A request that the task priority alone holds back: a write of CR8 may let it in. */
-static bool waits_for_tpr(struct assist *a)
+/*
+ * A request that the task priority alone holds back: a write of CR8 may let it in. Or a subclass, which
+ * it clears even if CR8 stays the same.
+ */
+static bool wants_writes_of_cr8(struct assist *a)
 {
-	return a->avic.pending < 0 && avic_waits_for_tpr(&a->avic);
+	return avic_has_subclass(&a->avic) || (a->avic.pending < 0 && avic_waits_for_tpr(&a->avic));
 }
 
 static void open_virtual_window(struct vmcb_control *control)
@@ -453,7 +457,7 @@ static void prepare(struct assist *a)
 	control->intercept_exceptions = a->back_end.intercept_exceptions;
 	control->intercept_cr = a->back_end.intercept_cr;
 	control->clean_bits = 0;
-	if (waits_for_tpr(a))
+	if (wants_writes_of_cr8(a))
 		control->intercept_cr |= SVM_CR_WRITE(8);
 	if (a->avic.pending < 0)
 		return;

@@ -63,6 +63,11 @@ bool avic_waits_for_tpr(const struct avic *avic)
 	       ((u32)requested & CLASS) <= (avic_get(avic, APIC_TPR) & CLASS);
 }
 
+bool avic_has_subclass(const struct avic *avic)
+{
+	return avic_get(avic, APIC_TPR) & 0xf;
+}
+
 int avic_take(struct avic *avic)
 {
 	int vector;

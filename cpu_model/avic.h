@@ -130,6 +130,8 @@ u64 avic_enter(struct avic *avic, const struct vmcb_control *control);
 void avic_evaluate(struct avic *avic);
 /* A request is above what is in service, and only TPR holds it back. */
 bool avic_waits_for_tpr(const struct avic *avic);
+/* TPR has bits that CR8 does not show, and that a write of CR8 clears. */
+bool avic_has_subclass(const struct avic *avic);
 /* The processor takes the interrupt: IRR to ISR. -1: it has gone meanwhile. Evaluates. */
 int avic_take(struct avic *avic);
 /* It has not been taken after all: ISR to IRR, where it may have been requested anew. Evaluates. */

@@ -13,10 +13,13 @@
  *   is a forced immediate exit (requirement S4), and the NMI goes with the next one.
  * - An interrupt whose priority class is not above the PPR waits for the guest: EOI and writes of
  *   the TPR register exit anyway; CR8 is made to exit while something waits for it (intr_tpr_exit).
+ * - So is it while TPR has a subclass, which any write of CR8 clears ("Task Priority Register (TPR)"):
+ *   the processor says what CR8 is, and not that the same was written again.
  */
 #include "irq/intr.h"
 #include "core/machine.h"
 #include "irq/extint.h"
+#include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
@@ -211,6 +214,11 @@ static bool prepare_external(struct vcpu *vcpu)
 	return force;
 }
 
+static bool tpr_has_subclass(const struct vcpu *vcpu)
+{
+	return lapic_get(&vcpu->lapic, APIC_TPR) & 0xf;
+}
+
 /* The usual case: nothing was injected, is open or pending. Each of the rest looks closer. */
 static __inlined bool is_idle(struct vcpu *vcpu)
 {
@@ -222,7 +230,8 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 		return false;
 	if (atomic32_read(&vcpu->lapic.signals))
 		return false;
-	if (!accel_is_on(&vcpu->accel) && atomic32_read(&vcpu->lapic.irr_summary))
+	if (!accel_is_on(&vcpu->accel) &&
+	    (atomic32_read(&vcpu->lapic.irr_summary) || tpr_has_subclass(vcpu)))
 		return false;
 	return !extint_has(vcpu->vm);
 }
@@ -241,7 +250,8 @@ static __noinline bool prepare(struct vcpu *vcpu)
 	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
 		force |= prepare_nmi(vcpu);
 	force |= prepare_external(vcpu);
-	set_tpr_exit(vcpu, !accel_is_on(&vcpu->accel) && lapic_waits_for_tpr(vcpu));
+	set_tpr_exit(vcpu, !accel_is_on(&vcpu->accel) &&
+	                           (tpr_has_subclass(vcpu) || lapic_waits_for_tpr(vcpu)));
 	return force;
 }
 

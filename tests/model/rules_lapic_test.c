@@ -124,10 +124,14 @@ static void lapic_tpr_and_cr8(void)
 		G_CHECK_EQUAL(g_read_cr8(), tpr >> 4);
 		G_CHECK_EQUAL(g_apic_read(APIC_PPR), tpr);
 	}
-	/* CR8 is the class: the subclass becomes 0. */
+	/* CR8 is the class: the subclass becomes 0, in the same class, too. */
 	g_apic_write(APIC_TPR, 0x3f);
 	g_write_cr8(7);
 	G_CHECK_EQUAL(g_apic_read(APIC_TPR), 0x70);
+	g_apic_write(APIC_TPR, 0x7f);
+	g_write_cr8(7);
+	G_CHECK_EQUAL(g_apic_read(APIC_TPR), 0x70);
+	G_CHECK_EQUAL(g_apic_read(APIC_PPR), 0x70);
 	if (harness.xapic) {
 		store(APIC_TPR, 0xabcdef12);
 		G_CHECK_EQUAL(g_apic_read(APIC_TPR), 0x12);

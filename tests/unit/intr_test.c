@@ -284,6 +284,23 @@ static void test_intr_waiting_for_tpr_makes_cr8_exit(void **state)
 	assert_false(back.tpr_exit);
 }
 
+/* MOV to CR8 of the class that TPR has: no other CR8, but another TPR. */
+static void test_intr_subclass_of_tpr_makes_cr8_exit(void **state)
+{
+	(void)state;
+	wr(0, APIC_TPR, 0x51);
+	prepare(false);
+	assert_true(back.tpr_exit);
+	lapic_set_cr8(cpu(0), 5);
+	assert_int_equal(rd(0, APIC_TPR), 0x50);
+	prepare(false);
+	assert_false(back.tpr_exit);
+	/* Without one, and nothing that waits, CR8 is the guest's own. */
+	wr(0, APIC_TPR, 0xf0);
+	prepare(false);
+	assert_false(back.tpr_exit);
+}
+
 static void test_intr_hlt_wakes_for_what_if_and_masks_allow(void **state)
 {
 	(void)state;
@@ -328,6 +345,7 @@ int main(void)
 	        T(test_intr_extint_before_local_apic),
 	        T(test_intr_masked_extint_is_left_alone),
 	        T(test_intr_waiting_for_tpr_makes_cr8_exit),
+	        T(test_intr_subclass_of_tpr_makes_cr8_exit),
 	        T(test_intr_hlt_wakes_for_what_if_and_masks_allow),
 	        T(test_intr_reset_forgets_everything),
 	};
