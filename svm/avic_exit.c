@@ -40,6 +40,20 @@ static void ipi_exit(struct vcpu *vcpu, u64 icr, bool posted)
 	};
 }
 
+static void count_cause(struct vcpu *vcpu, u32 cause)
+{
+	static const u8 counters[] = {
+	        [AVIC_IPI_INVALID_TYPE] = COUNTER_IPI_BAD_TYPE,
+	        [AVIC_IPI_INVALID_TARGET] = COUNTER_IPI_BAD_TARGET,
+	        [AVIC_IPI_INVALID_PAGE] = COUNTER_IPI_BAD_PAGE,
+	        [AVIC_IPI_INVALID_VECTOR] = COUNTER_IPI_BAD_VECTOR,
+	};
+
+	/* Others count where they are handled. */
+	if (cause < ARRAY_SIZE(counters) && cause != AVIC_IPI_NOT_RUNNING)
+		vcpu_count(vcpu, (enum counter_id)counters[cause]);
+}
+
 /* A trap has completed its instruction, and with it the interrupt shadow. */
 static void end_instruction(struct vcpu *vcpu)
 {
@@ -57,6 +71,7 @@ void svm_avic_ipi_exit(struct vcpu *vcpu)
 		port_log("vm %u: vCPU %u: AVIC refuses the backing page of index %llu",
 		         vcpu->vm->id, vcpu->index,
 		         (unsigned long long)(control->exit_info_2 & AVIC_MAX_INDEX));
+	count_cause(vcpu, cause);
 	ipi_exit(vcpu, control->exit_info_1, cause == AVIC_IPI_NOT_RUNNING);
 }
 

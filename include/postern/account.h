@@ -96,6 +96,10 @@ enum hw_count {
 	HW_COUNTERS(X)                                                                             \
 	X(IPI_STOPPED, "ipi-target-stopped", "accelerated IPIs to a vCPU that did not run")        \
 	X(IPI_EMULATED, "incomplete-emulated", "IPIs that the processor left to software")         \
+	X(IPI_BAD_TYPE, "incomplete-type", "of them: no fixed, edge-triggered interrupt")          \
+	X(IPI_BAD_TARGET, "incomplete-target", "of them: a target that the tables do not have")    \
+	X(IPI_BAD_PAGE, "incomplete-page", "of them: a target whose page is refused")              \
+	X(IPI_BAD_VECTOR, "incomplete-vector", "of them: a vector that no interrupt has")          \
 	X(DOORBELLS, "doorbells", "doorbells rung by software for this vCPU")                      \
 	X(ACCEL_CHANGES, "accel-changes", "times that acceleration was switched on or off")        \
 	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \

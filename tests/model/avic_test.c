@@ -5,6 +5,7 @@
  * model with the feature, and on the model without, shown as one that has it by the assist: the counts
  * must be the same.
  */
+#include "svm/svm.h"
 #include "tests/model/harness.h"
 
 #define VECTOR 0x61
@@ -282,6 +283,56 @@ static void test_ipi_on_one_processor_arrives(void **state __unused)
 	on_each((struct harness){.vcpus = 2, .cpus = 1}, script_sender, ap_runs, check_arrived);
 }
 
+/* The price of the workaround, and what the processor would do without: nothing sleeps here. */
+static void test_ipi_of_rome_without_its_workaround_does_not_exit(void **state __unused)
+{
+	static const struct machine_case rome = {"rome", true, true, false};
+
+	machine = &rome;
+	exits_before = writes_before = 0;
+	harness_create(&(struct harness){
+	        .vcpus = 2, .cpus = 2, .xapic = true, .processor = machine->processor});
+	assert_true(svm_features.stale_running);
+	svm_features.stale_running = false;
+	guest_bind(HARNESS_BSP, script_sender, NULL);
+	guest_bind(HARNESS_AP, ap_runs, NULL);
+	harness_run_to_end(ENDED_DEBUG_EXIT);
+	check_running();
+	harness_destroy();
+}
+
+/* --- why one is not completed --- */
+
+#define NOBODY 9
+
+static void script_incomplete(void *arg __unused)
+{
+	g_apic_enable();
+	g_apic_write(APIC_TPR, 0); /* the assist has something to do */
+	g_apic_icr(NOBODY, APIC_DM_NMI | APIC_LEVEL_ASSERT);
+	g_apic_icr(NOBODY, APIC_LEVEL_ASSERT | VECTOR);
+	g_apic_icr(NOBODY, APIC_LEVEL_ASSERT | VECTOR);
+	g_apic_icr(0, APIC_LEVEL_ASSERT | 0xf);
+	g_exit(0);
+}
+
+static void check_incomplete(void)
+{
+	u64 each = machine->accelerated;
+
+	assert_int_equal(harness_counter(COUNTER_IPI_BAD_TYPE), each);
+	assert_int_equal(harness_counter(COUNTER_IPI_BAD_TARGET), 2 * each);
+	assert_int_equal(harness_counter(COUNTER_IPI_BAD_VECTOR), each);
+	assert_int_equal(harness_counter(COUNTER_IPI_BAD_PAGE), 0);
+	assert_int_equal(harness_counter(COUNTER_IPI_EMULATED), 4 * each);
+	assert_int_equal(harness_exits(EXIT_IPI_INCOMPLETE), 4 * each);
+}
+
+static void test_incomplete_ipis_are_counted_by_cause(void **state __unused)
+{
+	on_each((struct harness){0}, script_incomplete, NULL, check_incomplete);
+}
+
 /* --- modes that change while others send --- */
 
 static void ap_changes(void *arg __unused)
@@ -343,6 +394,8 @@ int main(void)
 	        cmocka_unit_test(test_ipi_to_a_running_vcpu_does_not_exit),
 	        cmocka_unit_test(test_ipi_to_a_sleeping_vcpu_exits_once),
 	        cmocka_unit_test(test_ipi_on_one_processor_arrives),
+	        cmocka_unit_test(test_ipi_of_rome_without_its_workaround_does_not_exit),
+	        cmocka_unit_test(test_incomplete_ipis_are_counted_by_cause),
 	        cmocka_unit_test(test_acceleration_changes_under_a_sender),
 	};
 
