@@ -16,8 +16,8 @@
 
 #include "tests/model/harness.h"
 
-#define WITNESS_VCPUS   4
-#define WITNESS_ENTRIES 32768
+#define WITNESS_VCPUS   18 /* most: two clusters in x2APIC mode */
+#define WITNESS_ENTRIES 16384
 
 enum witness_mode {
 	WITNESS_FLAT,    /* xAPIC, flat logical destinations */

@@ -94,7 +94,7 @@ void witness_many_prepare(void)
 {
 	memset(&many, 0, sizeof(many));
 	many.usual_logical = true;
-	for (u32 i = 0; i < WITNESS_VCPUS; i++)
+	for (u32 i = 0; i < harness.vcpus; i++)
 		many.id[i] = i;
 	g_set_handler(VECTOR_NMI, count_nmi);
 	for (u32 vector = LOWEST; vector < 256; vector++)
@@ -121,7 +121,7 @@ static void fence_all(void)
 	u32 me = g_index();
 
 	w_window();
-	for (u32 i = 0; i < WITNESS_VCPUS; i++) {
+	for (u32 i = 0; i < harness.vcpus; i++) {
 		u32 before = many.fences[i];
 
 		if (i == me || many.off[i])
@@ -272,6 +272,17 @@ static void act(const struct command *c)
 	}
 }
 
+static const char *const order_names[] = {
+        [SEND] = "an IPI",
+        [SEND_BURST] = "IPIs to one that looks",
+        [RECEIVE_BURST] = "several at once",
+        [CHANGE_LOGICAL] = "LDR, DFR",
+        [CHANGE_ID] = "ID",
+        [CHANGE_MODE] = "to x2APIC mode",
+        [BE_OFF] = "software disable",
+        [LOOK] = "all registers",
+};
+
 void witness_many_ap(void *arg __unused)
 {
 	u32 me = g_index();
@@ -284,6 +295,7 @@ void witness_many_ap(void *arg __unused)
 	for (;;) {
 		while (many.woken[me] == many.done[me])
 			wait_a_little(many.sleeps[me]);
+		w_step(order_names[many.command[me].order], many.done[me]);
 		act(&many.command[me]);
 		many.done[me]++;
 	}
@@ -317,12 +329,12 @@ static void order(u32 vcpu, const struct command *c)
 
 static u32 any_vcpu(void)
 {
-	return w_random(WITNESS_VCPUS);
+	return w_random(harness.vcpus);
 }
 
 static u32 any_but(u32 vcpu)
 {
-	return (vcpu + 1 + w_random(WITNESS_VCPUS - 1)) % WITNESS_VCPUS;
+	return (vcpu + 1 + w_random(harness.vcpus - 1)) % harness.vcpus;
 }
 
 static u32 any_vector(void)
@@ -333,7 +345,7 @@ static u32 any_vector(void)
 /* All in one mode, so that logical destinations and broadcast mean something. */
 static bool mixed(void)
 {
-	for (u32 i = 1; i < WITNESS_VCPUS; i++)
+	for (u32 i = 1; i < harness.vcpus; i++)
 		if (many.x2apic[i] != many.x2apic[0])
 			return true;
 	return false;
@@ -342,11 +354,12 @@ static bool mixed(void)
 static u32 any_logical(bool x2apic)
 {
 	if (x2apic)
-		return w_random(8) ? 1 + w_random(15) : 1u << 16 | w_random(16);
+		return w_random(harness.vcpus / 16 + 2) << 16 |
+		       (1 + w_random(w_random(2) ? 15 : 0xffff));
 	if (!many.usual_logical && w_random(2))
 		return w_random(256);
 	if (witness_plan.mode == WITNESS_CLUSTER)
-		return (1 + w_random(3)) << 4 | w_random(16);
+		return (1 + w_random(harness.vcpus / 2 + 1)) << 4 | w_random(16);
 	return w_random(16) | (w_random(8) ? 0 : w_random(16) << 4);
 }
 
@@ -357,6 +370,11 @@ static void unicast(u32 sender, struct command *c)
 		c->low |= APIC_DM_LOWEST;
 }
 
+static u32 x2apic_logical(u32 id)
+{
+	return id / 16 << 16 | BIT(id % 16);
+}
+
 static void to_logical(struct command *c, bool x2apic)
 {
 	c->dest = any_logical(x2apic);
@@ -365,9 +383,9 @@ static void to_logical(struct command *c, bool x2apic)
 	if (w_random(3) || !many.usual_logical)
 		return;
 	if (x2apic)
-		c->dest = BIT(any_vcpu());
+		c->dest = x2apic_logical(any_vcpu());
 	else if (witness_plan.mode == WITNESS_CLUSTER)
-		c->dest = (1 + w_random(2)) << 4 | BIT(w_random(2));
+		c->dest = (1 + w_random(harness.vcpus / 2)) << 4 | BIT(w_random(2));
 	else
 		c->dest = BIT(any_vcpu());
 	c->low |= APIC_DM_LOWEST;
@@ -425,7 +443,7 @@ static void step_nmi(void)
  */
 static void step_burst(void)
 {
-	u32 receiver = 1 + w_random(WITNESS_VCPUS - 1), sender = any_but(receiver);
+	u32 receiver = 1 + w_random(harness.vcpus - 1), sender = any_but(receiver);
 	struct command c = {.order = SEND_BURST, .target = receiver, .count = 1 + w_random(BURST)};
 	struct command r = {.order = RECEIVE_BURST,
 	                    .priority = w_random(2) ? 0 : 0x60 + w_random(32)};
@@ -456,7 +474,7 @@ static void step_logical(void)
 /* As at first, everywhere. */
 static void step_usual_logical(void)
 {
-	for (u32 i = 0; i < WITNESS_VCPUS; i++)
+	for (u32 i = 0; i < harness.vcpus; i++)
 		order(i, &(struct command){.order = CHANGE_LOGICAL, .count = 1});
 	many.usual_logical = true;
 }
@@ -468,7 +486,7 @@ static void step_id(void)
 
 	if (many.x2apic[vcpu])
 		return;
-	order(vcpu, &(struct command){.order = CHANGE_ID, .dest = 0x10 + vcpu * 0x11});
+	order(vcpu, &(struct command){.order = CHANGE_ID, .dest = 0x81 + vcpu});
 	for (u32 i = 0; i < 4; i++)
 		step_ipi();
 	if (w_random(4))
@@ -477,7 +495,7 @@ static void step_id(void)
 
 static void step_off(void)
 {
-	u32 vcpu = 1 + w_random(WITNESS_VCPUS - 1), sender = any_but(vcpu);
+	u32 vcpu = 1 + w_random(harness.vcpus - 1), sender = any_but(vcpu);
 	struct command c;
 
 	issue(vcpu, &(struct command){.order = BE_OFF});
@@ -505,7 +523,7 @@ static void start(u32 vcpu)
 
 static void step_init(void)
 {
-	start(1 + w_random(WITNESS_VCPUS - 1));
+	start(1 + w_random(harness.vcpus - 1));
 }
 
 static void step_look(void)
@@ -516,8 +534,8 @@ static void step_look(void)
 /* One after the other, and IPIs between those that have and those that have not. */
 static void switch_modes(void)
 {
-	for (u32 i = 0; i < WITNESS_VCPUS; i++) {
-		order((i + 2) % WITNESS_VCPUS, &(struct command){.order = CHANGE_MODE});
+	for (u32 i = 0; i < harness.vcpus; i++) {
+		order((i + 2) % harness.vcpus, &(struct command){.order = CHANGE_MODE});
 		for (u32 n = 0; n < 4; n++) {
 			step_ipi();
 			step_burst();
@@ -560,7 +578,7 @@ void witness_many(void *arg __unused)
 {
 	w_begin();
 	many.x2apic[0] = w_in_x2apic();
-	for (u32 i = 1; i < WITNESS_VCPUS; i++)
+	for (u32 i = 1; i < harness.vcpus; i++)
 		start(i);
 	for (u32 i = 1; i <= witness_plan.steps; i++) {
 		u32 step = pick();
@@ -572,7 +590,7 @@ void witness_many(void *arg __unused)
 			switch_modes();
 		}
 	}
-	for (u32 i = 0; i < WITNESS_VCPUS; i++)
+	for (u32 i = 0; i < harness.vcpus; i++)
 		order(i, &(struct command){.order = LOOK});
 	g_exit(0);
 }
