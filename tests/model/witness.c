@@ -241,6 +241,18 @@ u32 w_random(u32 n)
 	return (u32)((*state >> 24) % n);
 }
 
+const struct w_choice *w_pick(const struct w_choice *choices, u32 count)
+{
+	u32 sum = 0, at;
+
+	for (u32 i = 0; i < count; i++)
+		sum += choices[i].weight;
+	at = w_random(sum);
+	while (at >= choices->weight)
+		at -= choices++->weight;
+	return choices;
+}
+
 /* --- comparison --- */
 
 static const char *register_name(u32 reg)

@@ -111,6 +111,14 @@ void w_window(void);
 /* 0 to n - 1 */
 u32 w_random(u32 n);
 
+/* What a script may do next, and how often against the others. */
+struct w_choice {
+	const char *name;
+	void (*act)(void);
+	u32 weight;
+};
+const struct w_choice *w_pick(const struct w_choice *choices, u32 count);
+
 /*
  * --- where a guest does see a difference: tests/model/witness_known.c ---
  * docs/model.md, "What a guest sees". No other script goes there.

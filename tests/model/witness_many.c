@@ -544,11 +544,7 @@ static void switch_modes(void)
 	}
 }
 
-static const struct {
-	const char *name;
-	void (*act)(void);
-	u32 weight;
-} steps[] = {
+static const struct w_choice steps[] = {
         {"IPI", step_ipi, 24},
         {"NMI", step_nmi, 3},
         {"several at once", step_burst, 10},
@@ -560,20 +556,6 @@ static const struct {
         {"all registers", step_look, 2},
 };
 
-static u32 pick(void)
-{
-	u32 sum = 0, at;
-
-	for (u32 i = 0; i < ARRAY_SIZE(steps); i++)
-		sum += steps[i].weight;
-	at = w_random(sum);
-	for (u32 i = 0;; i++) {
-		if (at < steps[i].weight)
-			return i;
-		at -= steps[i].weight;
-	}
-}
-
 void witness_many(void *arg __unused)
 {
 	w_begin();
@@ -581,10 +563,10 @@ void witness_many(void *arg __unused)
 	for (u32 i = 1; i < harness.vcpus; i++)
 		start(i);
 	for (u32 i = 1; i <= witness_plan.steps; i++) {
-		u32 step = pick();
+		const struct w_choice *step = w_pick(steps, ARRAY_SIZE(steps));
 
-		w_step(steps[step].name, i);
-		steps[step].act();
+		w_step(step->name, i);
+		step->act();
 		if (witness_plan.mode == WITNESS_SWITCH && i == witness_plan.steps / 2) {
 			w_step("all to x2APIC mode", i);
 			switch_modes();

@@ -332,11 +332,7 @@ static void relax(void)
 	w_window();
 }
 
-static const struct {
-	const char *name;
-	void (*act)(void);
-	u32 weight;
-} steps[] = {
+static const struct w_choice steps[] = {
         {"IPI to itself by shorthand", self_shorthand, 10},
         {"IPI to itself by ID", self_physical, 8},
         {"IPI by logical destination", self_logical, 8},
@@ -411,20 +407,6 @@ void witness_one_prepare(void)
 
 /* --- the script --- */
 
-static u32 pick(void)
-{
-	u32 sum = 0, at;
-
-	for (u32 i = 0; i < ARRAY_SIZE(steps); i++)
-		sum += steps[i].weight;
-	at = w_random(sum);
-	for (u32 i = 0;; i++) {
-		if (at < steps[i].weight)
-			return i;
-		at -= steps[i].weight;
-	}
-}
-
 /* A request that nobody has made: what a defect of a processor's would look like. */
 static void plant(void)
 {
@@ -437,12 +419,12 @@ void witness_one(void *arg __unused)
 	g_out(0xa1, 0xff, 1);
 	w_begin();
 	for (u32 i = 1; i <= witness_plan.steps; i++) {
-		u32 step = pick();
+		const struct w_choice *step = w_pick(steps, ARRAY_SIZE(steps));
 
-		w_step(steps[step].name, i);
+		w_step(step->name, i);
 		if (i == witness_plan.plant)
 			plant();
-		steps[step].act();
+		step->act();
 		g_nop();
 		if (witness_plan.mode == WITNESS_SWITCH && i == witness_plan.steps / 2) {
 			w_dump();
