@@ -173,8 +173,9 @@ bench:
 
 # --- running ---
 
-# $(call run,PROGRAMS,SECONDS): each of them, even if one fails.
-run = @status=0; for p in $(1); do $(TAP) $$(basename $$p) $(2) $$p || status=1; done; exit $$status
+# $(call run,PROGRAMS,SECONDS): each of them, even if one fails; as many at a time as there are
+# processors.
+run = @printf '%s\n' $(1) | xargs -P "$$(nproc)" -I PROGRAM sh -c '$(TAP) "$$(basename PROGRAM)" $(2) PROGRAM'
 
 .PHONY: check check-full check-build check-unit check-model check-model-avic check-tsan check-soak \
 	check-race check-clang host-tests
@@ -194,9 +195,9 @@ check-model: $(MODEL_TESTS)
 # the same. All of these in check-full. The witness goes through all of them by itself.
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
 check-model-avic: $(MODEL_TESTS)
-	@failed=0; for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test,$(MODEL_TESTS)); do \
-		POSTERN_TEST_CPU=$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test || failed=1; \
-	done; done; exit $$failed
+	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test,$(MODEL_TESTS)); do \
+		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
+	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 check-tsan: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
 check-tsan: $(TSAN)/threads $(TSAN)/soak
