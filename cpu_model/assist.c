@@ -601,7 +601,7 @@ static void capability(u32 leaf, u32 subleaf, struct cpuid_regs *r)
 	insn_cpuid(leaf, subleaf, r);
 	if (leaf == 1 && shown.signature)
 		r->eax = shown.signature;
-	if (leaf != 0x8000000a)
+	if (leaf != CPUID_SVM)
 		return;
 	r->edx |= shown.svm_edx;
 	r->ecx |= shown.svm_ecx;

@@ -60,7 +60,7 @@ void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs
 		xsave_leaf(subleaf, r);
 		break;
 	case 0x80000000:
-		*r = (struct cpuid_regs){0x8000000a, 0x68747541, 0x444d4163, 0x69746e65};
+		*r = (struct cpuid_regs){CPUID_SVM, 0x68747541, 0x444d4163, 0x69746e65};
 		break;
 	case 0x80000001:
 		r->eax = 0x00100f42;
@@ -73,7 +73,7 @@ void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs
 	case 0x80000008:
 		r->eax = 0x3028;
 		break;
-	case 0x8000000a:
+	case CPUID_SVM:
 		svm_leaf(r);
 		break;
 	default:

@@ -30,7 +30,7 @@ static void keep(struct lapic *lapic)
 		lapic->kept[i] = lapic_get(lapic, kept[i]);
 }
 
-/* A bit too many is harmless: "may hold". One that others set meanwhile they also put there. */
+/* One too many in the summary of IRR is harmless. A bit that others set meanwhile they also put there. */
 static void summarize(struct lapic *lapic)
 {
 	lapic->isr_summary = 0;

@@ -17,7 +17,6 @@
 #define CPUID_EXTENDED     0x80000000
 #define CPUID_FEATURES     0x80000001
 #define CPUID_FEATURES_SVM BIT(2) /* ECX */
-#define CPUID_SVM          0x8000000a
 
 struct svm_features svm_features;
 

@@ -159,9 +159,9 @@ void svm_force_exit(void);
 /* An interrupt injected as V_IRQ: what has become of it after an exit; move it to EVENTINJ. */
 void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);
-/* Undo a step that is under way: an event comes first. */
 /* AVIC as in `avic_bits`, or not at all while IRET is stepped over. */
 void svm_intr_apply_avic(struct vcpu *vcpu);
+/* Undo a step that is under way: an event comes first. */
 void svm_intr_cancel_step(struct vcpu *vcpu);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);

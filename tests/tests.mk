@@ -220,9 +220,8 @@ check-clang:
 	@echo "ok clang: build"
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-tsan check-soak check-race \
-	check-fuzz \
-	check-cli check-bench check-clang check-system
+CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-tsan check-soak \
+	check-race check-fuzz check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)

@@ -229,7 +229,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "VMCB layout");
 #define SVM_MSRPM_SIZE 0x2000
 #define SVM_IOPM_SIZE  0x3000
 
-/* CPUID 8000_000A EDX */
+#define CPUID_SVM              0x8000000a /* leaf; its EDX: */
 #define SVM_CPUID_NP           BIT(0)
 #define SVM_CPUID_NRIPS        BIT(3)
 #define SVM_CPUID_CLEAN        BIT(5)

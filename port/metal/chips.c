@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The machine's own 8259s and I/O APICs, masked for good: Postern takes interrupts from local APICs
- * only. 8259A data sheet, "Initialization Command Words"; 82093AA data sheet, "Redirection table".
+ * only. 8259A data sheet, "Initialization Command Words"; 82093AA data sheet, "Redirection table"; 8254
+ * data sheet, "Mode 2: Rate Generator".
  *
  * With one exception: QEMU's TCG now and then loses the interrupt of a local APIC's timer, which then
  * waits in IRR until some other one arrives (docs/emulators.md). A processor whose guest does not exit
@@ -24,10 +25,7 @@
 #define CHIP_IOAPIC_8254       2             /* the input, on QEMU's machines */
 
 #define PIT_CHANNEL0  0x40
-#define PIT_COMMAND   0x43
 #define PIT_PERIODIC0 0x34 /* channel 0, both bytes, mode 2 */
-
-#define CPUID_HYPERVISOR 0x40000000
 
 /* Vectors are moved off the exceptions first: a spurious interrupt ignores the mask. */
 static void pic_mask(u16 base, u8 vectors, u8 cascade)
@@ -73,11 +71,7 @@ static bool is_tcg(void)
 {
 	struct cpuid_regs r;
 
-	insn_cpuid(1, 0, &r);
-	if (!(r.ecx & BIT(31))) /* no hypervisor below */
-		return false;
-	insn_cpuid(CPUID_HYPERVISOR, 0, &r);
-	return !memcmp(&r.ebx, "TCGT", 4) && !memcmp(&r.ecx, "CGTC", 4) &&
+	return clock_hypervisor(&r) && !memcmp(&r.ebx, "TCGT", 4) && !memcmp(&r.ecx, "CGTC", 4) &&
 	       !memcmp(&r.edx, "GTCG", 4);
 }
 

@@ -15,7 +15,6 @@
 #define PM_TIMER_HZ  3579545u
 #define PIT_HZ       1193182u
 #define PIT_CHANNEL2 0x42
-#define PIT_COMMAND  0x43
 #define PIT_LATCH2   0x80
 #define PIT_MODE0_2                                                                                \
 	0xb0 /* channel 2, both bytes, mode 0: counts down from what is written, once              \
@@ -156,18 +155,24 @@ static u64 calibrate(const struct reference *ref)
 	return clock_median(khz, RUNS);
 }
 
+bool clock_hypervisor(struct cpuid_regs *r)
+{
+	insn_cpuid(1, 0, r);
+	if (!(r->ecx & BIT(31)))
+		return false;
+	insn_cpuid(CPUID_HYPERVISOR, 0, r);
+	return true;
+}
+
 static u64 khz_from_cpuid(void)
 {
 	struct cpuid_regs r;
 
-	insn_cpuid(1, 0, &r);
-	if (r.ecx & BIT(31)) { /* a hypervisor below */
-		insn_cpuid(CPUID_HYPERVISOR, 0, &r);
-		if (r.eax >= CPUID_HYPERVISOR_TSC && r.eax < CPUID_HYPERVISOR + 0x1000) {
-			insn_cpuid(CPUID_HYPERVISOR_TSC, 0, &r);
-			if (r.eax)
-				return r.eax;
-		}
+	if (clock_hypervisor(&r) && r.eax >= CPUID_HYPERVISOR_TSC &&
+	    r.eax < CPUID_HYPERVISOR + 0x1000) {
+		insn_cpuid(CPUID_HYPERVISOR_TSC, 0, &r);
+		if (r.eax)
+			return r.eax;
 	}
 	insn_cpuid(0, 0, &r);
 	if (r.eax < CPUID_TSC_RATIO)

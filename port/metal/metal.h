@@ -120,7 +120,11 @@ void chips_mask_ioapics(void);
 /* On an emulator that loses interrupts: one to all processors, now and then. They take interrupts. */
 void chips_start_tick(void);
 
+#define PIT_COMMAND 0x43 /* of the 8254: channel 0 is chips.c's, channel 2 clock.c's */
+
 /* clock.c */
+/* CPUID's first leaf of the hypervisor or emulator that this runs on. false: there is none. */
+bool clock_hypervisor(struct cpuid_regs *r);
 void clock_init(void);
 void clock_wait_us(u64 us);
 u64 clock_median(u64 *v, u32 n);

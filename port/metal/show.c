@@ -6,8 +6,6 @@
 #include "insn.h"
 #include "postern/port.h"
 
-#define CPUID_SVM 0x8000000a
-
 static bool is_native(const struct assist_processor *named)
 {
 	struct cpuid_regs r;

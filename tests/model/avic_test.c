@@ -96,13 +96,18 @@ static void other_handler(u8 vector __unused, u32 error __unused)
 
 /* --- to itself --- */
 
-static void script_self(void *arg __unused)
+static void begin_alone(void)
 {
 	g_apic_enable();
 	g_set_handler(VECTOR, handler);
 	g_sti();
 	g_nop();
 	begin_count();
+}
+
+static void script_self(void *arg __unused)
+{
+	begin_alone();
 	for (u32 i = 0; i < ROUNDS; i++) {
 		if (i & 1 && !harness.xapic)
 			g_wrmsr(MSR_X2APIC_SELF, VECTOR);
@@ -136,11 +141,7 @@ static void test_self_ipi_and_edge_eoi_do_not_exit(void **state __unused)
 
 static void script_tpr(void *arg __unused)
 {
-	g_apic_enable();
-	g_set_handler(VECTOR, handler);
-	g_sti();
-	g_nop();
-	begin_count();
+	begin_alone();
 	for (u32 i = 0; i < ROUNDS; i++) {
 		g_apic_write(APIC_TPR, 0x70);
 		g_apic_icr(0, APIC_DEST_SELF | APIC_LEVEL_ASSERT | VECTOR);

@@ -28,7 +28,7 @@ static void icr_register(void)
 		/* The high half stays: each write of the low one sends there. */
 		g_apic_write(APIC_ICR2, 2u << 24);
 		g_apic_write(APIC_ICR, APIC_LEVEL_ASSERT | V);
-		rules_fence(BIT(1));
+		rules_fence(BIT(2));
 		G_CHECK_EQUAL(rules.count[2][V], 1);
 		return;
 	}
