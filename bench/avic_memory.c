@@ -39,11 +39,6 @@ void svm_intr_apply_avic(struct vcpu *vcpu __unused)
 	abort();
 }
 
-void accel_set_unknown_id(struct vm *vm __unused, bool unknown __unused)
-{
-	abort();
-}
-
 u64 bench_avic_bytes(u32 vcpus)
 {
 	const u32 apic_ids[] = {0, vcpus - 1};
@@ -67,4 +62,21 @@ u64 bench_avic_bytes(u32 vcpus)
 	page = fake.allocated - before;
 	fake_destroy();
 	return page + (tables + vcpus - 1) / vcpus;
+}
+
+/* --- of svm/, what the tables' creation does not call --- */
+
+hpa_t mmu_root(struct vm *vm __unused)
+{
+	abort();
+}
+
+hpa_t mmu_root_without_apic(struct vm *vm __unused)
+{
+	abort();
+}
+
+void svm_intr_virq_to_event(struct vcpu *vcpu __unused)
+{
+	abort();
 }

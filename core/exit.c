@@ -10,6 +10,7 @@
 #include "core/machine.h"
 #include "core/msr.h"
 #include "host/host.h"
+#include "irq/apic_page.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
@@ -132,6 +133,8 @@ static enum exit_action handle_memory(struct vcpu *vcpu)
 		vm_end(vcpu->vm, ENDED_TRIPLE_FAULT, 0);
 		return EXIT_ACTION_RESUME;
 	}
+	if (vcpu->exit.kind == EXIT_MEMORY && apic_page_fault(vcpu, vcpu->exit.memory.gpa))
+		return EXIT_ACTION_RESUME;
 	emulate_memory(vcpu);
 	return EXIT_ACTION_RESUME;
 }

@@ -3,7 +3,7 @@
  * The run loop. One vCPU's turn on one processor:
  *
  *   requests -> timers -> interrupts -> force_immediate_exit -> interrupts blocked, last look at
- * the requests -> enter -> interrupts open -> exit -> account
+ * the requests -> activation check -> enter -> interrupts open -> exit -> account
  *
  * There is no per-vCPU stack in the hypervisor: a turn is a function call that returns when the
  * vCPU blocks, its slice ends, or its VM does.
@@ -13,6 +13,7 @@
 #include "core/machine.h"
 #include "core/main.h"
 #include "core/sched.h"
+#include "irq/accel_check.h"
 #include "postern/port.h"
 
 /*
@@ -41,6 +42,8 @@ static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 		backend_op(host_irqs_unblock)();
 		return false;
 	}
+	if (accel_is_wrong(vcpu))
+		accel_mismatch(vcpu);
 	backend_op(run)(vcpu, force_immediate_exit);
 	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 	backend_op(host_irqs_unblock)();
@@ -115,6 +118,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 			}
 		}
 		if (!is_active(vcpu)) {
+			intr_before_sleep(vcpu);
 			if (sched_block(vcpu))
 				return;
 			continue;

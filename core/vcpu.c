@@ -6,20 +6,52 @@
 #include "postern/port.h"
 #include "x86/msr.h"
 
+/* true: a physical interrupt is under way to it. */
+static __inlined bool kick_if_in_guest(struct vcpu *vcpu)
+{
+	struct cpu *cpu;
+
+	if (atomic32_read(&vcpu->mode) != VCPU_IN_GUEST)
+		return false;
+	cpu = ptr_read(&vcpu->cpu);
+	if (cpu == this_cpu())
+		return false;
+	cpu_kick(cpu);
+	counter_add_shared(&vcpu->account.counters[COUNTER_KICKS], 1);
+	return true;
+}
+
 void vcpu_request(struct vcpu *vcpu, u32 requests)
 {
 	atomic32_fetch_or(&vcpu->requests, requests);
 	if (sched_wake(vcpu))
 		return;
 	smp_mb();
-	if (atomic32_read(&vcpu->mode) == VCPU_IN_GUEST) {
-		struct cpu *cpu = ptr_read(&vcpu->cpu);
+	kick_if_in_guest(vcpu);
+}
 
-		if (cpu != this_cpu()) {
-			cpu_kick(cpu);
-			counter_add_shared(&vcpu->account.counters[COUNTER_KICKS], 1);
-		}
+u32 vcpu_request_all(struct vm *vm, u32 requests)
+{
+	struct vcpu *vcpu;
+	u64 awaited = 0;
+	u32 kicked = 0;
+
+	for_each_vcpu (vcpu, vm)
+		atomic32_fetch_or(&vcpu->requests, requests);
+	smp_mb();
+	for_each_vcpu (vcpu, vm) {
+		if (!kick_if_in_guest(vcpu))
+			continue;
+		awaited |= BIT64(vcpu->index);
+		kicked++;
 	}
+	/* One that has left and come back, or is about to, has taken the requests on its way. */
+	for (u64 left = awaited; left; left &= left - 1) {
+		vcpu = vm->vcpu[__builtin_ctzll(left)];
+		wait_until(atomic32_read(&vcpu->mode) != VCPU_IN_GUEST ||
+		           !(atomic32_read(&vcpu->requests) & requests));
+	}
+	return kicked;
 }
 
 void vcpu_handle_requests(struct vcpu *vcpu)
@@ -39,6 +71,8 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (requests & VCPU_REQUEST_FLUSH)
 		backend_op(flush)(vcpu);
+	if (requests & VCPU_REQUEST_ACCEL)
+		accel_update(vcpu);
 	/*
 	 * EOI_EXIT is for a back end that programs the bitmap: it asks eoi_exit_bitmap() when it enters.
 	 * EVENT needs nothing: intr_prepare_entry() runs before every entry, and after this. What the

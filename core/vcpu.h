@@ -44,6 +44,7 @@ enum vcpu_request {
 	VCPU_REQUEST_FLUSH = BIT(3),    /* flush this vCPU's guest translations */
 	VCPU_REQUEST_STOP = BIT(4),     /* the VM has ended: leave the guest, see vm_has_ended() */
 	VCPU_REQUEST_EOI_EXIT = BIT(5), /* the EOI-exit bitmap may have changed: irq/eoi_exit.h */
+	VCPU_REQUEST_ACCEL = BIT(6),    /* acceleration is to be decided anew: irq/accel.h */
 };
 
 enum vcpu_mode {
@@ -137,6 +138,7 @@ struct vcpu {
 	struct cpu *cpu;        /* [a, by ptr_read()] where it runs, or ran last */
 
 	struct accel_vcpu accel; /* hardware delivery: irq/accel.h */
+	bool guest_mode;         /* [o] it runs a guest of its guest */
 
 	struct lapic lapic __cacheline;
 
@@ -151,6 +153,14 @@ struct vcpu {
 
 /* Ask for attention; wakes or kicks as needed. Any processor, no lock order constraint. */
 void vcpu_request(struct vcpu *vcpu, u32 requests);
+
+/*
+ * Ask all vCPUs of `vm` for attention, wake none, and wait until each that was in the guest has left it.
+ * None enters again before it has seen the requests. The others may be anywhere, on processors that wait
+ * for locks of the caller's included: nothing in the way out of the guest takes one (requirement S3.7).
+ * Returns how many were made to leave. Any processor, outside of any guest, interrupts open.
+ */
+u32 vcpu_request_all(struct vm *vm, u32 requests);
 
 /* Consume all requests. Own processor, no locks held. */
 void vcpu_handle_requests(struct vcpu *vcpu);

@@ -7,6 +7,7 @@
 #include "core/machine.h"
 #include "core/sched.h"
 #include "host/host.h"
+#include "irq/irq_window.h"
 #include "postern/port.h"
 #include "postern/string.h"
 
@@ -120,6 +121,7 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	vm->machine = machine;
 	vm->id = machine->vm_count;
 	vm->config = *config;
+	inhibit_create(vm, backend_table.inhibits);
 	if (!allocate(vm)) {
 		port_log("error: vm %u: not enough memory for %llu MiB and %u vCPUs (%llu MiB are "
 		         "free)",
@@ -144,15 +146,20 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 			vm->vcpu[i]->activity = VCPU_WAIT_FOR_SIPI;
 	}
 	apic_map_rebuild(vm);
+	inhibit_clear(vm, INHIBIT_ABSENT);
 	return vm;
 }
 
 void vm_destroy(struct vm *vm)
 {
 	struct machine *machine = vm->machine;
+	struct vcpu *vcpu;
 
 	pit_reset(vm);
 	ioapic_reset(vm);
+	for_each_vcpu (vcpu, vm)
+		irq_window_close(vcpu);
+	ASSERT(!atomic32_read(&vm->inhibit.windows));
 	for (u32 i = 0; i < vm->vcpu_count; i++)
 		destroy_vcpu(vm->vcpu[i]);
 	accel_destroy(vm);

@@ -65,7 +65,7 @@ struct vm {
 	struct irq_notify notify;    /* who listens to the end of which interrupt */
 	struct eoi_exit_vm eoi_exit; /* irq/eoi_exit.h */
 	struct accel_vm accel;       /* irq/accel.h */
-	struct atomic32 inhibits;    /* [a] BIT(enum inhibit_reason): irq/inhibit.h */
+	struct inhibit_vm inhibit;   /* irq/inhibit.h */
 	void *platform;              /* (i) platform/'s devices */
 	void *arch;                  /* (i) the back end's: permission maps and the like */
 

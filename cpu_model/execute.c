@@ -185,6 +185,8 @@ static enum model_result do_memory(struct model_cpu *cpu, const struct guest_ins
 	/* The page has to be mapped, and what it is mapped to does not matter. */
 	if (model_avic_has_page(cpu, gpa))
 		return avic_page(cpu, insn, gpa.v & ~PAGE_MASK, write);
+	if (model()->apic_frame && (ptr_to_hpa(p).v & PAGE_MASK) == model()->apic_frame)
+		port_panic("an access of the APIC's page went past the hypervisor");
 	if (write) {
 		store(p, gpr[GPR_RAX], insn->size);
 		return MODEL_DONE;

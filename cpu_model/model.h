@@ -125,6 +125,12 @@ struct model {
 	u32 features;
 	u32 avic_switches; /* enum avic_switch */
 	u32 cpu_count;
+	/*
+	 * Tests: between two instructions of a guest, in it or behind its exit; NULL: nobody cares. On the
+	 * guest's processor.
+	 */
+	void (*between)(struct model_cpu *cpu);
+	u64 apic_frame; /* what a guest's APIC page is mapped to: nobody may access it. 0: unknown */
 	struct model_cpu cpu[MAX_CPUS];
 };
 

@@ -323,8 +323,14 @@ static void run(struct model_cpu *cpu)
 
 	if ((event & SVM_EVENT_VALID) && !model_inject(cpu, event))
 		return;
-	while (boundary(cpu) && step(cpu))
+	while (boundary(cpu) && step(cpu)) {
+		if (model()->between)
+			model()->between(cpu);
 		model_elapse(cpu);
+	}
+	/* An interrupt came before the instruction: that has not been tried yet. */
+	if (model()->between && cpu->exit_code != SVM_EXIT_INTR)
+		model()->between(cpu);
 }
 
 void model_vmrun(struct model_cpu *cpu, hpa_t hpa)

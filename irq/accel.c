@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * When acceleration is on, and the way of a request to a vCPU that may be accelerated. Two races, each
+ * Who is accelerated, and the way of a request to a vCPU that may be accelerated. Two races, each
  * closed by a store before a look on either side:
  *
  *      a sender, in software                  the vCPU's processor
@@ -22,9 +22,8 @@
 
 #include "core/machine.h"
 #include "core/sched.h"
-#include "irq/extint.h"
+#include "irq/accel_check.h"
 #include "irq/lapic_priv.h"
-#include "mmu/mmu.h"
 #include "postern/port.h"
 
 static const struct accel_ops *ops_of(const struct vm *vm)
@@ -38,8 +37,10 @@ bool accel_create(struct vm *vm, u32 modes)
 	struct vcpu *vcpu;
 
 	modes &= ops ? ops->modes() : 0;
-	if (!modes)
+	if (!modes) {
+		inhibit_set(vm, INHIBIT_DISABLED);
 		return true;
+	}
 	vm->accel.page = port_alloc(PAGE_SIZE, PAGE_SIZE);
 	if (!vm->accel.page || !ops->vm_init(vm))
 		return false;
@@ -47,9 +48,8 @@ bool accel_create(struct vm *vm, u32 modes)
 	for_each_vcpu (vcpu, vm)
 		vcpu->lapic.counts_accepted = true;
 	ops->identify(vm);
-	if (modes & ACCEL_MODE(ACCEL_XAPIC))
-		return mmu_map(vm, GPA(APIC_BASE_DEFAULT), ptr_to_hpa(vm->accel.page), PAGE_SIZE,
-		               MMU_READ | MMU_WRITE);
+	for_each_vcpu (vcpu, vm)
+		accel_local_changed(vcpu);
 	return true;
 }
 
@@ -62,87 +62,101 @@ void accel_destroy(struct vm *vm)
 	vm->accel.page = NULL;
 }
 
-/* --- the page --- */
+/* --- a vCPU's own reasons --- */
 
-static void set_blocks(struct vcpu *vcpu, bool blocks)
-{
-	struct vm *vm = vcpu->vm;
-	struct accel_vm *accel = &vm->accel;
-	u32 before;
-
-	if (vcpu->accel.blocks == blocks || !(accel->modes & ACCEL_MODE(ACCEL_XAPIC)))
-		return;
-	vcpu->accel.blocks = blocks;
-	spin_lock(&accel->lock);
-	before = accel->blockers;
-	accel->blockers += blocks ? 1u : ~0u;
-	if (!before)
-		mmu_unmap(vm, GPA(APIC_BASE_DEFAULT), PAGE_SIZE);
-	else if (!accel->blockers)
-		mmu_map(vm, GPA(APIC_BASE_DEFAULT), ptr_to_hpa(accel->page), PAGE_SIZE,
-		        MMU_READ | MMU_WRITE);
-	spin_unlock(&accel->lock);
-}
-
-/* --- the decision --- */
-
-static enum accel_mode wanted(struct vcpu *vcpu)
+static enum accel_mode apic_mode(struct vcpu *vcpu)
 {
 	const struct lapic *lapic = &vcpu->lapic;
-	enum accel_mode mode = ACCEL_X2APIC;
-	gpa_t base;
 
 	/* Disabled by software it accepts nothing new, of which the processor knows nothing. */
 	if (!lapic_hardware_enabled(lapic) || !lapic_software_enabled(lapic))
 		return ACCEL_OFF;
-	if (lapic_xapic_base(vcpu, &base)) {
-		if (base.v != APIC_BASE_DEFAULT)
-			return ACCEL_OFF;
-		mode = ACCEL_XAPIC;
-	}
-	if (!(vcpu->vm->accel.modes & ACCEL_MODE(mode)))
-		return ACCEL_OFF;
-	if (atomic32_read(&vcpu->vm->accel.unknown_id))
-		return ACCEL_OFF;
-	/* ExtINT needs injection, and perhaps a window. */
-	if (vcpu->intr.window_open || vcpu->intr.in_slot ||
-	    (extint_has(vcpu->vm) && lapic_accepts_extint(vcpu)))
-		return ACCEL_OFF;
-	return mode;
+	return lapic_in_x2apic(lapic) ? ACCEL_X2APIC : ACCEL_XAPIC;
 }
 
-static void change(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
+static u32 local_reasons(struct vcpu *vcpu, enum accel_mode mode)
+{
+	u32 reasons = vcpu->guest_mode ? INHIBIT_BIT(NESTED) : 0;
+
+	if (mode == ACCEL_OFF)
+		reasons |= INHIBIT_BIT(APIC_DISABLED);
+	else if (!(vcpu->vm->accel.modes & ACCEL_MODE(mode)))
+		reasons |= INHIBIT_BIT(X2APIC); /* all processors that accelerate have xAPIC mode */
+	return reasons & vcpu->vm->inhibit.needed;
+}
+
+void accel_local_changed(struct vcpu *vcpu)
+{
+	struct accel_vcpu *accel = &vcpu->accel;
+	enum accel_mode mode = apic_mode(vcpu);
+	u32 reasons, changed;
+
+	if (!vcpu->vm->accel.modes)
+		return;
+	reasons = local_reasons(vcpu, mode);
+	for (changed = reasons ^ accel->local; changed; changed &= changed - 1) {
+		u32 reason = (u32)__builtin_ctz(changed);
+
+		inhibit_note(&accel->account[reason], reasons & BIT(reason), vcpu);
+	}
+	accel->local = reasons;
+	accel->local_mode = reasons ? ACCEL_OFF : mode;
+	atomic32_fetch_or(&vcpu->requests, VCPU_REQUEST_ACCEL);
+}
+
+/* --- the decision --- */
+
+static void change_mode(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
 {
 	if (mode == ACCEL_OFF)
 		ops_of(vcpu->vm)->running(vcpu, NULL);
 	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
 	atomic32_set(&vcpu->accel.mode, mode);
 	lapic_accelerated(vcpu, mode != ACCEL_OFF);
-	ops_of(vcpu->vm)->set(vcpu, mode);
+	ops_of(vcpu->vm)->set(vcpu, mode, !vcpu->accel.without_page);
 	if (old == ACCEL_OFF)
 		ops_of(vcpu->vm)->running(vcpu, this_cpu());
 }
 
-bool accel_update(struct vcpu *vcpu)
+/* The activation lock is held shared: the mask does not change. */
+static void decide(struct vcpu *vcpu)
 {
 	struct accel_vcpu *accel = &vcpu->accel;
-	enum accel_mode mode, old;
+	enum accel_mode old = (enum accel_mode)atomic32_read_relaxed(&accel->mode);
+	enum accel_mode mode = (enum accel_mode)accel_demanded(vcpu);
+	bool without_page = accel->local_mode != ACCEL_XAPIC;
+	bool moves = accel->without_page != without_page;
 
-	mode = wanted(vcpu);
-	old = (enum accel_mode)atomic32_read_relaxed(&accel->mode);
-	if (accel->decided && mode == old)
-		return false;
-	/*
-	 * What was injected by software and waits is delivered in the old mode. Not for longer: the reason
-	 * to change may be that others are reached by other IDs now.
-	 */
-	if (mode != old && backend_op(intr_blocked)(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_SLOT)
-		return true;
-	accel->decided = true;
-	set_blocks(vcpu, mode != ACCEL_XAPIC);
-	if (mode != old)
-		change(vcpu, old, mode);
-	return false;
+	accel->without_page = without_page;
+	if (mode != old) {
+		intr_before_switch(vcpu);
+		change_mode(vcpu, old, mode);
+	} else if (moves) {
+		ops_of(vcpu->vm)->set(vcpu, mode, !without_page);
+	}
+}
+
+void accel_update(struct vcpu *vcpu)
+{
+	if (!vcpu->vm->accel.modes)
+		return;
+	inhibit_lock_shared(vcpu->vm);
+	decide(vcpu);
+	inhibit_unlock_shared(vcpu->vm);
+}
+
+void accel_mismatch(struct vcpu *vcpu)
+{
+	struct accel_vcpu *accel = &vcpu->accel;
+
+	vcpu_count(vcpu, COUNTER_ACCEL_MISMATCHES);
+	if (accel->told)
+		return;
+	accel->told = true;
+	port_log("error: vm %u: vCPU %u enters in acceleration mode %u: mask %x, own reasons %x, "
+	         "window %u",
+	         vcpu->vm->id, vcpu->index, atomic32_read(&accel->mode),
+	         atomic32_read(&vcpu->vm->inhibit.mask), accel->local, accel->window);
 }
 
 /* What the processor did by itself in this turn. Called when it begins and when it ends. */
@@ -181,17 +195,6 @@ void accel_posted(struct vcpu *vcpu)
 		ops_of(vcpu->vm)->notify(cpu);
 		counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
 	}
-}
-
-void accel_set_unknown_id(struct vm *vm, bool unknown)
-{
-	struct vcpu *vcpu;
-
-	if (atomic32_xchg(&vm->accel.unknown_id, unknown) == unknown)
-		return;
-	/* Each decides anew. Whoever is in the guest sends by the old tables until it is out. */
-	for_each_vcpu (vcpu, vm)
-		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
 }
 
 void accel_identify(struct vm *vm)

@@ -3,21 +3,21 @@
  * Hardware delivery of interrupts (AVIC, x2AVIC): for whom it is on, and how a local APIC whose page
  * the processor reads and writes goes together with the software that shares it.
  *
- * Whether a vCPU runs accelerated is decided on its own processor, outside of the guest, before an
- * entry (accel_update): by the mode of its APIC, by what its VM may use, and by ExtINT, which no
- * processor delivers by itself. A vCPU that is not accelerated remains a target of those that are: its
- * entry in the tables stays valid and says that it does not run, so the sender exits and the request
- * bit, which is in the page already, is brought to its attention here.
+ * A vCPU runs accelerated if nothing inhibits it for the VM (irq/inhibit.h) and it has no reason of its
+ * own not to be: its APIC is disabled or in a mode that the processor does not accelerate, or it runs a
+ * guest of its guest. It decides when it is asked to (VCPU_REQUEST_ACCEL), on its own processor, outside of
+ * the guest. A vCPU that is not accelerated remains a target of those that are: its entry in the tables
+ * stays valid and says that it does not run, so the sender exits and the request bit, which is in the page
+ * already, is brought to its attention here.
  *
- * The guest's APIC page is mapped, so that accesses need not exit, while every vCPU of the VM that has
- * run is accelerated in xAPIC mode. Any other vCPU must not find a page there. Taking it away needs no
- * waiting: who still has a translation is accelerated, and served by it as before.
+ * With a reason of its own it runs on the nested root without the APIC's page: irq/apic_page.h.
  *
  * Tags as in core/vcpu.h.
  */
 #ifndef IRQ_ACCEL_H
 #define IRQ_ACCEL_H
 
+#include "irq/inhibit.h"
 #include "postern/account.h"
 #include "postern/sync.h"
 
@@ -39,7 +39,8 @@ enum accel_mode {
  * modes      bit mask of the modes that the processor has. Any processor, after probe
  * vm_init    allocate tables for the vCPUs, which exist. false: out of memory
  * vm_exit    free them
- * set        the vCPU's next entries are in this mode. Changing it flushes translations
+ * set        the vCPU's next entries are in this mode, on the nested root with or without the APIC's page.
+ *            What software has injected and the processor has not taken goes along
  * running    the vCPU's turn begins on `cpu`, or ends (NULL): senders look at this
  * notify     make `cpu`, which runs an accelerated vCPU, look at its page. Any processor
  * identify   IDs, logical IDs, modes or enables have changed: bring the tables up to date. Any
@@ -49,7 +50,7 @@ enum accel_mode {
 	X(u32, modes, (void))                                                                      \
 	X(bool, vm_init, (struct vm * vm))                                                         \
 	X(void, vm_exit, (struct vm * vm))                                                         \
-	X(void, set, (struct vcpu * vcpu, enum accel_mode mode))                                   \
+	X(void, set, (struct vcpu * vcpu, enum accel_mode mode, bool with_page))                   \
 	X(void, running, (struct vcpu * vcpu, struct cpu * cpu))                                   \
 	X(void, notify, (struct cpu * cpu))                                                        \
 	X(void, identify, (struct vm * vm))
@@ -64,18 +65,19 @@ struct accel_ops {
 struct accel_vm {
 	u32 modes; /* (i) what may be used; 0: no acceleration, and nothing below is used */
 	u8 *page;  /* (i) what the guest's APIC page is mapped to: never read */
-	struct atomic32 unknown_id; /* [a] not 0: no acceleration, see accel_set_unknown_id() */
-	struct spinlock lock;       /* protects `blockers`, and that the mapping follows it */
-	u32 blockers;               /* [lock] vCPUs that have run and are not in ACCEL_XAPIC */
 };
 
 /* Of a vCPU. */
 struct accel_vcpu {
-	struct atomic32 mode; /* [a] enum accel_mode: owner writes, senders read */
-	bool decided;         /* [o] it has run */
-	bool blocks;          /* [o] it is one of the VM's blockers */
-	u64 counted
-	        [HW_COUNT]; /* [o] its processor's counts when they were last added to the account */
+	struct atomic32 mode;  /* [a] enum accel_mode: owner writes, senders read */
+	u32 window;            /* [o] 1: its interrupt window counts, irq/irq_window.h */
+	u32 local;             /* [o] INHIBIT_BIT()s of scope VCPU that stand */
+	u32 local_mode;        /* [o] enum accel_mode that these leave */
+	bool without_page;     /* [o] it runs on the root without the APIC's page */
+	bool told;             /* [o] a mismatch has been logged */
+	u64 fault_rip;         /* [o] whose fault has mapped the APIC's page; ~0: none */
+	u64 counted[HW_COUNT]; /* [o] its processor's counts when last added to the account */
+	struct inhibit_account account[INHIBIT_COUNT]; /* [o] those of scope VCPU */
 };
 
 /* Own processor. */
@@ -89,19 +91,22 @@ bool accel_create(struct vm *vm, u32 modes);
 void accel_destroy(struct vm *vm);
 
 /*
- * Decide anew. Before each entry, if its VM uses any mode at all; own processor, interrupts open, nothing injected in this round. true:
- * the change waits for what is in the injection slot to be delivered, so leave again at once.
+ * Decide anew: VCPU_REQUEST_ACCEL. Own processor, interrupts open, no locks held; waits for whoever
+ * changes the VM's mask.
  */
-bool accel_update(struct vcpu *vcpu);
+void accel_update(struct vcpu *vcpu);
+
+/*
+ * The vCPU's APIC has been enabled, disabled or has changed its mode, or the vCPU begins or ends to run a
+ * guest of its guest. Own processor, or before it runs.
+ */
+void accel_local_changed(struct vcpu *vcpu);
+
+/* A vCPU is about to enter in a state that is not what the reasons demand: count it, say so once. */
+void accel_mismatch(struct vcpu *vcpu);
 
 /* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);
-
-/*
- * Some APIC is known to others by another ID, logical ID or mode than the tables can say: nobody may send
- * by them.
- */
-void accel_set_unknown_id(struct vm *vm, bool unknown);
 
 /* lapic_posted() for one whose mode was seen to be on. */
 void accel_posted(struct vcpu *vcpu);

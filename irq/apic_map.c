@@ -89,17 +89,105 @@ static void fill(struct apic_map *map, const struct vm *vm)
 	}
 }
 
+static u64 with_x2apic_id(const struct apic_map *map, u32 id)
+{
+	u64 set = 0;
+
+	if (id < SMALL_IDS)
+		return map->x2apic_id[id];
+	for (u64 rest = map->large; rest; rest &= rest - 1) {
+		u32 i = (u32)__builtin_ctzll(rest);
+
+		if (map->id[i] == id)
+			set |= BIT64(i);
+	}
+	return set;
+}
+
+/* ---- what it cannot be sent by without an exit ---- */
+
+static bool has_several(u64 set)
+{
+	return set & (set - 1);
+}
+
+static bool is_modified(const struct vcpu *vcpu)
+{
+	u32 id = lapic_get(&vcpu->lapic, APIC_ID);
+
+	/* "Local APIC ID": the register in xAPIC mode has 8 bits of an ID. */
+	if (lapic_in_x2apic(&vcpu->lapic))
+		return id != vcpu->apic_id;
+	return id >> 24 != (vcpu->apic_id & 0xff);
+}
+
+static bool is_moved(const struct lapic *lapic)
+{
+	return !lapic_in_x2apic(lapic) &&
+	       (atomic64_read_relaxed(&lapic->base) & PAGE_MASK) != APIC_BASE_DEFAULT;
+}
+
+/* Whom a physical destination that is this vCPU's ID reaches. */
+static u64 with_id_of(const struct apic_map *map, const struct vcpu *vcpu)
+{
+	u32 id = lapic_get(&vcpu->lapic, APIC_ID);
+
+	if (!lapic_in_x2apic(&vcpu->lapic))
+		id >>= 24;
+	return (id < SMALL_IDS ? map->xapic_id[id] : 0) | with_x2apic_id(map, id);
+}
+
+/*
+ * One logical ID for two; or some in flat and others in cluster model, or in xAPIC and x2APIC mode: what a
+ * logical destination means is up to each receiver then, and a processor goes by the sender alone.
+ * Of those whose APIC is enabled by software; the others take no fixed interrupt.
+ */
+static bool has_logical_alias(const struct apic_map *map, const struct vm *vm)
+{
+	u64 enabled = map->software_enabled;
+	u32 models = 0;
+
+	for (u32 i = 0; i < 8; i++)
+		if (has_several(map->flat[i] & enabled))
+			return true;
+	/* "Cluster Model": fifteen clusters; the sixteenth number is everybody. */
+	for (u32 i = 0; i < 15 * 4; i++)
+		if (has_several(map->cluster[i / 4][i % 4] & enabled))
+			return true;
+	for (u64 rest = map->xapic & enabled; rest; rest &= rest - 1)
+		models |= BIT(lapic_get(&vm->vcpu[__builtin_ctzll(rest)]->lapic, APIC_DFR) >> 28);
+	return has_several(models) || (models && enabled & ~map->xapic);
+}
+
+static u32 find_inhibits(const struct apic_map *map, const struct vm *vm)
+{
+	u32 found = has_logical_alias(map, vm) ? INHIBIT_BIT(LOGICAL_ID_ALIASED) : 0;
+
+	for (u64 rest = map->all; rest; rest &= rest - 1) {
+		const struct vcpu *vcpu = vm->vcpu[__builtin_ctzll(rest)];
+
+		found |= is_modified(vcpu) ? INHIBIT_BIT(APIC_ID_MODIFIED) : 0;
+		found |= is_moved(&vcpu->lapic) ? INHIBIT_BIT(APIC_BASE_MODIFIED) : 0;
+		found |= has_several(with_id_of(map, vcpu)) ? INHIBIT_BIT(PHYSICAL_ID_ALIASED) : 0;
+	}
+	return found;
+}
+
 void apic_map_rebuild(struct vm *vm)
 {
 	struct apic_map_slot *slot = &vm->apic_map;
-	u32 i;
+	u32 i, found;
 
 	if (!slot->copy[0])
 		return; /* the VM is being created: apic_map_create() builds the first one */
 	i = publish_begin(&slot->publish);
 	fill(slot->copy[i], vm);
+	found = find_inhibits(slot->copy[i], vm);
 	publish_commit(&slot->publish, i);
+	/* Nobody sends by tables that cannot say it: those that come are set before, the others cleared behind. */
+	inhibit_change(vm, found, found);
 	accel_identify(vm);
+	inhibit_change(vm, APIC_MAP_INHIBITS, found);
 	publish_end(&slot->publish);
 	eoi_exit_changed(vm);
 }
@@ -132,21 +220,6 @@ void apic_map_destroy(struct vm *vm)
 }
 
 /* ---- reading ---- */
-
-static u64 with_x2apic_id(const struct apic_map *map, u32 id)
-{
-	u64 set = 0;
-
-	if (id < SMALL_IDS)
-		return map->x2apic_id[id];
-	for (u64 rest = map->large; rest; rest &= rest - 1) {
-		u32 i = (u32)__builtin_ctzll(rest);
-
-		if (map->id[i] == id)
-			set |= BIT64(i);
-	}
-	return set;
-}
 
 static u64 physical(const struct apic_map *map, u32 dest)
 {

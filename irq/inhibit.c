@@ -2,19 +2,155 @@
 /* See inhibit.h. */
 #include "irq/inhibit.h"
 
-#include "core/vm.h"
+#include "core/machine.h"
+#include "irq/apic_page.h"
+#include "postern/port.h"
+
+#define HOST_REASONS                                                                               \
+	(INHIBIT_BIT(DISABLED) | INHIBIT_BIT(ABSENT) | INHIBIT_BIT(BLOCKIRQ) |                     \
+	 INHIBIT_BIT(PIT_REINJ) | INHIBIT_BIT(PHYSICAL_ID_TOO_BIG) | INHIBIT_BIT(STORM))
+
+void inhibit_create(struct vm *vm, u32 needed)
+{
+	vm->inhibit.needed = needed;
+	vm->inhibit.active_since = port_tsc();
+	inhibit_set(vm, INHIBIT_ABSENT);
+}
+
+/* --- the account --- */
+
+void inhibit_note(struct inhibit_account *account, bool stands, const struct vcpu *vcpu)
+{
+	u64 now = port_tsc();
+
+	if (!stands) {
+		account->clears++;
+		account->held += now - account->since;
+		account->since = 0;
+		return;
+	}
+	account->sets++;
+	account->since = now;
+	account->vcpu = vcpu ? vcpu->index : INHIBIT_BY_HOST;
+	account->rip = vcpu ? vcpu->regs.rip : 0;
+}
+
+u64 inhibit_held_ns(const struct inhibit_account *account)
+{
+	u64 since = account->since;
+
+	return timer_tsc_to_ns(account->held + (since ? port_tsc() - since : 0));
+}
+
+u64 inhibit_active_ns(const struct vm *vm)
+{
+	u64 since = vm->inhibit.active_since;
+
+	return timer_tsc_to_ns(vm->inhibit.active + (since ? port_tsc() - since : 0));
+}
+
+/* Whose exit is handled on this processor, if it is one of this VM's. */
+static const struct vcpu *current_vcpu(const struct vm *vm)
+{
+	const struct vcpu *vcpu = this_cpu()->current;
+
+	return vcpu && vcpu->vm == vm ? vcpu : NULL;
+}
+
+static void note_changes(struct vm *vm, u32 old, u32 new)
+{
+	struct inhibit_vm *inhibit = &vm->inhibit;
+	u32 changed = old ^ new;
+
+	for (; changed; changed &= changed - 1) {
+		u32 reason = (u32)__builtin_ctz(changed);
+
+		inhibit_note(&inhibit->account[reason], new &BIT(reason),
+		             BIT(reason) & HOST_REASONS ? NULL : current_vcpu(vm));
+	}
+	if (!old == !new)
+		return;
+	if (!new)
+		inhibit->active_since = port_tsc();
+	else
+		inhibit->active += port_tsc() - inhibit->active_since;
+	if (new)
+		inhibit->active_since = 0;
+}
+
+/* --- the lock --- */
+
+void inhibit_lock_shared(struct vm *vm)
+{
+	read_lock(&vm->inhibit.lock);
+	counter_add_shared(&vm->inhibit.shared, 1);
+}
+
+void inhibit_unlock_shared(struct vm *vm)
+{
+	read_unlock(&vm->inhibit.lock);
+}
+
+void inhibit_lock(struct vm *vm)
+{
+	write_lock(&vm->inhibit.lock);
+	counter_add_shared(&vm->inhibit.exclusive, 1);
+}
+
+void inhibit_unlock(struct vm *vm)
+{
+	write_unlock(&vm->inhibit.lock);
+}
+
+/* --- changes --- */
+
+static u32 with_windows(const struct vm *vm, u32 mask)
+{
+	mask &= ~INHIBIT_BIT(IRQWIN);
+	return atomic32_read(&vm->inhibit.windows) ? mask | INHIBIT_BIT(IRQWIN) : mask;
+}
+
+void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
+{
+	struct inhibit_vm *inhibit = &vm->inhibit;
+	u32 old = atomic32_read(&inhibit->mask);
+	u32 new = with_windows(vm, (old & ~reasons) | (stand & reasons & inhibit->needed));
+
+	if (new == old)
+		return;
+	/* The order: inhibit.h. Changes among masks that are not 0 concern no vCPU (S3.4). */
+	if (!old != !new) {
+		inhibit->rounds++;
+		inhibit->kicked += vcpu_request_all(vm, VCPU_REQUEST_ACCEL);
+	}
+	note_changes(vm, old, new);
+	atomic32_set(&inhibit->mask, new);
+	if (!old)
+		apic_page_zap(vm);
+}
+
+void inhibit_change(struct vm *vm, u32 reasons, u32 stand)
+{
+	u32 now = atomic32_read(&vm->inhibit.mask);
+
+	if ((now & reasons) == (stand & reasons & vm->inhibit.needed))
+		return;
+	inhibit_lock(vm);
+	inhibit_change_locked(vm, reasons, stand);
+	inhibit_unlock(vm);
+}
 
 void inhibit_set(struct vm *vm, enum inhibit_reason reason)
 {
-	atomic32_fetch_or(&vm->inhibits, BIT(reason));
+	inhibit_change(vm, BIT(reason), BIT(reason));
 }
 
 void inhibit_clear(struct vm *vm, enum inhibit_reason reason)
 {
-	atomic32_fetch_and(&vm->inhibits, ~BIT(reason));
+	inhibit_change(vm, BIT(reason), 0);
 }
 
 bool inhibit_stands(const struct vm *vm, enum inhibit_reason reason)
 {
-	return atomic32_read(&vm->inhibits) & BIT(reason);
+	return atomic32_read(&vm->inhibit.mask) & BIT(reason);
 }

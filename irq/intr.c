@@ -19,12 +19,14 @@
 #include "irq/intr.h"
 #include "core/machine.h"
 #include "irq/extint.h"
+#include "irq/irq_window.h"
 #include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
 void intr_reset(struct vcpu *vcpu)
 {
+	irq_window_close(vcpu);
 	vcpu->intr = (struct intr_state){0};
 }
 
@@ -41,8 +43,10 @@ static void set_window(struct vcpu *vcpu, bool open)
 		return;
 	vcpu->intr.window_open = open;
 	backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, open);
-	if (open)
-		vcpu_count(vcpu, COUNTER_WINDOWS);
+	if (!open)
+		return;
+	vcpu_count(vcpu, COUNTER_WINDOWS);
+	irq_window_open(vcpu);
 }
 
 static void set_nmi_window(struct vcpu *vcpu, bool open)
@@ -191,6 +195,16 @@ static bool prepare_nmi(struct vcpu *vcpu)
 	return force;
 }
 
+/*
+ * The window counts until what it was for has left the slot: V_IRQ, which carries it, wants acceleration to be
+ * off as the window does.
+ */
+static void close_counted_window(struct vcpu *vcpu)
+{
+	if (vcpu->accel.window && blocked(vcpu, INTR_CLASS_EXCEPTION) != INTR_BLOCK_SLOT)
+		irq_window_close(vcpu);
+}
+
 static bool prepare_external(struct vcpu *vcpu)
 {
 	bool extint = has_extint(vcpu);
@@ -199,6 +213,11 @@ static bool prepare_external(struct vcpu *vcpu)
 	enum intr_block block = pending ? blocked(vcpu, INTR_CLASS_EXTERNAL) : INTR_BLOCK_NONE;
 	bool force = false;
 
+	/* ExtINT is injected by software, so not before acceleration is off: a request brings us back. */
+	if (extint && accel_is_on(&vcpu->accel)) {
+		irq_window_open(vcpu);
+		return false;
+	}
 	if (pending && block == INTR_BLOCK_NONE) {
 		set_window(vcpu, false);
 		take_external(vcpu, extint, vector);
@@ -211,7 +230,23 @@ static bool prepare_external(struct vcpu *vcpu)
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}
 	set_window(vcpu, pending && !force);
+	if (!pending)
+		close_counted_window(vcpu);
 	return force;
+}
+
+void intr_before_switch(struct vcpu *vcpu)
+{
+	take_back(vcpu);
+	set_window(vcpu, false);
+}
+
+void intr_before_sleep(struct vcpu *vcpu)
+{
+	if (!vcpu->accel.window)
+		return;
+	set_window(vcpu, false);
+	close_counted_window(vcpu);
 }
 
 static bool tpr_has_subclass(const struct vcpu *vcpu)
@@ -226,7 +261,7 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 
 	if (intr->in_slot | intr->again.valid | intr->exception.valid | intr->window_open |
 	            intr->nmi_window_open | intr->tpr_exit ||
-	    intr->nmi_pending)
+	    intr->nmi_pending || vcpu->accel.window)
 		return false;
 	if (atomic32_read(&vcpu->lapic.signals))
 		return false;
@@ -236,7 +271,7 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 	return !extint_has(vcpu->vm);
 }
 
-/* Not inline, nor is the next: the usual case saves no registers. */
+/* Not inline: the usual case saves no registers. */
 static __noinline bool prepare(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
@@ -255,16 +290,7 @@ static __noinline bool prepare(struct vcpu *vcpu)
 	return force;
 }
 
-static __noinline bool prepare_accelerated(struct vcpu *vcpu)
-{
-	bool force = accel_update(vcpu);
-
-	return is_idle(vcpu) ? force : prepare(vcpu) || force;
-}
-
 bool intr_prepare_entry(struct vcpu *vcpu)
 {
-	if (vcpu->vm->accel.modes)
-		return prepare_accelerated(vcpu);
 	return is_idle(vcpu) ? false : prepare(vcpu);
 }

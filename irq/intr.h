@@ -75,6 +75,14 @@ bool intr_prepare_entry(struct vcpu *vcpu);
 /* true: something is pending that HLT must wake for (IF considered, as the manual has it). Pure. */
 bool intr_has_deliverable(struct vcpu *vcpu);
 
+/*
+ * Acceleration is about to be switched: what software has put into the slot for the local APIC competes
+ * anew, and its window is closed. From accel_update().
+ */
+void intr_before_switch(struct vcpu *vcpu);
+/* The vCPU goes to sleep: nothing can be taken before it wakes, so no window is needed. */
+void intr_before_sleep(struct vcpu *vcpu);
+
 /* Forget all that waits (INIT, reset). */
 void intr_reset(struct vcpu *vcpu);
 

@@ -586,7 +586,7 @@ void lapic_reset(struct vcpu *vcpu, bool init)
 	lapic_load_identity(lapic);
 	if (init)
 		lapic_set(lapic, APIC_ID, id); /* INIT keeps even an ID that software chose */
-	apic_map_rebuild(vcpu->vm);
+	lapic_changed(lapic);
 }
 
 bool lapic_create(struct vcpu *vcpu)

@@ -24,7 +24,7 @@ static const u16 kept[] = {
 };
 _Static_assert(ARRAY_SIZE(kept) <= LAPIC_KEPT, "all have a place");
 
-static void keep(struct lapic *lapic)
+void lapic_keep(struct lapic *lapic)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(kept); i++)
 		lapic->kept[i] = lapic_get(lapic, kept[i]);
@@ -48,7 +48,7 @@ void lapic_accelerated(struct vcpu *vcpu, bool on)
 
 	lapic->accelerated = on;
 	if (on)
-		keep(lapic);
+		lapic_keep(lapic);
 	else
 		summarize(lapic);
 }
@@ -62,7 +62,7 @@ void lapic_written(struct vcpu *vcpu, u32 offset)
 		if (kept[i] == offset)
 			lapic_set(lapic, offset, lapic->kept[i]);
 	lapic_write_again(lapic, offset, value);
-	keep(lapic);
+	lapic_keep(lapic);
 }
 
 /* See to it that these look at their requests, which may have come without their knowledge. */
@@ -109,6 +109,6 @@ void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted)
 		lapic_send(lapic, icr, dest);
 	}
 	/* Sent by tables that were no longer right, some of it may be with anybody. */
-	if (atomic32_read(&vcpu->vm->accel.unknown_id))
+	if (atomic32_read(&vcpu->vm->inhibit.mask) & APIC_MAP_INHIBITS)
 		tell(vcpu, ~0ull >> (64 - vcpu->vm->vcpu_count), (u8)icr);
 }

@@ -83,8 +83,14 @@ void lapic_eoi(struct lapic *lapic);
 /* lapic_regs.c */
 /* A write of the page's register, by the rules of the mode. */
 void lapic_write_again(struct lapic *lapic, u32 offset, u32 value);
+/* Mode, base or enables have changed: whoever has to know. */
+void lapic_changed(struct lapic *lapic);
 /* ID and LDR as they are on entering the present mode. */
 void lapic_load_identity(struct lapic *lapic);
+
+/* lapic_accel.c */
+/* The registers as software has left them, for when the processor writes them. */
+void lapic_keep(struct lapic *lapic);
 
 /* lapic_icr.c */
 void lapic_send(struct lapic *lapic, u32 icr_low, u32 dest);

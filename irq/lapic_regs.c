@@ -41,6 +41,12 @@ struct lapic_reg {
 
 /* ---- writes with consequences ---- */
 
+void lapic_changed(struct lapic *lapic)
+{
+	accel_local_changed(lapic->vcpu);
+	apic_map_rebuild(lapic->vcpu->vm);
+}
+
 /* ID, LDR, DFR: who is reached by what. */
 static void write_mapped(struct lapic *lapic, u32 offset, u32 value)
 {
@@ -78,7 +84,7 @@ static void write_svr(struct lapic *lapic, u32 offset, u32 value)
 	/* Disabling masks the whole LVT, and enabling does not undo that. */
 	for (u32 i = 0; !(value & APIC_SVR_ENABLE) && i < ARRAY_SIZE(lvts); i++)
 		atomic32_fetch_or(lapic_word(lapic, lvts[i]), APIC_LVT_MASKED);
-	apic_map_rebuild(lapic->vcpu->vm);
+	lapic_changed(lapic);
 }
 
 /* The errors so far become readable, and the first of the next ones raises the LVT entry again. */
@@ -264,6 +270,8 @@ void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value)
 		return;
 	}
 	write_register(lapic, reg, offset, (u32)value);
+	if (lapic->accelerated)
+		lapic_keep(lapic);
 }
 
 void lapic_write_again(struct lapic *lapic, u32 offset, u32 value)
@@ -373,7 +381,7 @@ static void change_mode(struct lapic *lapic, u64 old, u64 base)
 		lapic_set(lapic, APIC_ICR2, 0);
 	}
 	lapic_load_identity(lapic);
-	apic_map_rebuild(lapic->vcpu->vm);
+	lapic_changed(lapic);
 }
 
 static bool write_base(struct lapic *lapic, u64 value)
@@ -395,6 +403,8 @@ static bool write_base(struct lapic *lapic, u64 value)
 	vcpu_forget_cpuid(lapic->vcpu);
 	if (base_mode(old) != base_mode(value))
 		change_mode(lapic, old, value);
+	else if (old != value)
+		lapic_changed(lapic);
 	return true;
 }
 

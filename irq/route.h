@@ -6,6 +6,7 @@
 #ifndef IRQ_ROUTE_H
 #define IRQ_ROUTE_H
 
+#include "irq/inhibit.h"
 #include "irq/intr.h"
 #include "irq/publish.h"
 
@@ -41,8 +42,15 @@ struct apic_map_slot {
 /* After the last vCPU has been created. false: out of memory. */
 bool apic_map_create(struct vm *vm);
 void apic_map_destroy(struct vm *vm);
-/* Any processor; takes `publish.build`. A reader that started before sees the old map to its end. */
+/*
+ * Any processor, outside of any guest, interrupts open; takes `publish.build`, and with that held the
+ * activation lock. A reader that started before sees the old map to its end.
+ */
 void apic_map_rebuild(struct vm *vm);
+/* The inhibits that follow from the map: IDs and addresses that a processor's tables cannot express. */
+#define APIC_MAP_INHIBITS                                                                          \
+	(INHIBIT_BIT(PHYSICAL_ID_ALIASED) | INHIBIT_BIT(APIC_ID_MODIFIED) |                        \
+	 INHIBIT_BIT(APIC_BASE_MODIFIED) | INHIBIT_BIT(LOGICAL_ID_ALIASED))
 
 /* Sets of vCPUs are bit masks by vcpu->index. Both: any processor, no locks, never blocks. */
 /* Whom the message's destination and shorthand name. APICs disabled by hardware are in no set. */

@@ -24,13 +24,32 @@ struct mmu_format {
 };
 extern const struct mmu_format mmu_format_long_mode;
 
+#define MMU_LEVELS 4
+
+/* Of what has happened to mappings. [lock for write] but fault_retries, which is [a]. */
+struct mmu_counts {
+	u64 zaps;           /* ranges that were taken away, or looked at in order to */
+	u64 remote_flushes; /* times that all vCPUs were made to flush */
+	u64 fault_retries;  /* faults that a zap has overtaken */
+	u64 installs;       /* [a] pages that faults have mapped */
+};
+
 struct mmu {
 	struct rwlock lock;              /* write: change mappings; read: fault path */
 	const struct mmu_format *format; /* (i) */
 	u64 *root;                       /* (i) level-4 table */
-	u8 *pool;                        /* (i) */
-	u32 pool_pages;                  /* (i) */
-	u32 pool_used;                   /* [lock] */
+	/*
+	 * (i) By level, 0 the level-1 table: those that lead to the local APIC's page, and their twins, which
+	 * lead everywhere else but never to that page. twin[MMU_LEVELS - 1] is a root, too.
+	 */
+	u64 *path[MMU_LEVELS];
+	u64 *twin[MMU_LEVELS];
+	struct atomic32 invalidate_seq;   /* [a; lock to write] zaps so far */
+	struct atomic32 invalidate_count; /* [a; lock to write] zaps under way */
+	u8 *pool;                         /* (i) */
+	u32 pool_pages;                   /* (i) */
+	u32 pool_used;                    /* [lock] */
+	struct mmu_counts counts;
 };
 
 #define MMU_READ  BIT(0)
@@ -45,15 +64,32 @@ u32 mmu_pool_pages(u64 memory);
 
 /*
  * Map [gpa, gpa+size) to host memory at `hpa`, all 4 KiB aligned; 2 MiB pages where both are
- * aligned. Takes the lock for write. false: pool exhausted. Replacing or narrowing a mapping asks
- * the back end for flushes (map_changed).
+ * aligned. Takes the lock for write. false: pool exhausted. What it replaces or narrows is flushed
+ * everywhere before it returns, as by mmu_zap().
  */
 bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access);
-/* false: the pool is exhausted and a 2 MiB page could not be split; that one is still mapped. */
-bool mmu_unmap(struct vm *vm, gpa_t gpa, u64 size);
+
+/*
+ * Take away what [gpa, gpa+size) is mapped to: the one function for that. When it returns, no vCPU of the VM
+ * uses a translation of it, or is about to install one that it decided on before. Waits for vCPUs to leave
+ * the guest: any processor, outside of any guest, no lock that a vCPU may want on its way out.
+ * false: the pool is exhausted and a 2 MiB page could not be split; that one is still mapped.
+ */
+bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size);
+
+/*
+ * A fault that maps one page, in three steps: take the sequence, decide, install. Others do so at the same
+ * time; against a zap see mmu/nested.c. Any processor, no locks.
+ */
+u32 mmu_invalidate_seq(const struct vm *vm);
+/* false: a zap came between; the decision is void, let the guest access again. */
+bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq);
+
 /* What a guest-physical address translates to; false: not mapped. Lock for read. */
 bool mmu_lookup(struct vm *vm, gpa_t gpa, hpa_t *hpa, u32 *access);
+/* Level-4 table, and one that differs from it in that nothing is ever mapped at the local APIC's page. */
 hpa_t mmu_root(struct vm *vm);
+hpa_t mmu_root_without_apic(struct vm *vm);
 
 /* --- the guest's own tables --- */
 enum mmu_walk_result {

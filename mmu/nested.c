@@ -9,8 +9,24 @@
  *   table is complete before the entry that points to it.
  * - A table page stays where it is until the VM ends. Nothing is freed that a processor's cached
  *   walk might still lead through, and the pool's use is bounded by the address space touched.
- * - Taking away or replacing a translation needs a flush, adding one does not. The flush is asked
- *   for after the lock is given back: it may have to wait for other processors.
+ * - Taking away or replacing a translation needs a flush, adding one does not.
+ * - The tables that lead to the local APIC's page exist from the start, and twice: a vCPU whose APIC is not
+ *   accelerated while others are runs on the second root, where that page is never mapped (requirement
+ *   S2.5). Every other entry of those tables is written to both.
+ *
+ * A fault that decides to map a page meets a zap (requirement S2.2):
+ *
+ *      zap, lock for write                    fault
+ *      -------------------                    -----
+ *        (the reason to zap is stored)        a sample the sequence
+ *      1 count up                             b decide by what is stored
+ *      2 clear entries                        c lock for read
+ *      3 all vCPUs out and flushed            d sequence and count as in a? else not
+ *      4 sequence up, count down              e install, unlock
+ *
+ * e before 1: the zap clears it. Otherwise c comes after 4, and d finds the sequence changed, unless a
+ * came after 4 as well; then b saw the reason. The vCPU of the fault is out of the guest all the time, so 3
+ * does not wait for it, and it holds the lock for no longer than e takes.
  */
 #include "mmu/mmu.h"
 
@@ -18,13 +34,17 @@
 #include "postern/backend.h"
 #include "postern/port.h"
 #include "postern/string.h"
+#include "x86/apic.h"
+#include "x86/msr.h"
 
-#define LEVELS        4
+#define LEVELS        MMU_LEVELS
 #define INDEX_BITS    9
 #define ENTRIES       (1u << INDEX_BITS)
 #define ADDRESS_LIMIT (1ull << (12 + INDEX_BITS * LEVELS))
 #define GIB           (1ull << 30)
-#define SPARE_PAGES   2 /* one device page anywhere, as the local APIC's: two tables lead to it */
+#define APIC_PAGE     APIC_BASE_DEFAULT
+#define APIC_TABLES   2                          /* that lead to the APIC's page and to no RAM */
+#define SPARE_PAGES   (APIC_TABLES + MMU_LEVELS) /* and the twins */
 
 const struct mmu_format mmu_format_long_mode = {
         .table = PTE_P | PTE_W | PTE_U | PTE_A,
@@ -89,26 +109,6 @@ static u64 *pool_take(struct mmu *mmu)
 	return table; /* zeroed by port_alloc(), and never given back */
 }
 
-bool mmu_create(struct vm *vm)
-{
-	struct mmu *mmu = &vm->mmu;
-	u64 pages = 1 + 1 + SPARE_PAGES;
-	u32 i;
-
-	for (i = 0; i < vm->region_count; i++)
-		pages += region_pages(&vm->region[i]);
-	pages = max_u64(pages, mmu_pool_pages(vm->config.memory));
-
-	memset(mmu, 0, sizeof(*mmu));
-	mmu->format = &mmu_format_long_mode;
-	mmu->pool = port_alloc(pages * PAGE_SIZE, PAGE_SIZE);
-	if (!mmu->pool)
-		return false;
-	mmu->pool_pages = (u32)pages;
-	mmu->root = pool_take(mmu);
-	return true;
-}
-
 void mmu_destroy(struct vm *vm)
 {
 	struct mmu *mmu = &vm->mmu;
@@ -123,6 +123,11 @@ void mmu_destroy(struct vm *vm)
 hpa_t mmu_root(struct vm *vm)
 {
 	return ptr_to_hpa(vm->mmu.root);
+}
+
+hpa_t mmu_root_without_apic(struct vm *vm)
+{
+	return ptr_to_hpa(vm->mmu.twin[LEVELS - 1]);
 }
 
 static u64 entry_get(const u64 *entry)
@@ -177,6 +182,23 @@ static u64 *find_entry(const struct mmu *mmu, u64 gpa, u32 *level)
 	}
 }
 
+/* --- the two ways to the APIC's page --- */
+
+/*
+ * All changes of entries go through here. A table of the path has a twin that follows it, except for the
+ * entry that leads on to the APIC's page.
+ */
+static void change_entry(const struct mmu *mmu, u64 *entry, u64 value)
+{
+	entry_set(entry, value);
+	for (u32 i = 0; i < LEVELS; i++) {
+		if (!mmu->twin[i] || ALIGN_DOWN((u64)entry, PAGE_SIZE) != (u64)mmu->path[i])
+			continue;
+		if (entry != entry_of(mmu->path[i], APIC_PAGE, i + 1))
+			entry_set(&mmu->twin[i][entry - mmu->path[i]], value);
+	}
+}
+
 /*
  * Put a table in the place of a leaf or of nothing. The table translates as the leaf did, so nobody
  * who walks at this moment sees a difference. false: pool exhausted.
@@ -195,7 +217,7 @@ static bool make_table(struct mmu *mmu, u64 *entry, u32 level)
 		for (i = 0; i < ENTRIES; i++)
 			entry_set(&table[i], leaf + i * entry_span(level - 1));
 	}
-	entry_set(entry, ptr_to_hpa(table).v | mmu->format->table);
+	change_entry(mmu, entry, ptr_to_hpa(table).v | mmu->format->table);
 	return true;
 }
 
@@ -211,6 +233,44 @@ static u64 *get_entry(struct mmu *mmu, u64 gpa, u32 level)
 		if (!make_table(mmu, entry, at))
 			return NULL;
 	}
+}
+
+/* While nothing is mapped yet. */
+static void make_twins(struct mmu *mmu)
+{
+	u64 *table = mmu->root;
+
+	get_entry(mmu, APIC_PAGE, 1);
+	for (u32 i = LEVELS; i--;) {
+		mmu->path[i] = table;
+		mmu->twin[i] = pool_take(mmu);
+		if (i)
+			table = table_of(entry_get(entry_of(table, APIC_PAGE, i + 1)));
+	}
+	for (u32 i = LEVELS; --i;)
+		entry_set(entry_of(mmu->twin[i], APIC_PAGE, i + 1),
+		          ptr_to_hpa(mmu->twin[i - 1]).v | mmu->format->table);
+}
+
+bool mmu_create(struct vm *vm)
+{
+	struct mmu *mmu = &vm->mmu;
+	u64 pages = 1 + 1 + SPARE_PAGES;
+	u32 i;
+
+	for (i = 0; i < vm->region_count; i++)
+		pages += region_pages(&vm->region[i]);
+	pages = max_u64(pages, mmu_pool_pages(vm->config.memory));
+
+	memset(mmu, 0, sizeof(*mmu));
+	mmu->format = &mmu_format_long_mode;
+	mmu->pool = port_alloc(pages * PAGE_SIZE, PAGE_SIZE);
+	if (!mmu->pool)
+		return false;
+	mmu->pool_pages = (u32)pages;
+	mmu->root = pool_take(mmu);
+	make_twins(mmu);
+	return true;
 }
 
 static u64 make_leaf(const struct mmu_format *format, hpa_t hpa, u32 access, u32 level)
@@ -271,12 +331,30 @@ static bool map_locked(struct mmu *mmu, u64 gpa, u64 hpa, u64 size, u32 access, 
 			return false;
 		leaf = make_leaf(mmu->format, HPA(hpa), access, level);
 		*narrowed |= narrows(mmu, entry_get(entry), leaf);
-		entry_set(entry, leaf);
+		change_entry(mmu, entry, leaf);
 		gpa += span;
 		hpa += span;
 		size -= span;
 	}
 	return true;
+}
+
+static void begin_zap(struct mmu *mmu)
+{
+	atomic32_set(&mmu->invalidate_count, atomic32_read_relaxed(&mmu->invalidate_count) + 1);
+}
+
+/* `narrowed`: some processor may hold a translation that is no longer so. */
+static void end_zap(struct vm *vm, bool narrowed)
+{
+	struct mmu *mmu = &vm->mmu;
+
+	if (narrowed) {
+		mmu->counts.remote_flushes++;
+		vcpu_request_all(vm, VCPU_REQUEST_FLUSH);
+	}
+	atomic32_set(&mmu->invalidate_seq, atomic32_read_relaxed(&mmu->invalidate_seq) + 1);
+	atomic32_set(&mmu->invalidate_count, atomic32_read_relaxed(&mmu->invalidate_count) - 1);
 }
 
 bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
@@ -290,10 +368,10 @@ bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
 		return false;
 
 	write_lock(&mmu->lock);
+	begin_zap(mmu);
 	ok = map_locked(mmu, gpa.v, hpa.v, size, access, &narrowed);
+	end_zap(vm, narrowed);
 	write_unlock(&mmu->lock);
-	if (narrowed)
-		backend_op(map_changed)(vm);
 	return ok;
 }
 
@@ -314,7 +392,7 @@ static bool unmap_locked(struct mmu *mmu, u64 gpa, u64 end, bool *narrowed)
 				continue;
 			ok = false;
 		} else if (is_present(mmu, entry_get(entry))) {
-			entry_set(entry, 0);
+			change_entry(mmu, entry, 0);
 			*narrowed = true;
 		}
 		gpa = ALIGN_DOWN(gpa, span) + span;
@@ -322,7 +400,7 @@ static bool unmap_locked(struct mmu *mmu, u64 gpa, u64 end, bool *narrowed)
 	return ok;
 }
 
-bool mmu_unmap(struct vm *vm, gpa_t gpa, u64 size)
+bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
 {
 	struct mmu *mmu = &vm->mmu;
 	bool narrowed = false, ok;
@@ -333,10 +411,51 @@ bool mmu_unmap(struct vm *vm, gpa_t gpa, u64 size)
 	size = min_u64(size, ADDRESS_LIMIT - gpa.v);
 
 	write_lock(&mmu->lock);
+	mmu->counts.zaps++;
+	begin_zap(mmu);
 	ok = unmap_locked(mmu, gpa.v, gpa.v + size, &narrowed);
+	end_zap(vm, narrowed);
 	write_unlock(&mmu->lock);
-	if (narrowed)
-		backend_op(map_changed)(vm);
+	return ok;
+}
+
+/* --- faults --- */
+
+u32 mmu_invalidate_seq(const struct vm *vm)
+{
+	return atomic32_read(&vm->mmu.invalidate_seq);
+}
+
+/*
+ * Two faults on one page install the same; whose entry stays does not matter. A page in a part that has no
+ * table yet is mapped by mmu_map(), not from here: tables are made under the lock for write.
+ */
+static bool install_locked(struct mmu *mmu, u64 gpa, u64 hpa, u32 access)
+{
+	u32 level = 1;
+	u64 *entry = find_entry(mmu, gpa, &level);
+	u64 old = entry_get(entry);
+
+	if (level != 1 || is_present(mmu, old))
+		return level == 1;
+	change_entry(mmu, entry, make_leaf(mmu->format, HPA(hpa), access, 1));
+	counter_add_shared(&mmu->counts.installs, 1);
+	return true;
+}
+
+bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
+{
+	struct mmu *mmu = &vm->mmu;
+	bool ok;
+
+	ASSERT(!((gpa.v | hpa.v) & ~PAGE_MASK) && gpa.v < ADDRESS_LIMIT);
+	read_lock(&mmu->lock);
+	ok = !atomic32_read(&mmu->invalidate_count) && atomic32_read(&mmu->invalidate_seq) == seq;
+	if (ok)
+		ASSERT(install_locked(mmu, gpa.v, hpa.v, access));
+	else
+		counter_add_shared(&mmu->counts.fault_retries, 1);
+	read_unlock(&mmu->lock);
 	return ok;
 }
 

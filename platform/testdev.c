@@ -96,7 +96,7 @@ static void testdev_write_flush(void *device, __unused struct vcpu *vcpu, u64 of
 	struct testdev *testdev = device;
 
 	if (offset == 0 && size == 4)
-		backend_op(map_changed)(testdev->vm);
+		vcpu_request_all(testdev->vm, VCPU_REQUEST_FLUSH);
 }
 
 static u64 testdev_read_lines(void *device, __unused struct vcpu *vcpu, u64 offset, u32 size)

@@ -12,7 +12,7 @@
  *    others are left invalid, so that a sender exits.
  *  - IsRunning is set for a vCPU's turn. With the erratum (svm_features.stale_running) the tables never
  *    say it: the processor might miss that it has been taken back, and the target sleep on.
- *  - Changing the mode changes what the page's address means: with a new ASID.
+ *  - A change of root changes what the page's address means: with a new ASID.
  */
 #include "core/vm.h"
 #include "insn.h"
@@ -87,20 +87,6 @@ static void vm_exit(struct vm *vm)
 }
 
 /* --- tables --- */
-
-static bool has_other_id(struct vm *vm)
-{
-	struct vcpu *vcpu;
-
-	for_each_vcpu (vcpu, vm) {
-		const struct lapic *lapic = &vcpu->lapic;
-		u32 id = lapic_get(lapic, APIC_ID) >> (lapic_in_x2apic(lapic) ? 0 : 24);
-
-		if (lapic_hardware_enabled(lapic) && id != vcpu->apic_id)
-			return true;
-	}
-	return false;
-}
 
 static bool accepts_fixed(const struct lapic *lapic)
 {
@@ -182,32 +168,44 @@ static void identify_logical(const struct logical *logical, struct svm_avic *avi
 	}
 }
 
-/* While the tables cannot say it all nobody sends by them: said before they change, taken back behind. */
+/* While the tables cannot say it all nobody sends by them: irq/apic_map.c inhibits that. */
 static void identify(struct vm *vm)
 {
 	struct svm_avic *avic = avic_of(vm);
 	struct logical logical = {.models = 0};
-	bool unknown;
 
 	find_logical(vm, &logical);
-	unknown = has_other_id(vm) || logical.differ;
-	if (unknown)
-		accel_set_unknown_id(vm, true);
 	identify_physical(vm, avic);
 	identify_logical(&logical, avic);
-	if (!unknown)
-		accel_set_unknown_id(vm, false);
 }
 
 /* --- a vCPU --- */
 
-static void set(struct vcpu *vcpu, enum accel_mode mode)
+static void set_root(struct vcpu *vcpu, bool with_page)
+{
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	svm->root = with_page ? mmu_root(vcpu->vm) : mmu_root_without_apic(vcpu->vm);
+	if (svm->vmcb->control.n_cr3 == svm->root.v)
+		return;
+	svm->vmcb->control.n_cr3 = svm->root.v;
+	svm_dirty(vcpu, SVM_CLEAN_NP);
+	svm_flush(vcpu);
+}
+
+/*
+ * Nothing is flushed for the mode itself: the APIC's page is mapped only while it is on, and zapped with a
+ * flush when it goes off.
+ */
+static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 {
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	const struct svm_avic *avic = avic_of(vcpu->vm);
 	const struct svm_vm *svm = vcpu->vm->arch;
 
-	ASSERT(!svm_of(vcpu)->virq);
+	/* V_IRQ is ignored from here on; EVENTINJ is not. */
+	if (mode != ACCEL_OFF)
+		svm_intr_virq_to_event(vcpu);
 	svm_of(vcpu)->avic_bits = (mode != ACCEL_OFF ? SVM_AVIC_ENABLE : 0) |
 	                          (mode == ACCEL_X2APIC ? SVM_X2AVIC_ENABLE : 0);
 	svm_intr_apply_avic(vcpu);
@@ -217,7 +215,7 @@ static void set(struct vcpu *vcpu, enum accel_mode mode)
 	control->avic_logical_table = ptr_to_hpa(avic->logical).v;
 	control->avic_physical_table = ptr_to_hpa(avic->ids).v | avic->max_index;
 	svm_dirty(vcpu, SVM_CLEAN_AVIC | SVM_CLEAN_PERM_MAPS);
-	svm_flush(vcpu);
+	set_root(vcpu, with_page);
 }
 
 static void running(struct vcpu *vcpu, struct cpu *cpu)

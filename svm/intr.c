@@ -101,7 +101,7 @@ void svm_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 
 	ASSERT(!(control->event_inj & SVM_EVENT_VALID) && !svm->virq);
 	svm_intr_cancel_step(vcpu);
-	if (event->type == INTR_TYPE_EXTERNAL && !has_window(vcpu)) {
+	if (event->type == INTR_TYPE_EXTERNAL && !has_window(vcpu) && !svm->avic_bits) {
 		svm->virq = true;
 		set_virq(vcpu, true, event->vector, false);
 		return;

@@ -49,14 +49,6 @@ void svm_flush(struct vcpu *vcpu)
 	svm_of(vcpu)->flush = true;
 }
 
-void svm_map_changed(struct vm *vm)
-{
-	struct vcpu *vcpu;
-
-	for_each_vcpu (vcpu, vm)
-		vcpu_request(vcpu, VCPU_REQUEST_FLUSH);
-}
-
 /* Give the vCPU an ASID of this processor's current generation, a fresh one if it needs a flush. */
 static void assign_asid(struct vcpu *vcpu, struct cpu *cpu)
 {

@@ -146,9 +146,14 @@ static void svm_features_text(char *text, u32 size)
 	text[used] = 0;
 }
 
+#define X(id, name, scope, needed, what, set_by, cleared_by)                                       \
+	(INHIBIT_ON_##needed & INHIBIT_ON_SVM ? INHIBIT_BIT(id) : 0) |
+#define SVM_INHIBITS (INHIBITS(X) 0)
+
 const struct backend svm_backend = {
         .name = "svm",
         .accel = &svm_avic_ops,
+        .inhibits = SVM_INHIBITS,
         .probe = svm_probe,
         .cpu_init = svm_cpu_init,
         .cpu_exit = svm_cpu_exit,
@@ -172,7 +177,6 @@ const struct backend svm_backend = {
         .intr_tpr_exit = svm_intr_tpr_exit,
         .pause_exits = svm_pause_exits,
         .flush = svm_flush,
-        .map_changed = svm_map_changed,
         .msr_intercept = svm_msr_intercept,
         .insn_bytes = svm_insn_bytes,
         .features = svm_features_text,

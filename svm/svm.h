@@ -57,6 +57,7 @@ struct svm_avic {
 struct svm_vcpu {
 	struct vmcb *vmcb;   /* (i) */
 	hpa_t vmcb_hpa;      /* (i) */
+	hpa_t root;          /* [o] nested page tables: with or without the APIC's page */
 	u32 asid_cpu;        /* [o] processor that gave the ASID */
 	u64 asid_generation; /* [o] 0: none yet */
 	bool flush;          /* [o] before the next entry */
@@ -121,7 +122,6 @@ void svm_host_irqs_block(void);
 void svm_host_irqs_unblock(void);
 void svm_run(struct vcpu *vcpu, bool force_immediate_exit);
 void svm_flush(struct vcpu *vcpu);
-void svm_map_changed(struct vm *vm);
 
 /* VMEXIT_INVALID. QEMU 7.2 stores its low half only (docs/emulators.md). */
 static inline bool svm_exit_is_invalid(u64 exit_code)

@@ -48,6 +48,7 @@ bool svm_vcpu_init(struct vcpu *vcpu)
 	if (!svm->vmcb)
 		return false;
 	svm->vmcb_hpa = ptr_to_hpa(svm->vmcb);
+	svm->root = mmu_root(vcpu->vm);
 	svm->nrips = svm_has(SVM_CPUID_NRIPS);
 	host_reset_fpu(vcpu);
 	return true;
@@ -77,7 +78,7 @@ static void reset_control(struct vcpu *vcpu)
 	control->iopm_base = ptr_to_hpa(vm->iopm).v;
 	control->msrpm_base = ptr_to_hpa(vm->msrpm).v;
 	control->np_control = SVM_NP_ENABLE;
-	control->n_cr3 = mmu_root(vcpu->vm).v;
+	control->n_cr3 = svm_of(vcpu)->root.v;
 	control->int_ctl = SVM_V_INTR_MASKING;
 }
 

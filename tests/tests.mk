@@ -34,8 +34,9 @@ $(HOST)/libpostern.a: $(HOST_OBJ)
 
 IRQ_FAKE := tests/unit/irq_fake.c
 LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
+ACCEL_SRC := irq/accel.c irq/inhibit.c irq/irq_window.c irq/apic_page.c
 # All interrupt controllers, wired up.
-IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c irq/accel.c,$(sort $(wildcard irq/*.c))) \
+IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c $(ACCEL_SRC),$(sort $(wildcard irq/*.c))) \
 	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
 AVIC_TEST_SRC := tests/unit/avic_fake.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
@@ -72,7 +73,7 @@ UNIT_nested := mmu/nested.c
 UNIT_pic := $(IRQ_FAKE) irq/pic.c irq/extint.c platform/irqchip.c core/bus.c
 UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
 UNIT_pit_reinject := $(UNIT_pit)
-UNIT_svm_avic := $(LAPIC_TEST_SRC) irq/accel.c svm/avic.c svm/avic_exit.c
+UNIT_svm_avic := $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c
 UNIT_walk := mmu/walk.c
 UNIT_LIBS_decode := -lZydis
 

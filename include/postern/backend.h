@@ -45,7 +45,6 @@
  * floor             TSC ticks of `rounds` world switches that do nothing, for comparison; 0: no
  *                   memory. After cpu_init on this processor, before any vCPU runs on it
  * flush             the next entry must not use cached guest translations of this vCPU
- * map_changed       nested translations of `vm` were removed or restricted: every vCPU flushes
  * msr_intercept     whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it runs,
  *                   or with all vCPUs outside.
  * insn_bytes        the bytes of the instruction that exited, if the processor delivered them; count
@@ -84,7 +83,6 @@ struct vm;
 	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
 	X(u64, floor, (struct cpu * cpu, u64 rounds))                                              \
 	X(void, flush, (struct vcpu * vcpu))                                                       \
-	X(void, map_changed, (struct vm * vm))                                                     \
 	X(void, msr_intercept, (struct vm * vm, u32 msr, bool read, bool write))                   \
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
 	X(void, features, (char *text, u32 size))
@@ -94,6 +92,7 @@ struct accel_ops; /* irq/accel.h */
 struct backend {
 	const char *name;              /* "svm", "vmx" */
 	const struct accel_ops *accel; /* hardware delivery of interrupts; NULL: none */
+	u32 inhibits;                  /* INHIBIT_BIT()s of the reasons that concern it */
 #define X(ret, op, params) ret(*op) params;
 	BACKEND_OPS(X)
 #undef X

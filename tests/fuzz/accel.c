@@ -12,6 +12,9 @@
 
 #include "core/sched.h"
 #include "insn.h"
+#include "irq/accel_check.h"
+#include "irq/apic_page.h"
+#include "irq/irq_window.h"
 #include "mmu/mmu.h"
 #include "postern/backend.h"
 #include "postern/port.h"
@@ -26,7 +29,7 @@ bool mapped;
 
 static struct fuzz_input in;
 static u32 acting; /* index of the present processor */
-static bool slot_taken;
+static u32 zaps;
 
 /* --- around the files under test --- */
 
@@ -60,23 +63,41 @@ bool sched_wake(struct vcpu *vcpu)
 	return was;
 }
 
-bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
+u32 mmu_invalidate_seq(const struct vm *vm)
 {
-	(void)access;
+	(void)vm;
+	return zaps;
+}
+
+bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
+{
 	FUZZ_CHECK(gpa.v == APIC_BASE_DEFAULT && hpa.v == ptr_to_hpa(vm->accel.page).v &&
-	                   size == PAGE_SIZE,
+	                   access == (MMU_READ | MMU_WRITE) && seq == zaps,
 	           "%s: maps %llx", operation, (unsigned long long)gpa.v);
 	mapped = true;
 	return true;
 }
 
-bool mmu_unmap(struct vm *vm, gpa_t gpa, u64 size)
+bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
 {
 	(void)vm;
-	FUZZ_CHECK(gpa.v == APIC_BASE_DEFAULT && size == PAGE_SIZE, "%s: unmaps %llx", operation,
+	FUZZ_CHECK(gpa.v == APIC_BASE_DEFAULT && size == PAGE_SIZE, "%s: zaps %llx", operation,
 	           (unsigned long long)gpa.v);
 	mapped = false;
+	zaps++;
 	return true;
+}
+
+hpa_t mmu_root(struct vm *vm)
+{
+	(void)vm;
+	return HPA(PAGE_SIZE);
+}
+
+hpa_t mmu_root_without_apic(struct vm *vm)
+{
+	(void)vm;
+	return HPA(2 * PAGE_SIZE);
 }
 
 const u64 *port_hw_counts(void)
@@ -102,11 +123,15 @@ void svm_intr_apply_avic(struct vcpu *vcpu)
 	control->int_ctl |= svm_of(vcpu)->avic_bits;
 }
 
-static enum intr_block blocked(struct vcpu *vcpu, enum intr_class class)
+void svm_intr_virq_to_event(struct vcpu *vcpu)
 {
 	(void)vcpu;
-	(void)class;
-	return slot_taken ? INTR_BLOCK_SLOT : INTR_BLOCK_NONE;
+}
+
+/* What is injected is delivered at once here: nothing is in the slot. */
+void intr_before_switch(struct vcpu *vcpu)
+{
+	(void)vcpu;
 }
 
 /* A doorbell: heard by a guest under AVIC only. */
@@ -135,6 +160,17 @@ static void leave(u32 i)
 	atomic32_set(&cpu(i)->mode, VCPU_OUTSIDE);
 }
 
+u32 vcpu_request_all(struct vm *vm, u32 requests)
+{
+	(void)vm;
+	for (u32 i = 0; i < VCPUS; i++) {
+		fake.requests[i] |= requests;
+		leave(i);
+		seat[i].kicked = true;
+	}
+	return VCPUS;
+}
+
 static void end_turn(u32 i)
 {
 	leave(i);
@@ -156,11 +192,18 @@ static void enter(u32 i)
 		accel_running(cpu(i), cpu(i)->cpu);
 	}
 	s->kicked = false;
-	requests = fake_take_requests(cpu(i));
-	if (requests & VCPU_REQUEST_SIGNAL)
-		lapic_take_signals(cpu(i));
-	while (accel_update(cpu(i)))
-		slot_taken = false; /* it was forced to leave behind the delivery */
+	while ((requests = fake_take_requests(cpu(i)) | atomic32_xchg(&cpu(i)->requests, 0))) {
+		if (requests & VCPU_REQUEST_SIGNAL)
+			lapic_take_signals(cpu(i));
+		if (requests & VCPU_REQUEST_ACCEL)
+			accel_update(cpu(i));
+	}
+	FUZZ_CHECK(!accel_is_wrong(cpu(i)), "entry: acceleration is %u, not %u",
+	           cpu(i)->accel.mode.v, accel_demanded(cpu(i)));
+	cpu(i)->regs.rip++;
+	if (cpu(i)->accel.mode.v == ACCEL_XAPIC)
+		FUZZ_CHECK(apic_page_fault(cpu(i), GPA(APIC_BASE_DEFAULT)) && mapped,
+		           "the fault of an accelerated vCPU does not map the page");
 	s->avic.enabled = false;
 	if (accel_is_on(&cpu(i)->accel)) {
 		const char *refused =
@@ -439,9 +482,12 @@ static void inhibit(u32 i)
 	operation = "inhibit";
 	leave(i);
 	seat[i].kicked = true;
-	cpu(i)->intr.window_open = choice & 1;
-	slot_taken = (choice & 0xe) == 0xe;
-	fake.pic_output = (choice & 0x70) == 0x70;
+	if (choice & 1)
+		irq_window_open(cpu(i));
+	else
+		irq_window_close(cpu(i));
+	if (choice & 2)
+		inhibit_change(fake.vm, INHIBIT_BIT(STORM), choice & 4 ? ~0u : 0);
 }
 
 static void reset(u32 i)
@@ -480,15 +526,16 @@ static void begin(void)
 
 	operation = "creation";
 	acting = 0;
-	mapped = slot_taken = false;
+	mapped = false;
+	zaps = 0;
 	svm_vm = (struct svm_vm){.msrpm = (u8 *)&svm_vm};
 	svm_features = (struct svm_features){
 	        .edx = SVM_CPUID_AVIC | (choice & 1 ? 0 : SVM_CPUID_X2AVIC),
 	        .stale_running = choice & 2,
 	};
-	backend_table.intr_blocked = blocked;
 	fake_create_with_ids(VCPUS, choice & 4 ? sparse : apic_ids);
 	fake.machine->backend = &backend;
+	fake.vm->inhibit.needed = ~0u;
 	fake.vm->arch = &svm_vm;
 	for (u32 i = 0; i < VCPUS; i++)
 		make_vcpu(i, switches);

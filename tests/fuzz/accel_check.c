@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What has to hold while hardware delivers, computed from the APICs' registers:
- *  - both ID tables are what a rebuild from the APICs' registers says, and so are IsRunning, whether
- *    IDs are unknown, and whether the APIC's page is mapped;
+ *  - both ID tables are what a rebuild from the APICs' registers says, and so are IsRunning and the
+ *    inhibits; the count of windows is that of the vCPUs' flags; the APIC's page is not mapped while
+ *    anything stands;
  *  - what is deliverable is known to whom it is for: evaluated by the processor, or a request that
  *    makes it leave the guest; nobody sleeps with it; summaries do not lack it;
  *  - an IPI has set the request bit of all its destinations and of nobody else;
@@ -62,11 +63,11 @@ void check_reached(const struct model_vectors *before, u64 reached, u8 vector)
 
 /* --- tables --- */
 
-/* true: an ID is not that of its entry. */
-static bool check_physical(void)
+/* Inhibits that follow from IDs. */
+static u32 check_physical(void)
 {
 	u64 expected[AVIC_PHYSICAL_PER_PAGE] = {0};
-	bool unknown = false;
+	u32 found = 0;
 
 	for (u32 i = 0; i < VCPUS; i++) {
 		u64 *entry = &expected[cpu(i)->apic_id];
@@ -78,14 +79,22 @@ static bool check_physical(void)
 		if (seat[i].turn && accel_is_on(&cpu(i)->accel))
 			*entry |= cpu(i)->cpu->apic_id |
 			          (svm_features.stale_running ? 0 : AVIC_PHYSICAL_RUNNING);
-		unknown |= (is_xapic(i) || is_x2apic(i)) && id != cpu(i)->apic_id;
+		if (!is_xapic(i) && !is_x2apic(i))
+			continue;
+		found |= id != cpu(i)->apic_id ? INHIBIT_BIT(APIC_ID_MODIFIED) : 0;
+		if (is_xapic(i) && (apic(i)->base.v & PAGE_MASK) != APIC_BASE_DEFAULT)
+			found |= INHIBIT_BIT(APIC_BASE_MODIFIED);
+		for (u32 k = 0; k < i; k++)
+			if ((is_x2apic(k) && apic_reg(k, APIC_ID) == id) ||
+			    (is_xapic(k) && apic_reg(k, APIC_ID) >> 24 == id))
+				found |= INHIBIT_BIT(PHYSICAL_ID_ALIASED);
 	}
 	for (u32 n = 0; n <= svm_vm.avic->max_index; n++)
 		FUZZ_CHECK(svm_vm.avic->ids[n].v == expected[n],
 		           "%s: physical entry %u is %llx, not %llx", operation, n,
 		           (unsigned long long)svm_vm.avic->ids[n].v,
 		           (unsigned long long)expected[n]);
-	return unknown;
+	return found;
 }
 
 /* Does an APIC's LDR, as its DFR is to be read, have what `slot` stands for? */
@@ -108,12 +117,12 @@ static bool is_one_hot(u32 i)
 	return places == 1;
 }
 
-/* true: logical destinations mean one thing to some and another to others. */
-static bool check_logical(void)
+/* Inhibits that follow from logical IDs: shared, or they mean one thing to some and another to others. */
+static u32 check_logical(void)
 {
 	u64 set = model_software_enabled();
 	u32 models = 0, x2apic = 0;
-	bool differ;
+	bool differ, shared = false;
 
 	for (u32 i = 0; i < VCPUS; i++) {
 		x2apic |= set >> i & is_x2apic(i);
@@ -132,25 +141,32 @@ static bool check_logical(void)
 			holders++;
 			expected = is_one_hot(i) ? AVIC_LOGICAL_VALID | cpu(i)->apic_id : 0;
 		}
+		shared |= holders > 1;
 		if (holders != 1 || differ)
 			expected = 0;
 		FUZZ_CHECK(svm_vm.avic->logical[slot].v == expected,
 		           "%s: logical entry %u is %x, not %x", operation, slot,
 		           svm_vm.avic->logical[slot].v, expected);
 	}
-	return differ;
+	return differ || shared ? INHIBIT_BIT(LOGICAL_ID_ALIASED) : 0;
 }
 
-static void check_mapped(void)
+/* STORM comes and goes by itself; IRQWIN may be old while others stand. */
+static void check_inhibits(u32 expected)
 {
-	bool all = true;
+	u32 mask = fake.vm->inhibit.mask.v, windows = 0;
 
-	if (!(fake.vm->accel.modes & ACCEL_MODE(ACCEL_XAPIC)))
-		return;
 	for (u32 i = 0; i < VCPUS; i++)
-		all &= !cpu(i)->accel.decided || cpu(i)->accel.mode.v == ACCEL_XAPIC;
-	FUZZ_CHECK(mapped == all, "%s: the APIC's page is %smapped", operation,
-	           mapped ? "" : "not ");
+		windows += cpu(i)->accel.window;
+	FUZZ_CHECK(fake.vm->inhibit.windows.v == windows, "%s: %u windows are counted, not %u",
+	           operation, fake.vm->inhibit.windows.v, windows);
+	expected |= mask & INHIBIT_BIT(STORM);
+	if (expected)
+		expected |= mask & INHIBIT_BIT(IRQWIN);
+	else if (windows)
+		expected = INHIBIT_BIT(IRQWIN);
+	FUZZ_CHECK(mask == expected, "%s: inhibits are %x, not %x", operation, mask, expected);
+	FUZZ_CHECK(!mask || !mapped, "%s: the APIC's page is mapped", operation);
 }
 
 static void check_told(u32 i)
@@ -178,17 +194,14 @@ static void check_told(u32 i)
 void accel_check(u32 i)
 {
 	static int trace = -1;
-	bool unknown;
+	u32 expected;
 
 	if (trace < 0)
 		trace = getenv("FUZZ_TRACE") != NULL;
 	if (trace)
 		fprintf(stderr, "vCPU %u: %s\n", i, operation);
-	unknown = check_physical();
-	unknown |= check_logical();
-	FUZZ_CHECK(fake.vm->accel.unknown_id.v == unknown, "%s: unknown IDs: %u", operation,
-	           fake.vm->accel.unknown_id.v);
-	check_mapped();
+	expected = check_physical();
+	check_inhibits(expected | check_logical());
 	for (i = 0; i < VCPUS; i++)
 		check_told(i);
 }

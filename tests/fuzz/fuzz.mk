@@ -19,7 +19,7 @@ FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
 
 # The slowest first.
 FUZZ_NAMES := irq accel avic platform emulate decode
-FUZZ_SRC_accel := tests/fuzz/accel_check.c tests/fuzz/irq_model.c $(LAPIC_TEST_SRC) irq/accel.c svm/avic.c svm/avic_exit.c \
+FUZZ_SRC_accel := tests/fuzz/accel_check.c tests/fuzz/irq_model.c $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c \
 	cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_avic := tests/fuzz/avic_ref.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_decode := core/decode.c tests/unit/decode_oracle.c

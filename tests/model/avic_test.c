@@ -102,6 +102,7 @@ static void begin_alone(void)
 	g_set_handler(VECTOR, handler);
 	g_sti();
 	g_nop();
+	g_apic_read(APIC_TPR); /* the first access maps the page */
 	begin_count();
 }
 

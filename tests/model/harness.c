@@ -4,6 +4,7 @@
 
 #include "core/machine.h"
 #include "core/main.h"
+#include "irq/inhibit.h"
 #include "platform/longmode.h"
 #include "platform/platform.h"
 
@@ -80,6 +81,61 @@ static void show(const char *assisted)
 	assert_true(assist_start(&shown));
 }
 
+/* --- acceleration that comes and goes: POSTERN_TEST_INHIBIT --- */
+
+static struct timer toggles[MAX_CPUS];
+static struct spinlock toggle_lock;
+static u32 toggle_every, toggle_count;
+
+/* From a processor's run loop, no locks held. */
+static void toggle(struct timer *timer __unused)
+{
+	bool stands;
+
+	spin_lock(&toggle_lock);
+	stands = inhibit_stands(harness_vm, INHIBIT_STORM);
+	inhibit_change(harness_vm, INHIBIT_BIT(STORM), stands ? 0 : INHIBIT_BIT(STORM));
+	spin_unlock(&toggle_lock);
+}
+
+static void between(struct model_cpu *cpu)
+{
+	if (__atomic_add_fetch(&toggle_count, 1, __ATOMIC_RELAXED) % toggle_every)
+		return;
+	timer_arm(&toggles[cpu->index], 0);
+	model_apic_raise(cpu, CPU_VECTOR_KICK);
+}
+
+static void begin_inhibits(void)
+{
+	const char *what = getenv("POSTERN_TEST_INHIBIT");
+
+	if (!what || !harness_vm->accel.modes)
+		return;
+	if (!strcmp(what, "inhibited")) {
+		inhibit_set(harness_vm, INHIBIT_STORM);
+		return;
+	}
+	toggle_every = 1;
+	if (strcmp(what, "toggled") &&
+	    (sscanf(what, "toggled/%u", &toggle_every) != 1 || !toggle_every))
+		fail_msg("POSTERN_TEST_INHIBIT=%s: neither inhibited nor toggled", what);
+	toggle_count = 0;
+	toggle_lock = (struct spinlock){{0}, {0}};
+	for (u32 i = 0; i < harness.cpus; i++)
+		timer_init(&toggles[i], toggle);
+	model()->between = between;
+}
+
+static void end_inhibits(void)
+{
+	if (!model()->between)
+		return;
+	model()->between = NULL;
+	for (u32 i = 0; i < harness.cpus; i++)
+		timer_cancel(&toggles[i]);
+}
+
 void harness_create(const struct harness *config)
 {
 	struct posix_config posix_config;
@@ -115,12 +171,19 @@ void harness_create(const struct harness *config)
 	port_machine()->first_cpu = harness.device ? 1 : 0;
 	harness_vm = vm_create(port_machine(), &vm_config);
 	assert_non_null(harness_vm);
+	model()->apic_frame = harness_vm->accel.page ? ptr_to_hpa(harness_vm->accel.page).v : 0;
+	begin_inhibits();
 	assert_true(platform_create(harness_vm));
 	assert_true(longmode_start(harness_vm, HARNESS_BSP));
 }
 
 void harness_destroy(void)
 {
+	u32 mismatches = (u32)harness_counter(COUNTER_ACCEL_MISMATCHES);
+
+	end_inhibits();
+	if (mismatches)
+		fail_msg("%u entries in a wrong state of acceleration", mismatches);
 	platform_destroy(harness_vm);
 	vm_destroy(harness_vm);
 	harness_vm = NULL;

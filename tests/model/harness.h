@@ -8,6 +8,10 @@
  *
  * harness_run() fails the test unless the VM ended through g_exit(0). Everything is freed then, and
  * whatever the hypervisor has not given back fails the test too.
+ *
+ * POSTERN_TEST_INHIBIT=inhibited: acceleration is inhibited for the VM throughout. =toggled: between any two
+ * instructions of any vCPU it is switched off or on again; =toggled/N: between each N-th. What guests see has to
+ * be the same (requirement S3.5); what is counted is not.
  */
 #ifndef TESTS_MODEL_HARNESS_H
 #define TESTS_MODEL_HARNESS_H

@@ -338,12 +338,13 @@ static u64 msi_sum_pending(void)
 	return sum;
 }
 
-/* What the processor delivered by itself has no source; the IPI of the end is no message. */
+/*
+ * What the processor delivered by itself has no source; the IPI of the end, by whomever it was delivered, is
+ * no message.
+ */
 static u64 msi_hw_delivered(void)
 {
-	u64 delivered = harness_counter(COUNTER_HW_DELIVERED);
-
-	return delivered ? delivered - msi_sum_words(WORD_MSI_QUIET) : 0;
+	return harness_both(COUNTER_INJ_IPI, COUNTER_HW_DELIVERED) - msi_sum_words(WORD_MSI_QUIET);
 }
 
 static struct msi_sum msi_account(void)

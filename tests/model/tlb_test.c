@@ -30,7 +30,7 @@ static void control_write(void *device __unused, struct vcpu *vcpu, u64 offset _
 	struct vm *vm = vcpu->vm;
 
 	if (value == DO_UNMAP)
-		mmu_unmap(vm, GPA(PAGE_A), PAGE_SIZE);
+		mmu_zap(vm, GPA(PAGE_A), PAGE_SIZE);
 	else if (value == DO_MAP_OTHER)
 		mmu_map(vm, GPA(PAGE_A), ptr_to_hpa(other_page), PAGE_SIZE,
 		        MMU_READ | MMU_WRITE | MMU_EXEC);

@@ -201,7 +201,7 @@ static void switching_off(const struct avic_stage *stage)
 	avic_stage_create(stage);
 	avic_stage_run_on(0);
 	avic_target->regs.rflags |= RFLAGS_IF;
-	atomic32_set(&avic_vm->accel.unknown_id, 1);
+	inhibit_set(avic_vm, INHIBIT_STORM);
 }
 
 static void setup_off(void)
@@ -240,7 +240,6 @@ static void owner(void)
 {
 	do {
 		vcpu_handle_requests(avic_target);
-		accel_update(avic_target);
 	} while (!is_found() && !enter());
 }
 
@@ -250,9 +249,8 @@ static void owner_looks_first(void)
 	bool found;
 
 	do {
-		vcpu_handle_requests(avic_target);
 		found = intr_has_deliverable(avic_target);
-		accel_update(avic_target);
+		vcpu_handle_requests(avic_target);
 	} while (!found && !enter());
 	if (found)
 		outcome = KEPT_RUNNING;

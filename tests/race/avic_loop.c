@@ -104,7 +104,7 @@ static void setup_spin_workaround(void)
 static void setup_off(void)
 {
 	ready(&(struct avic_stage){0}, spin);
-	atomic32_set(&avic_vm->accel.unknown_id, 1);
+	inhibit_set(avic_vm, INHIBIT_STORM);
 }
 
 static void away(const struct avic_stage *stage)

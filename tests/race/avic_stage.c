@@ -52,7 +52,7 @@ void avic_stage_create(const struct avic_stage *stage)
 	enable_apic(avic_vm->vcpu[0]);
 	enable_apic(avic_vm->vcpu[1]);
 	on_cpu(AVIC_SENDER_CPU);
-	accel_update(avic_vm->vcpu[1]);
+	vcpu_handle_requests(avic_vm->vcpu[1]);
 	ASSERT(accel_is_on(&avic_vm->vcpu[1]->accel));
 	on_cpu(0);
 	/* Housekeeping's timer would repair what is lost. */
@@ -69,7 +69,7 @@ void avic_stage_run_on(u32 index)
 	avic_target->cpu = cpu;
 	cpu->current = avic_target;
 	sched_load(cpu, avic_target);
-	accel_update(avic_target);
+	vcpu_handle_requests(avic_target);
 	ASSERT(accel_is_on(&avic_target->accel));
 	on_cpu(0);
 }

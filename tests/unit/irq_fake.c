@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/cpuid.h"
+#include "irq/irq_window.h"
 #include "postern/port.h"
 
 #define __weak __attribute__((weak))
@@ -147,11 +148,36 @@ __weak void vcpu_request(struct vcpu *vcpu, u32 requests)
 	__atomic_fetch_add(&fake.request_calls[vcpu->index], 1, __ATOMIC_SEQ_CST);
 }
 
-/* No acceleration, but in tests that link the real file. */
-__weak bool accel_update(struct vcpu *vcpu)
+__weak u32 vcpu_request_all(struct vm *vm, u32 requests)
+{
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, vm)
+		vcpu_request(vcpu, requests);
+	return 0;
+}
+
+/* No acceleration, but in tests that link the real files. */
+__weak void accel_local_changed(struct vcpu *vcpu)
 {
 	(void)vcpu;
-	return false;
+}
+
+__weak void inhibit_change(struct vm *vm, u32 reasons, u32 stand)
+{
+	(void)vm;
+	(void)reasons;
+	(void)stand;
+}
+
+__weak void irq_window_open(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+__weak void irq_window_close(struct vcpu *vcpu)
+{
+	(void)vcpu;
 }
 
 __weak void accel_posted(struct vcpu *vcpu)

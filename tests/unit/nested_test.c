@@ -20,7 +20,7 @@
 
 struct backend backend_table;
 static u32 flushes;
-static bool lock_was_free;
+static bool locked;
 
 void port_panic(const char *fmt, ...)
 {
@@ -52,17 +52,19 @@ hpa_t ptr_to_hpa(const void *p)
 	return HPA(p);
 }
 
-static void map_changed(struct vm *vm)
+u32 vcpu_request_all(struct vm *vm, u32 requests)
 {
+	assert_int_equal(requests, VCPU_REQUEST_FLUSH);
+	assert_int_equal(atomic32_read(&vm->mmu.invalidate_count), 1);
 	flushes++;
-	lock_was_free = atomic32_read(&vm->mmu.lock.state) == 0;
+	locked = atomic32_read(&vm->mmu.lock.state) == RWLOCK_WRITER;
+	return 0;
 }
 
 static struct vm *new_vm(u64 memory)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
-	backend_table.map_changed = map_changed;
 	flushes = 0;
 	vm->config.memory = memory;
 	assert_true(mmu_create(vm));
@@ -94,9 +96,9 @@ static void expect_unmapped(struct vm *vm, u64 gpa)
 }
 
 /* An independent walk of the raw entries, as the processor does it. */
-static u64 hardware_walk(struct vm *vm, u64 gpa, u32 *level)
+static u64 hardware_walk_from(hpa_t root, u64 gpa, u32 *level)
 {
-	u64 *table = hpa_to_ptr(mmu_root(vm));
+	u64 *table = hpa_to_ptr(root);
 	u64 entry;
 
 	for (*level = 4;; --*level) {
@@ -108,6 +110,11 @@ static u64 hardware_walk(struct vm *vm, u64 gpa, u32 *level)
 		assert_false(entry & PTE_NX);
 		table = hpa_to_ptr(HPA(entry & PTE_ADDR));
 	}
+}
+
+static u64 hardware_walk(struct vm *vm, u64 gpa, u32 *level)
+{
+	return hardware_walk_from(mmu_root(vm), gpa, level);
 }
 
 static void test_nested_entries_have_the_long_mode_format(void **state)
@@ -136,9 +143,14 @@ static void test_nested_entries_have_the_long_mode_format(void **state)
 
 static void test_nested_uses_large_pages_only_where_aligned(void **state)
 {
-	struct vm *vm = new_vm(64 * MIB);
+	struct vm *vm = calloc(1, sizeof(*vm));
 	u32 level;
 
+	/* A region that is out of step makes the pool large enough for small pages anywhere. */
+	vm->config.memory = 64 * MIB;
+	vm->region[0] = (struct vm_region){GPA(0), 64 * MIB, (u8 *)0x1000};
+	vm->region_count = 1;
+	assert_true(mmu_create(vm));
 	(void)state;
 	assert_true(
 	        mmu_map(vm, GPA(2 * MIB - 0x1000), HPA(32 * MIB - 0x1000), 2 * MIB + 0x2000, RWX));
@@ -161,9 +173,9 @@ static void test_nested_split_keeps_the_rest(void **state)
 	(void)state;
 	assert_true(mmu_map(vm, GPA(0), HPA(1 * GIB), 16 * MIB, RWX));
 	assert_int_equal(flushes, 0);
-	assert_true(mmu_unmap(vm, GPA(5 * MIB), 0x1000));
+	assert_true(mmu_zap(vm, GPA(5 * MIB), 0x1000));
 	assert_int_equal(flushes, 1);
-	assert_true(lock_was_free);
+	assert_true(locked); /* nobody installs what was decided on before */
 	expect_unmapped(vm, 5 * MIB);
 	expect_mapped(vm, 5 * MIB - 1, GIB + 5 * MIB - 1, RWX);
 	expect_mapped(vm, 5 * MIB + 0x1000, GIB + 5 * MIB + 0x1000, RWX);
@@ -191,9 +203,9 @@ static void test_nested_flush_only_when_something_is_taken_away(void **state)
 	assert_int_equal(flushes, 1);
 	assert_true(mmu_map(vm, GPA(0x1000), HPA(0x6000), 0x1000, RWX)); /* moved */
 	assert_int_equal(flushes, 2);
-	assert_true(mmu_unmap(vm, GPA(0x1000), 0x1000));
+	assert_true(mmu_zap(vm, GPA(0x1000), 0x1000));
 	assert_int_equal(flushes, 3);
-	assert_true(mmu_unmap(vm, GPA(0x1000), 0x1000)); /* nothing there */
+	assert_true(mmu_zap(vm, GPA(0x1000), 0x1000)); /* nothing there */
 	assert_int_equal(flushes, 3);
 	free_vm(vm);
 }
@@ -204,7 +216,7 @@ static void test_nested_unmap_of_everything_is_quick_and_complete(void **state)
 
 	(void)state;
 	assert_true(mmu_map(vm, GPA(0), HPA(GIB), 16 * MIB, RWX));
-	assert_true(mmu_unmap(vm, GPA(0), 1ull << 48));
+	assert_true(mmu_zap(vm, GPA(0), 1ull << 48));
 	assert_int_equal(flushes, 1);
 	expect_unmapped(vm, 0);
 	expect_unmapped(vm, 16 * MIB - 1);
@@ -218,14 +230,14 @@ static void test_nested_exhausted_pool_is_reported(void **state)
 
 	(void)state;
 	assert_true(mmu_map(vm, GPA(0), HPA(GIB), 16 * MIB, RWX));
-	for (i = 0; i < 8 && mmu_unmap(vm, GPA(i * 2 * MIB), 0x1000); i++)
+	for (i = 0; i < 8 && mmu_zap(vm, GPA(i * 2 * MIB), 0x1000); i++)
 		expect_unmapped(vm, i * 2 * MIB);
 	assert_in_range(i, 1, 7);
 	/* The one that failed is as it was. */
 	expect_mapped(vm, i * 2 * MIB, GIB + i * 2 * MIB, RWX);
 	assert_false(mmu_map(vm, GPA(1ull << 40), HPA(0), 0x1000, RWX));
 	/* What needs no new table still works. */
-	assert_true(mmu_unmap(vm, GPA(i * 2 * MIB), 2 * MIB));
+	assert_true(mmu_zap(vm, GPA(i * 2 * MIB), 2 * MIB));
 	expect_unmapped(vm, i * 2 * MIB);
 	free_vm(vm);
 }
@@ -240,7 +252,7 @@ static void test_nested_addresses_beyond_48_bits(void **state)
 	assert_false(mmu_map(vm, GPA(0x1000), HPA(0), ~0xfffull, RWX));
 	expect_unmapped(vm, 1ull << 48);
 	expect_unmapped(vm, ~0ull);
-	assert_true(mmu_unmap(vm, GPA(~0xfffull), 0x1000));
+	assert_true(mmu_zap(vm, GPA(~0xfffull), 0x1000));
 	expect_assert_failure(mmu_map(vm, GPA(1), HPA(0), 0x1000, RWX));
 	expect_assert_failure(mmu_map(vm, GPA(0), HPA(0), 0x1000, MMU_WRITE));
 	free_vm(vm);
@@ -363,7 +375,7 @@ static void test_nested_agrees_with_a_flat_model(void **state)
 				expected |= model[i].access != 0;
 				model[i].access = 0;
 			}
-			assert_true(mmu_unmap(vm, GPA(page * PAGE_SIZE), count * PAGE_SIZE));
+			assert_true(mmu_zap(vm, GPA(page * PAGE_SIZE), count * PAGE_SIZE));
 		}
 		assert_int_equal(flushes, expected);
 		for (i = 0; i < MODEL_PAGES; i++) {
@@ -379,6 +391,71 @@ static void test_nested_agrees_with_a_flat_model(void **state)
 	free(model);
 }
 
+/* --- the second root, and faults --- */
+
+static void expect_in_both(struct vm *vm, u64 gpa, u64 first, u64 second)
+{
+	u32 level;
+
+	assert_int_equal(hardware_walk(vm, gpa, &level) & PTE_ADDR, first);
+	assert_int_equal(hardware_walk_from(mmu_root_without_apic(vm), gpa, &level) & PTE_ADDR,
+	                 second);
+}
+
+static void test_nested_second_root_lacks_the_apic_page_only(void **state)
+{
+	struct vm *vm = new_vm(16 * MIB);
+	static const u64 near[] = {0,          4 * MIB,    0xfee00000 - 0x1000, 0xfee00000 + 0x1000,
+	                           0xfed00000, 0xfef00000, 0xc0000000,          0xffe00000};
+
+	(void)state;
+	assert_true(mmu_map(vm, GPA(0), HPA(GIB), 16 * MIB, RWX));
+	for (u32 i = 2; i < ARRAY_SIZE(near); i++)
+		if (near[i] / (2 * MIB) == 0xfee00000 / (2 * MIB))
+			assert_true(mmu_map(vm, GPA(near[i]), HPA(2 * GIB + near[i]), 0x1000, RWX));
+		else if (!(near[i] % (2 * MIB)))
+			assert_true(
+			        mmu_map(vm, GPA(near[i]), HPA(2 * GIB + near[i]), 2 * MIB, RWX));
+	assert_true(mmu_map(vm, GPA(0xfee00000), HPA(0x7000), 0x1000, RWX));
+	expect_in_both(vm, 0xfee00000, 0x7000, 0);
+	expect_in_both(vm, 4 * MIB, GIB + 4 * MIB, GIB + 4 * MIB);
+	expect_in_both(vm, 0xfee01000, 2 * GIB + 0xfee01000, 2 * GIB + 0xfee01000);
+	expect_in_both(vm, 0xc0000000, 2 * GIB + 0xc0000000, 2 * GIB + 0xc0000000);
+	assert_true(mmu_zap(vm, GPA(0xfee00000), 0x2000));
+	expect_in_both(vm, 0xfee00000, 0, 0);
+	expect_in_both(vm, 0xfee01000, 0, 0);
+	/* What comes later comes to both. */
+	assert_true(mmu_map(vm, GPA(0xfee02000), HPA(0x9000), 0x1000, RWX));
+	expect_in_both(vm, 0xfee02000, 0x9000, 0x9000);
+	free_vm(vm);
+}
+
+static void test_nested_a_zap_makes_a_decided_fault_void(void **state)
+{
+	struct vm *vm = new_vm(16 * MIB);
+	u32 seq = mmu_invalidate_seq(vm);
+
+	(void)state;
+	assert_true(mmu_install(vm, GPA(0xfee00000), HPA(0x7000), MMU_READ | MMU_WRITE, seq));
+	expect_mapped(vm, 0xfee00000, 0x7000, MMU_READ | MMU_WRITE);
+	/* Another one was as fast. */
+	assert_true(mmu_install(vm, GPA(0xfee00000), HPA(0x7000), MMU_READ | MMU_WRITE, seq));
+	assert_int_equal(vm->mmu.counts.installs, 1);
+	assert_true(mmu_zap(vm, GPA(0xfee00000), 0x1000));
+	assert_int_equal(flushes, 1);
+	assert_false(mmu_install(vm, GPA(0xfee00000), HPA(0x7000), MMU_READ | MMU_WRITE, seq));
+	assert_int_equal(vm->mmu.counts.fault_retries, 1);
+	expect_unmapped(vm, 0xfee00000);
+	/* Nothing is there to be flushed; the decision is void all the same. */
+	seq = mmu_invalidate_seq(vm);
+	assert_true(mmu_zap(vm, GPA(0xfee00000), 0x1000));
+	assert_int_equal(flushes, 1);
+	assert_false(mmu_install(vm, GPA(0xfee00000), HPA(0x7000), MMU_READ | MMU_WRITE, seq));
+	assert_int_equal(vm->mmu.counts.zaps, 2);
+	assert_int_equal(vm->mmu.counts.remote_flushes, 1);
+	free_vm(vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +469,8 @@ int main(void)
 	        cmocka_unit_test(test_nested_pool_is_an_exact_bound),
 	        cmocka_unit_test(test_nested_pool_covers_misaligned_regions),
 	        cmocka_unit_test(test_nested_agrees_with_a_flat_model),
+	        cmocka_unit_test(test_nested_second_root_lacks_the_apic_page_only),
+	        cmocka_unit_test(test_nested_a_zap_makes_a_decided_fault_void),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,10 +201,12 @@ __attribute__((weak)) bool bus_write(const struct bus *bus, struct vcpu *vcpu, u
 	return true;
 }
 
-static void fake_map_changed(struct vm *vm)
+u32 vcpu_request_all(struct vm *vm, u32 requests)
 {
 	assert_ptr_equal(vm, &fake->vm);
-	fake->map_changes++;
+	assert_int_equal(requests, VCPU_REQUEST_FLUSH);
+	fake->flushes_of_all++;
+	return 0;
 }
 
 bool fake_decodes(u16 port)
@@ -331,7 +333,6 @@ int fake_setup_bare(void **state)
 	fake->tsc = 12345; /* no device may think that time starts at 0 */
 	backend_table.get_state = fake_get_state;
 	backend_table.set_state = fake_set_state;
-	backend_table.map_changed = fake_map_changed;
 	fake_set_memory(FAKE_MEMORY, 4);
 	return 0;
 }

@@ -55,7 +55,7 @@ struct fake {
 	} chip_writes[32]; /* writes of ports that only irq/ has */
 	u32 chip_write_count;
 	u32 virtual_wires;   /* calls of irqchip_virtual_wire() */
-	u32 map_changes;     /* calls of map_changed */
+	u32 flushes_of_all;  /* vcpu_request_all() to flush */
 	bool small_firmware; /* no memory at the firmware area */
 };
 

@@ -13,6 +13,7 @@
 #include "core/sched.h"
 #include "insn.h"
 #include "irq/accel.h"
+#include "irq/apic_page.h"
 #include "irq/lapic_priv.h"
 #include "mmu/mmu.h"
 #include "postern/port.h"
@@ -20,14 +21,17 @@
 #include "tests/unit/irq_fake.h"
 #include "x86/avic.h"
 
-#define VCPUS 3
+#define VCPUS        3
+#define SEQ          7
+#define WITH_PAGE    0x1000
+#define WITHOUT_PAGE 0x2000
 
 struct svm_features svm_features = {.edx = SVM_CPUID_AVIC | SVM_CPUID_X2AVIC};
 static struct backend backend = {.accel = &svm_avic_ops};
 static struct svm_vm svm_vm;
 static struct svm_vcpu svm_vcpu[VCPUS];
 static struct vmcb vmcb[VCPUS];
-static enum intr_block slot;
+static u32 zaps, installs, switches, moves_to_event;
 
 /* --- around them --- */
 
@@ -46,15 +50,47 @@ bool sched_wake(struct vcpu *vcpu __unused)
 	return false;
 }
 
-bool mmu_map(struct vm *vm __unused, gpa_t gpa __unused, hpa_t hpa __unused, u64 size __unused,
-             u32 access __unused)
+bool mmu_zap(struct vm *vm __unused, gpa_t gpa, u64 size)
 {
+	assert_int_equal(gpa.v, APIC_BASE_DEFAULT);
+	assert_int_equal(size, PAGE_SIZE);
+	zaps++;
 	return true;
 }
 
-bool mmu_unmap(struct vm *vm __unused, gpa_t gpa __unused, u64 size __unused)
+u32 mmu_invalidate_seq(const struct vm *vm __unused)
 {
+	return SEQ;
+}
+
+bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
+{
+	assert_int_equal(gpa.v, APIC_BASE_DEFAULT);
+	assert_int_equal(hpa.v, ptr_to_hpa(vm->accel.page).v);
+	assert_int_equal(access, MMU_READ | MMU_WRITE);
+	assert_int_equal(seq, SEQ);
+	installs++;
 	return true;
+}
+
+hpa_t mmu_root(struct vm *vm __unused)
+{
+	return HPA(WITH_PAGE);
+}
+
+hpa_t mmu_root_without_apic(struct vm *vm __unused)
+{
+	return HPA(WITHOUT_PAGE);
+}
+
+void intr_before_switch(struct vcpu *vcpu __unused)
+{
+	switches++;
+}
+
+void svm_intr_virq_to_event(struct vcpu *vcpu __unused)
+{
+	moves_to_event++;
 }
 
 const u64 *port_hw_counts(void)
@@ -81,11 +117,6 @@ void svm_intr_apply_avic(struct vcpu *vcpu)
 	svm_vmcb(vcpu)->control.int_ctl = svm_of(vcpu)->avic_bits;
 }
 
-static enum intr_block blocked(struct vcpu *vcpu __unused, enum intr_class class __unused)
-{
-	return slot;
-}
-
 static struct vcpu *vcpu(u32 i)
 {
 	return fake.vm->vcpu[i];
@@ -94,8 +125,8 @@ static struct vcpu *vcpu(u32 i)
 static void create(void)
 {
 	fake_create(VCPUS);
-	backend_table.intr_blocked = blocked;
-	slot = INTR_BLOCK_NONE;
+	zaps = installs = switches = moves_to_event = 0;
+	fake.vm->inhibit.needed = ~0u;
 	fake.machine->backend = &backend;
 	fake.vm->arch = &svm_vm;
 	for (u32 i = 0; i < VCPUS; i++) {
@@ -179,14 +210,14 @@ static void test_flat_and_cluster_together_have_no_entries(void **state __unused
 static void test_flat_and_cluster_together_are_not_accelerated(void **state __unused)
 {
 	create();
-	assert_false(accel_update(vcpu(0)));
+	accel_update(vcpu(0));
 	assert_true(accel_is_on(&vcpu(0)->accel));
 	lapic_mmio_write(vcpu(1), APIC_DFR, 4, 0x0fffffff);
-	assert_false(accel_update(vcpu(0)));
+	accel_update(vcpu(0));
 	assert_false(accel_is_on(&vcpu(0)->accel));
 	/* One that accepts nothing does not matter. */
 	lapic_mmio_write(vcpu(1), APIC_SVR, 4, 0xff);
-	assert_false(accel_update(vcpu(0)));
+	accel_update(vcpu(0));
 	assert_true(accel_is_on(&vcpu(0)->accel));
 	destroy();
 }
@@ -197,7 +228,7 @@ static void test_xapic_and_x2apic_together_are_not_accelerated(void **state __un
 	for (u32 i = 0; i < VCPUS; i++) {
 		assert_true(lapic_msr_write(vcpu(i), MSR_APIC_BASE,
 		                            atomic64_read(&vcpu(i)->lapic.base) | APIC_BASE_EXTD));
-		assert_false(accel_update(vcpu(0)));
+		accel_update(vcpu(0));
 		assert_int_equal(accel_is_on(&vcpu(0)->accel), i == VCPUS - 1);
 	}
 	destroy();
@@ -262,7 +293,7 @@ static void test_a_trap_of_a_read_only_register_puts_it_back(void **state __unus
 	for (u32 i = 0; i < VCPUS; i++)
 		lapic_msr_write(vcpu(i), MSR_APIC_BASE,
 		                atomic64_read(&vcpu(i)->lapic.base) | APIC_BASE_EXTD);
-	assert_false(accel_update(vcpu(1)));
+	accel_update(vcpu(1));
 	for (u32 i = 0; i < ARRAY_SIZE(offsets); i++) {
 		u32 before = lapic_get(lapic, offsets[i]);
 
@@ -276,28 +307,63 @@ static void test_a_trap_of_a_read_only_register_puts_it_back(void **state __unus
 
 /* --- changes of mode --- */
 
-static void test_a_change_waits_for_the_injection_slot_and_no_longer(void **state __unused)
+static void test_what_is_injected_goes_along(void **state __unused)
 {
 	create();
-	assert_false(accel_update(vcpu(0)));
-	assert_true(accel_is_on(&vcpu(0)->accel));
-	/* Another APIC has an ID that the tables do not know, while an event is in the slot. */
+	accel_update(vcpu(0));
+	assert_int_equal(switches, 1);
+	assert_int_equal(moves_to_event, 1);
+	accel_update(vcpu(0)); /* no change */
+	assert_int_equal(switches, 1);
+	/* Switched off, V_IRQ is as good as EVENTINJ. */
 	lapic_mmio_write(vcpu(1), APIC_ID, 4, 5u << 24);
-	slot = INTR_BLOCK_SLOT;
-	assert_true(accel_update(vcpu(0))); /* leave behind the event */
-	assert_true(accel_is_on(&vcpu(0)->accel));
-	slot = INTR_BLOCK_NONE;
-	assert_false(accel_update(vcpu(0)));
-	assert_false(accel_is_on(&vcpu(0)->accel));
+	accel_update(vcpu(0));
+	assert_int_equal(switches, 2);
+	assert_int_equal(moves_to_event, 1);
 	destroy();
 }
 
-static void test_no_change_does_not_ask_for_an_exit(void **state __unused)
+/* By the VM's reasons it stays on the root that all share, by its own it leaves that. */
+static void test_the_root_follows_reasons_of_its_own(void **state __unused)
 {
 	create();
-	assert_false(accel_update(vcpu(0)));
-	slot = INTR_BLOCK_SLOT;
-	assert_false(accel_update(vcpu(0)));
+	accel_update(vcpu(0));
+	assert_int_equal(vmcb[0].control.n_cr3, WITH_PAGE);
+	inhibit_set(fake.vm, INHIBIT_STORM);
+	assert_int_equal(zaps, 1);
+	accel_update(vcpu(0));
+	assert_false(accel_is_on(&vcpu(0)->accel));
+	assert_int_equal(vmcb[0].control.n_cr3, WITH_PAGE);
+	inhibit_clear(fake.vm, INHIBIT_STORM);
+	assert_int_equal(zaps, 1);
+	lapic_mmio_write(vcpu(0), APIC_SVR, 4, 0xff);
+	accel_update(vcpu(0));
+	assert_false(accel_is_on(&vcpu(0)->accel));
+	assert_int_equal(vcpu(0)->accel.local, INHIBIT_BIT(APIC_DISABLED));
+	assert_int_equal(vmcb[0].control.n_cr3, WITHOUT_PAGE);
+	assert_int_equal(zaps, 1);
+	destroy();
+}
+
+static void test_the_page_is_mapped_by_a_fault_while_it_is_accelerated(void **state __unused)
+{
+	create();
+	assert_false(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT))); /* not yet on */
+	vcpu(0)->regs.rip = 0x1234;
+	accel_update(vcpu(0));
+	assert_false(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT + PAGE_SIZE)));
+	assert_false(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT - 1)));
+	assert_int_equal(installs, 0);
+	assert_true(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT + 0x80)));
+	assert_int_equal(installs, 1);
+	/* The same instruction again: emulated, so that it comes to an end however often the page goes. */
+	assert_false(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT + 0x80)));
+	assert_int_equal(installs, 1);
+	assert_true(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT + 0x80)));
+	assert_int_equal(installs, 2);
+	inhibit_set(fake.vm, INHIBIT_STORM);
+	assert_false(apic_page_fault(vcpu(0), GPA(APIC_BASE_DEFAULT + 0x80)));
+	assert_int_equal(installs, 2);
 	destroy();
 }
 
@@ -314,8 +380,9 @@ int main(void)
 	        cmocka_unit_test(test_cluster_15_has_no_entries),
 	        cmocka_unit_test(test_a_write_of_a_register_is_a_trap_or_a_fault),
 	        cmocka_unit_test(test_a_trap_of_a_read_only_register_puts_it_back),
-	        cmocka_unit_test(test_a_change_waits_for_the_injection_slot_and_no_longer),
-	        cmocka_unit_test(test_no_change_does_not_ask_for_an_exit),
+	        cmocka_unit_test(test_what_is_injected_goes_along),
+	        cmocka_unit_test(test_the_root_follows_reasons_of_its_own),
+	        cmocka_unit_test(test_the_page_is_mapped_by_a_fault_while_it_is_accelerated),
 	};
 
 	return cmocka_run_group_tests_name("svm_avic", tests, NULL, NULL);

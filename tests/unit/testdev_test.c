@@ -60,7 +60,7 @@ static void test_testdev_flush_port(void **state)
 {
 	(void)state;
 	fake_out(TESTDEV_FLUSH_PORT, 4, 0x123000);
-	assert_int_equal(fake->map_changes, 1);
+	assert_int_equal(fake->flushes_of_all, 1);
 	assert_int_equal(fake_in(TESTDEV_FLUSH_PORT, 4), 0);
 }
 
