@@ -172,6 +172,8 @@ static void finish_vm(struct config *config)
 	struct vm_config *vm = &config->vm[config->vm_count - 1];
 
 	vm->x2apic = config->setting[SETTING_X2APIC];
+	if (!config->setting[SETTING_APICV])
+		vm->accel_modes = 0;
 	vm->tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
 	vm->kvm_clock = config->setting[SETTING_KVM_CLOCK];
 	vm->testdev = config->setting[SETTING_TESTDEV];

@@ -13,6 +13,8 @@
 /* X(ENUM, "key", type BOOL, NUMBER or CHOICE, default, minimum, maximum, "what it does") */
 #define SETTINGS(X)                                                                                \
 	X(X2APIC, "x2apic", BOOL, 1, 0, 1, "offer x2APIC to the guest")                            \
+	X(APICV, "apicv", BOOL, 1, 0, 1,                                                           \
+	  "let the processor deliver interrupts by itself, if it can")                             \
 	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
 	X(KVM_CLOCK, "kvm-clock", BOOL, 1, 0, 1, "offer the paravirtual clock")                    \
 	X(FLOOR, "floor", BOOL, 0, 0, 1,                                                           \

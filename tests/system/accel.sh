@@ -53,6 +53,21 @@ test_accelerated() {
 		"IPIs: $(number accelerated) without an exit, $(number target-stopped) to the stopped"
 }
 
+# The run does without what its processor has: nothing is delivered, ended or sent by it.
+test_apicv_off() {
+	local row
+	boot 300 --cpu genoa --set apicv=off -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c 4 \
+		--pcpus 2 -a "console=ttyS0 panic=-1"
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+	expect_every_eoi
+	for row in hw-delivered hw-eoi hw-requests accelerated ipi-incomplete doorbells accel-changes; do
+		[ "$(number $row)" = 0 ] || wrong "$row: $(number $row), not 0"
+	done
+}
+
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
@@ -89,6 +104,7 @@ for cpu in rome milan genoa; do
 	done
 done
 
+check apicv-off test_apicv_off
 check accelerated-msi-genoa test_msi_accelerated genoa on 4 2
 check accelerated-msi-milan test_msi_accelerated milan off 4 2
 check accelerated-msi-rome test_msi_accelerated rome off 3 1

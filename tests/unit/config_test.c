@@ -45,6 +45,26 @@ static void test_config_defaults(void **state)
 	assert_true(config.vm->x2apic);
 }
 
+/* Off for the VM that says so, before or behind its processor's name, and for no other. */
+static void test_config_apicv(void **state)
+{
+	(void)state;
+	assert_true(parse("cpu=genoa\nvm=1\nset.apicv=off\ncpu=genoa\nvm=2\ncpu=milan\n"
+	                  "set.apicv=0\nvm=3\ncpu=milan\nset.apicv=on\n"));
+	assert_int_equal(config.vm[0].accel_modes,
+	                 ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC));
+	assert_int_equal(config.vm[1].accel_modes, 0);
+	assert_string_equal(config.vm[1].cpu, "genoa");
+	assert_int_equal(config.vm[2].accel_modes, 0);
+	assert_int_equal(config.vm[3].accel_modes, ACCEL_MODE(ACCEL_XAPIC));
+	/* It gives a processor nothing that it has not. */
+	assert_true(parse("cpu=barcelona\nset.apicv=on\n"));
+	assert_int_equal(config.vm[0].accel_modes, 0);
+	refused("set.apicv=auto\n");
+	refused("set.apicv=2\n");
+	refused("set.apicv=\n");
+}
+
 static void test_config_choice_by_name(void **state)
 {
 	(void)state;
@@ -161,6 +181,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_defaults),
+	        cmocka_unit_test(test_config_apicv),
 	        cmocka_unit_test(test_config_choice_by_name),
 	        cmocka_unit_test(test_config_says_why),
 	        cmocka_unit_test(test_config_not_understood),
