@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "insn.h"
+#include "irq/inhibit.h"
 #include "postern/port.h"
 #include "svm/svm.h"
 #include "tests/unit/irq_fake.h"
@@ -26,8 +27,15 @@ hpa_t ptr_to_hpa(const void *p)
 }
 
 /* What svm/avic.c calls for a vCPU that runs; none does. */
-struct svm_features svm_features;
+struct svm_features svm_features = {.edx = SVM_CPUID_AVIC | SVM_CPUID_X2AVIC,
+                                    .ecx = SVM_CPUID_X2AVIC_EXT};
 struct insn_slots insn_slots;
+
+/* None of the IDs is too big. */
+void inhibit_set(struct vm *vm __unused, enum inhibit_reason reason __unused)
+{
+	abort();
+}
 
 void svm_flush(struct vcpu *vcpu __unused)
 {

@@ -39,6 +39,9 @@ static void help_settings(FILE *out)
 	SHOW_##type(def, min, max);
 	SETTINGS(X)
 #undef X
+#define X(key, what) fprintf(out, "  %-14s %s (default: 0, 1, 2 and so on)\n", key, what);
+	SETTING_APIC_IDS(X)
+#undef X
 #undef SHOW_CHOICE
 #undef SHOW_BOOL
 #undef SHOW_NUMBER

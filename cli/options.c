@@ -33,6 +33,12 @@ static const struct setting settings[] = {
 #undef X
 };
 
+static const char apic_ids_key[] =
+#define X(key, what) key
+        SETTING_APIC_IDS(X)
+#undef X
+        ;
+
 static const struct {
 	const char *name;
 	bool available;
@@ -274,6 +280,20 @@ bool options_is_machine_setting(u32 id)
 	}
 }
 
+static bool is_key(const char *key, const char *text, const char *end)
+{
+	return strlen(key) == (size_t)(end - text) && strncmp(text, key, strlen(key)) == 0;
+}
+
+static bool parse_apic_ids(struct apic_ids *ids, const char *text)
+{
+	const char *wrong = apic_ids_parse(ids, text);
+
+	if (wrong)
+		say("--set %s=%s: %s", apic_ids_key, text, wrong);
+	return !wrong;
+}
+
 /* `first`: the VM is VM 0, where the whole machine's settings stand too. */
 static bool parse_setting(struct options_vm *vm, bool first, const char *text)
 {
@@ -283,10 +303,11 @@ static bool parse_setting(struct options_vm *vm, bool first, const char *text)
 		say("--set %s: not of the form KEY=VALUE", text);
 		return false;
 	}
+	if (is_key(apic_ids_key, text, equals))
+		return parse_apic_ids(&vm->apic_ids, equals + 1);
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
-		size_t len = strlen(settings[i].key);
 
-		if (len != (size_t)(equals - text) || strncmp(text, settings[i].key, len) != 0)
+		if (!is_key(settings[i].key, text, equals))
 			continue;
 		if (!first && options_is_machine_setting(i)) {
 			say("--set %s: it is the whole machine's and goes before the first --vm",
@@ -455,6 +476,16 @@ u64 options_memory(const struct options *options)
 	return memory;
 }
 
+static bool check_apic_ids(const struct options_vm *vm)
+{
+	bool x2apic = !vm->has_setting[SETTING_X2APIC] || vm->setting[SETTING_X2APIC];
+	const char *wrong = apic_ids_check(&vm->apic_ids, vm->vcpus, x2apic);
+
+	if (wrong)
+		say("--set %s: %s", apic_ids_key, wrong);
+	return !wrong;
+}
+
 /* What the options of one VM leave open, and what they do not allow together. */
 static bool finish_vm(struct options_vm *vm)
 {
@@ -468,7 +499,7 @@ static bool finish_vm(struct options_vm *vm)
 		vm->has_setting[SETTING_TESTDEV] = true;
 		vm->setting[SETTING_TESTDEV] = 1;
 	}
-	return true;
+	return check_apic_ids(vm);
 }
 
 /* The same for the whole machine. */

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "postern/apic_ids.h"
 #include "postern/settings.h"
 #include "postern/types.h"
 
@@ -29,8 +30,9 @@ struct options_vm {
 	u64 memory; /* bytes */
 	bool has_setting[SETTING_COUNT];
 	u64 setting[SETTING_COUNT]; /* the machine's are VM 0's */
-	char *const *command;       /* the words after "--" */
-	int command_words;          /* 0: none */
+	struct apic_ids apic_ids;
+	char *const *command; /* the words after "--" */
+	int command_words;    /* 0: none */
 };
 
 struct options {

@@ -146,6 +146,17 @@ static struct vm_file vm_file(const char *what, u32 vm)
 	return file;
 }
 
+static void write_apic_ids(FILE *file, const struct apic_ids *ids)
+{
+#define X(key, what)                                                                               \
+	if (ids->count)                                                                            \
+		fprintf(file, "set.%s=", key);
+	SETTING_APIC_IDS(X)
+#undef X
+	for (u32 i = 0; i < ids->count; i++)
+		fprintf(file, "%u%c", ids->id[i], i + 1 < ids->count ? ',' : '\n');
+}
+
 static void write_vm_config(FILE *file, const struct options_vm *vm)
 {
 	fprintf(file, "cpu=%s\nvcpus=%u\nmemory=%llu\n", vm->cpu, vm->vcpus,
@@ -159,6 +170,7 @@ static void write_vm_config(FILE *file, const struct options_vm *vm)
 			fprintf(file, "set.%s=%llu\n", setting_keys[i],
 			        (unsigned long long)vm->setting[i]);
 	}
+	write_apic_ids(file, &vm->apic_ids);
 }
 
 static enum status write_config(const char *dir, const struct options *options)

@@ -5,7 +5,8 @@
 #include "postern/port.h"
 #include "postern/string.h"
 
-#define LINE_MAX       128
+#define LINE_MAX       1024 /* a list of 64 APIC IDs fits */
+#define SHOWN_MAX      120  /* of a line, in the message about it */
 #define DEFAULT_VCPUS  2
 #define DEFAULT_MEMORY (512ull << 20)
 #define DEFAULT_CPU    "barcelona"
@@ -97,9 +98,17 @@ static bool is_machine_setting(u32 id)
 	}
 }
 
+static const char apic_ids_key[] =
+#define X(key, what) key
+        SETTING_APIC_IDS(X)
+#undef X
+        ;
+
 /* The parsers of a line's value return what is wrong with it, NULL if nothing is. */
 static const char *parse_setting(struct config *config, const char *key, const char *text)
 {
+	if (!strcmp(key, apic_ids_key))
+		return apic_ids_parse(&config->vm[config->vm_count - 1].apic_ids, text);
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
 		const struct setting *setting = &settings[i];
 		u64 value;
@@ -167,7 +176,8 @@ static void begin_vm(struct config *config)
 			config->setting[i] = settings[i].initial;
 }
 
-static void finish_vm(struct config *config)
+/* What its lines say, together. NULL, or what is wrong with that. */
+static const char *finish_vm(struct config *config)
 {
 	struct vm_config *vm = &config->vm[config->vm_count - 1];
 
@@ -180,6 +190,20 @@ static void finish_vm(struct config *config)
 	vm->msidevs = (u32)config->setting[SETTING_MSIDEV];
 	vm->irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
 	vm->pit_reinject = config->setting[SETTING_PIT_REINJECT];
+	return apic_ids_check(&vm->apic_ids, vm->vcpus, vm->x2apic);
+}
+
+/* The next VM's number. NULL, or what is wrong with it or with the VM that ends here. */
+static const char *parse_vm(struct config *config, u64 value)
+{
+	const char *wrong = finish_vm(config);
+
+	if (wrong)
+		return wrong;
+	if (value != config->vm_count || value >= MAX_VMS)
+		return "not the number of the next VM";
+	begin_vm(config);
+	return NULL;
 }
 
 static const char *parse_pair(struct config *config, const char *key, const char *text)
@@ -208,14 +232,23 @@ static const char *parse_pair(struct config *config, const char *key, const char
 			return "neither 0 nor 1";
 		config->reserve_boot_cpu = value;
 	} else if (!strcmp(key, "vm")) {
-		if (value != config->vm_count || value >= MAX_VMS)
-			return "not the number of the next VM";
-		finish_vm(config);
-		begin_vm(config);
+		return parse_vm(config, value);
 	} else {
 		return "no such key";
 	}
 	return NULL;
+}
+
+/* The line and what is wrong with it; of a long line its beginning, so that the reason is seen. */
+static void complain(const char *line, const char *wrong)
+{
+	char shown[SHOWN_MAX + 4];
+	u64 length = strlen(line);
+
+	memcpy(shown, line, min_u64(length + 1, SHOWN_MAX));
+	if (length >= SHOWN_MAX)
+		memcpy(shown + SHOWN_MAX, "...", 4);
+	port_log("error: configuration: %s: %s", shown, wrong);
 }
 
 static bool parse_line(struct config *config, char *line)
@@ -233,13 +266,14 @@ static bool parse_line(struct config *config, char *line)
 		*equals = '=';
 	}
 	if (wrong)
-		port_log("error: configuration: %s: %s", line, wrong);
+		complain(line, wrong);
 	return !wrong;
 }
 
 bool config_parse(struct config *config, const char *text, u64 size)
 {
 	char line[LINE_MAX];
+	const char *wrong;
 	u32 length = 0;
 
 	memset(config, 0, sizeof(*config));
@@ -264,6 +298,8 @@ bool config_parse(struct config *config, const char *text, u64 size)
 		if (!parse_line(config, line))
 			return false;
 	}
-	finish_vm(config);
-	return true;
+	wrong = finish_vm(config);
+	if (wrong)
+		complain("the last VM's lines", wrong);
+	return !wrong;
 }

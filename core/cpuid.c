@@ -4,7 +4,8 @@
  * hypervisor leaves with KVM's signature. AMD APM volume 3, "Obtaining Processor Information Via
  * the CPUID Instruction"; Linux Documentation/virt/kvm/x86/cpuid.rst.
  *
- * Topology: one package, one thread per core, as many cores as vCPUs.
+ * Topology: one package, one thread per core, as many cores as vCPUs. So the package's ID is what is
+ * left of an APIC ID without as many bits as the largest one has, as far as the fields allow.
  */
 #include "core/machine.h"
 #include "core/cpuid.h"
@@ -54,6 +55,14 @@
 static u32 id_bits(u32 n)
 {
 	return n > 1 ? 32 - (u32)__builtin_clz(n - 1) : 0;
+}
+
+/* Bits of an APIC ID that name the core; the field that tells them takes `most` at most. */
+static u32 core_id_bits(const struct vm *vm, u32 most)
+{
+	u32 bits = id_bits((u32)min_u64(vm_largest_apic_id(vm), ~0u - 1) + 1);
+
+	return bits < most ? bits : most;
 }
 
 static u32 xsave_size(u64 xcr0, u32 full)
@@ -111,7 +120,7 @@ static void leaf_b(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
 		r->ebx = 1;
 		r->ecx |= 1 << 8;
 	} else if (subleaf == 1) {
-		r->eax = id_bits(vcpu->vm->vcpu_count);
+		r->eax = core_id_bits(vcpu->vm, 31);
 		r->ebx = vcpu->vm->vcpu_count;
 		r->ecx |= 2 << 8;
 	}
@@ -147,8 +156,12 @@ static void leaf_kvm(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 		r->ebx = 0x4b4d564b; /* "KVMKVMKVM\0\0\0" */
 		r->ecx = 0x564b4d56;
 		r->edx = 0x4d;
-	} else if (leaf == KVM_CPUID_FEATURES && vcpu->vm->config.kvm_clock) {
-		r->eax = BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE);
+	} else if (leaf == KVM_CPUID_FEATURES) {
+		if (vcpu->vm->config.kvm_clock)
+			r->eax =
+			        BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE);
+		if (vcpu->vm->large_ids)
+			r->eax |= BIT(KVM_FEATURE_MSI_EXT_DEST_ID);
 	}
 }
 
@@ -174,7 +187,7 @@ static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 	case 0x80000008:
 		/* Address sizes are the processor's; number of cores and width of the core's ID. */
 		*r = (struct cpuid_regs){.eax = r->eax & 0xffff,
-		                         .ecx = (cores - 1) | id_bits(cores) << 12};
+		                         .ecx = (cores - 1) | core_id_bits(vcpu->vm, 15) << 12};
 		break;
 	default: /* names and caches, 8000_0002 .. 8000_0006 */
 		break;

@@ -79,7 +79,8 @@ static bool create_vcpu(struct vm *vm, u32 index)
 	vm->vcpu_count = index + 1;
 	vcpu->vm = vm;
 	vcpu->index = index;
-	vcpu->apic_id = index;
+	vcpu->apic_id = vm->config.apic_ids.count ? vm->config.apic_ids.id[index] : index;
+	vm->large_ids |= vcpu->apic_id > APIC_ID_XAPIC_MAX;
 	vcpu->cpu = &machine->cpu[machine->first_cpu + (vm->id + index) % guest_cpus];
 	atomic32_set(&vcpu->sched_state, VCPU_BLOCKED);
 	vcpu->fpu = port_alloc(machine->fpu_size, CACHE_LINE);
@@ -89,7 +90,8 @@ static bool create_vcpu(struct vm *vm, u32 index)
 static bool config_is_sane(const struct vm_config *config)
 {
 	return config->vcpus >= 1 && config->vcpus <= MAX_VCPUS &&
-	       config->memory >= (16ull << 20) && config->memory % PAGE_SIZE_2M == 0;
+	       config->memory >= (16ull << 20) && config->memory % PAGE_SIZE_2M == 0 &&
+	       !apic_ids_check(&config->apic_ids, config->vcpus, config->x2apic);
 }
 
 /* Everything that can fail for want of memory. */

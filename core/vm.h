@@ -15,6 +15,7 @@
 #include "irq/pit.h"
 #include "irq/route.h"
 #include "mmu/mmu.h"
+#include "postern/apic_ids.h"
 #include "postern/settings.h"
 #include "postern/sync.h"
 
@@ -42,12 +43,20 @@ struct vm_config {
 	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
 	u32 accel_modes;    /* ACCEL_MODE() bits: what hardware delivery it may use */
 	const char *cpu;    /* name of the processor model */
+	/* What the vCPUs' initial APIC IDs are; count 0: their numbers. */
+	struct apic_ids apic_ids;
 };
+_Static_assert(APIC_IDS_MAX == MAX_VCPUS, "a list has room for all");
 
 struct vm {
 	struct machine *machine; /* (i) */
 	u32 id;                  /* (i) */
 	struct vm_config config; /* (i) */
+	/*
+	 * (i) Some initial APIC ID is beyond those that xAPIC mode can name: the guest finds all APICs in
+	 * x2APIC mode, and messages may have destinations of 15 bits (irq/msi.c).
+	 */
+	bool large_ids;
 	u64 tsc_base;   /* (i) guest TSC = TSC + tsc_base, unless a vCPU has written its own */
 	u32 vcpu_count; /* (i) */
 	struct vcpu *vcpu[MAX_VCPUS];        /* (i) */
@@ -80,6 +89,17 @@ struct vm {
 #define for_each_vcpu(vcpu, vm)                                                                    \
 	for (u32 vcpu##_i = 0;                                                                     \
 	     vcpu##_i < (vm)->vcpu_count && ((vcpu) = (vm)->vcpu[vcpu##_i], true); vcpu##_i++)
+
+/* The largest initial APIC ID. Any processor, with the vCPUs in place. */
+static inline u32 vm_largest_apic_id(const struct vm *vm)
+{
+	u32 largest = 0;
+
+	for (u32 i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpu[i]->apic_id > largest)
+			largest = vm->vcpu[i]->apic_id;
+	return largest;
+}
 
 /*
  * Create a VM with its memory, nested page tables, interrupt controllers and vCPUs (all reset; vCPU

@@ -12,7 +12,8 @@
  *  - An APIC in xAPIC mode sees the low 8 bits of a destination. FFh means everybody to it.
  *  - An APIC in x2APIC mode compares all 32 bits; of a sender with 8 bits the others are 0.
  * FFFFFFFFh means everybody, and so does FFh from senders that have only 8 bits.
- *  - Logical IDs in x2APIC mode follow from the ID: cluster ID >> 4, bit ID & 15.
+ *  - Logical IDs in x2APIC mode follow from the ID: cluster 19:4 of it, bit 3:0. Those that differ above
+ *    bit 19 only share one.
  *  - An APIC disabled by hardware is no destination.
  *
  * Readers take no lock and wait for nobody: irq/publish.h.
@@ -25,7 +26,8 @@
 #include "postern/port.h"
 #include "postern/string.h"
 
-#define SMALL_IDS 256
+#define SMALL_IDS  256
+#define LOGICAL_ID 0xfffffu /* what of an ID its logical ID is made of */
 
 struct apic_map {
 	u64 all; /* enabled by hardware */
@@ -228,6 +230,20 @@ static u64 physical(const struct apic_map *map, u32 dest)
 	return xapic | with_x2apic_id(map, dest);
 }
 
+/* `low`: bits 19:0 of the IDs that are meant. */
+static u64 with_x2apic_low(const struct apic_map *map, u32 low)
+{
+	u64 set = low < SMALL_IDS ? map->x2apic_id[low] : 0;
+
+	for (u64 rest = map->large; rest; rest &= rest - 1) {
+		u32 i = (u32)__builtin_ctzll(rest);
+
+		if ((map->id[i] & LOGICAL_ID) == low)
+			set |= BIT64(i);
+	}
+	return set;
+}
+
 static u64 logical(const struct apic_map *map, u32 dest)
 {
 	u32 mda = dest & 0xff;
@@ -242,7 +258,7 @@ static u64 logical(const struct apic_map *map, u32 dest)
 			set |= map->cluster[mda >> 4][__builtin_ctz(bits)];
 	}
 	for (u32 bits = dest & 0xffff; bits; bits &= bits - 1)
-		set |= with_x2apic_id(map, (dest >> 16 << 4) | (u32)__builtin_ctz(bits));
+		set |= with_x2apic_low(map, (dest >> 16 << 4) | (u32)__builtin_ctz(bits));
 	return set;
 }
 

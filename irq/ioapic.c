@@ -63,6 +63,10 @@
 	((0xffull << IOAPIC_RTE_DEST_SHIFT) | IOAPIC_RTE_MASKED | IOAPIC_RTE_LEVEL |               \
 	 IOAPIC_RTE_POLARITY | IOAPIC_RTE_LOGICAL | APIC_DM_MASK | IOAPIC_RTE_VECTOR)
 
+/* Bits 14:8 of the destination, of a VM with large IDs; elsewhere reserved: see irq/msi.c. */
+#define IOAPIC_RTE_EXT_SHIFT 49
+#define IOAPIC_RTE_EXT       0x7full
+
 #define IOAPIC_STORM_LIMIT    10000
 #define IOAPIC_STORM_DELAY_NS 10000000ull
 
@@ -82,9 +86,9 @@ static bool rte_is_valid(u64 rte)
 	return delivery != APIC_DM_SIPI && delivery != (3u << 8);
 }
 
-static struct irq_message rte_message(u64 rte)
+static struct irq_message rte_message(const struct ioapic *ioapic, u64 rte)
 {
-	return (struct irq_message){
+	struct irq_message message = {
 	        .dest = rte >> IOAPIC_RTE_DEST_SHIFT,
 	        .delivery = rte & APIC_DM_MASK,
 	        .shorthand = APIC_DEST_FIELD,
@@ -94,12 +98,16 @@ static struct irq_message rte_message(u64 rte)
 	        .assert = true,
 	        .source = IRQ_SOURCE_IOAPIC,
 	};
+
+	if (ioapic->vm->large_ids)
+		irq_extend_destination(&message, rte >> IOAPIC_RTE_EXT_SHIFT & IOAPIC_RTE_EXT);
+	return message;
 }
 
 /* Send the message of `rte`. true: a local APIC accepted it. */
 static bool ioapic_send(struct ioapic *ioapic, u64 rte)
 {
-	struct irq_message message = rte_message(rte);
+	struct irq_message message = rte_message(ioapic, rte);
 
 	return rte_is_valid(rte) && irq_deliver(ioapic->vm, &message) > 0;
 }
@@ -260,7 +268,7 @@ void ioapic_watched_vectors(struct vcpu *vcpu, u32 pins, u64 set[4])
 	spin_unlock(&ioapic->lock);
 	for (u32 pin = 0; pin < IOAPIC_PINS; pin++) {
 		u32 vector = rte[pin] & IOAPIC_RTE_VECTOR;
-		struct irq_message message = rte_message(rte[pin]);
+		struct irq_message message = rte_message(ioapic, rte[pin]);
 
 		if ((rte[pin] & IOAPIC_RTE_MASKED) && !(rte[pin] & IOAPIC_RTE_REMOTE_IRR) &&
 		    !(pins & BIT(pin)))
@@ -295,7 +303,9 @@ static u32 ioapic_read_register_locked(const struct ioapic *ioapic)
 static void ioapic_write_entry_locked(struct ioapic *ioapic, u32 pin, bool high, u32 value)
 {
 	u32 shift = high ? 32 : 0;
-	u64 writable = IOAPIC_RTE_WRITABLE & (0xffffffffull << shift);
+	u64 known = IOAPIC_RTE_WRITABLE |
+	            (ioapic->vm->large_ids ? IOAPIC_RTE_EXT << IOAPIC_RTE_EXT_SHIFT : 0);
+	u64 writable = known & (0xffffffffull << shift);
 	u64 rte = (ioapic->rte[pin] & ~writable) | (((u64)value << shift) & writable);
 
 	if (!rte_is_level(rte))

@@ -5,22 +5,26 @@
  * address  31:20 FEEh, 19:12 destination, 3 redirection hint, 2 destination mode (1: logical)
  * data     15 trigger mode (1: level), 14 level (1: assert), 10:8 delivery mode, 7:0 vector
  *
- * The rest is reserved and ignored: the guest is offered neither interrupt remapping (address bit
- * 4) nor the extended destination field (11:5). The destination mode is honoured without the
+ * The rest is reserved and ignored: the guest is not offered interrupt remapping (address bit 4). If
+ * it has large APIC IDs it is offered the extended destination field, which names what 8 bits cannot:
+ * address 11:5 are bits 14:8 of the destination (Linux Documentation/virt/kvm/x86/cpuid.rst,
+ * KVM_FEATURE_MSI_EXT_DEST_ID). With these bits 0 all is as without. The destination mode is honoured without the
  * redirection hint too: that is what processors do and operating systems use.
  */
 #include "irq/eoi_exit.h"
 #include "irq/route.h"
 
+#include "core/vm.h"
 #include "x86/apic.h"
 
 #define MSI_ADDRESS_BASE       0xfee00000ull
 #define MSI_ADDRESS_BASE_MASK  0xfffffffffff00000ull
 #define MSI_ADDRESS_DEST_SHIFT 12
+#define MSI_ADDRESS_EXT_SHIFT  5
 #define MSI_ADDRESS_REDIRECT   BIT(3)
 #define MSI_ADDRESS_LOGICAL    BIT(2)
 
-bool msi_decode(u64 address, u32 data, struct irq_message *message)
+bool msi_decode(const struct vm *vm, u64 address, u32 data, struct irq_message *message)
 {
 	*message = (struct irq_message){
 	        .dest = (address >> MSI_ADDRESS_DEST_SHIFT) & 0xff,
@@ -35,6 +39,8 @@ bool msi_decode(u64 address, u32 data, struct irq_message *message)
 	/* Elsewhere it is a write to memory, which no device here does by this path. */
 	if ((address & MSI_ADDRESS_BASE_MASK) != MSI_ADDRESS_BASE)
 		return false;
+	if (vm->large_ids)
+		irq_extend_destination(message, address >> MSI_ADDRESS_EXT_SHIFT & 0x7f);
 	switch (message->delivery) {
 	case APIC_DM_FIXED:
 		if (address & MSI_ADDRESS_REDIRECT)
@@ -61,7 +67,7 @@ void msi_deliver(struct vm *vm, u64 address, u32 data)
 {
 	struct irq_message message;
 
-	if (!msi_decode(address, data, &message))
+	if (!msi_decode(vm, address, data, &message))
 		return;
 	if (message.level)
 		eoi_exit_note_level_msi(vm, message.vector);

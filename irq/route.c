@@ -212,7 +212,7 @@ void route_level_vectors(struct vcpu *vcpu, u64 vectors[4])
 		const struct route *route = &slot->copy[i]->route[gsi];
 		struct irq_message message;
 
-		if (!route->msi || !msi_decode(route->address, route->data, &message))
+		if (!route->msi || !msi_decode(vcpu->vm, route->address, route->data, &message))
 			continue;
 		if (message.level &&
 		    (apic_map_destinations(vcpu->vm, &message) & BIT64(vcpu->index)))

@@ -28,6 +28,16 @@ struct irq_message {
 };
 
 /*
+ * Bits 14:8 of a destination that had 8 (KVM_FEATURE_MSI_EXT_DEST_ID): what they name is what a sender
+ * in x2APIC mode names. 0: all is as without them.
+ */
+static inline void irq_extend_destination(struct irq_message *message, u32 high)
+{
+	message->dest |= high << 8;
+	message->x2apic_format = high != 0;
+}
+
+/*
  * Deliver to every destination. Returns how many local APICs accepted. Any processor, no locks
  * held or the I/O APIC's; takes none; O(1) for unicast.
  */
@@ -122,6 +132,6 @@ bool irq_is_unserved(struct vm *vm, u32 gsi);
 /* A message-signalled interrupt (compatibility format). Any processor; the device may hold its lock. */
 void msi_deliver(struct vm *vm, u64 address, u32 data);
 /* What an address and data stand for; false: nothing that is delivered. Pure. */
-bool msi_decode(u64 address, u32 data, struct irq_message *message);
+bool msi_decode(const struct vm *vm, u64 address, u32 data, struct irq_message *message);
 
 #endif

@@ -153,14 +153,24 @@ struct madt_lapic_nmi {
 	u8 lint;
 } __packed;
 
+struct madt_x2apic_nmi {
+	u8 type, length;
+	u16 flags;
+	u32 processor;
+	u8 lint;
+	u8 reserved[3];
+} __packed;
+
 #define MADT_LAPIC      0
 #define MADT_IOAPIC     1
 #define MADT_OVERRIDE   2
 #define MADT_LAPIC_NMI  4
 #define MADT_X2APIC     9
+#define MADT_X2APIC_NMI 10
 #define MADT_ENABLED    BIT(0)
 #define MADT_PCAT       BIT(0)
 #define MADT_ALL        0xff
+#define MADT_X2APIC_ALL 0xffffffff
 #define MADT_LEVEL_HIGH 0x000d
 #define MADT_XAPIC_IDS  255 /* larger IDs take the x2APIC structure */
 
@@ -319,12 +329,27 @@ static void acpi_put_override(struct builder *b, u8 irq, u32 gsi, u16 flags)
 		                                   flags};
 }
 
+/* NMI is at LINT1 of all processors, and those of the x2APIC structure have one of their own for it. */
+static void acpi_put_nmi(struct builder *b, const struct vm *vm)
+{
+	struct madt_lapic_nmi *nmi = builder_take(b, sizeof(*nmi));
+	struct madt_x2apic_nmi *large;
+
+	if (nmi)
+		*nmi = (struct madt_lapic_nmi){MADT_LAPIC_NMI, sizeof(*nmi), MADT_ALL, 0, 1};
+	if (!vm->large_ids)
+		return;
+	large = builder_take(b, sizeof(*large));
+	if (large)
+		*large = (struct madt_x2apic_nmi){
+		        MADT_X2APIC_NMI, sizeof(*large), 0, MADT_X2APIC_ALL, 1, {0}};
+}
+
 static u64 acpi_put_madt(struct builder *b, struct vm *vm)
 {
 	u64 gpa;
 	struct acpi_madt *madt = acpi_begin(b, "APIC", 3, sizeof(*madt), &gpa);
 	struct madt_ioapic *ioapic;
-	struct madt_lapic_nmi *nmi;
 	struct vcpu *vcpu;
 
 	if (!madt)
@@ -338,9 +363,7 @@ static u64 acpi_put_madt(struct builder *b, struct vm *vm)
 		*ioapic = (struct madt_ioapic){MADT_IOAPIC, sizeof(*ioapic), 0, 0, IOAPIC_BASE, 0};
 	acpi_put_override(b, 0, 2, 0);
 	acpi_put_override(b, LAYOUT_SCI_IRQ, LAYOUT_SCI_IRQ, MADT_LEVEL_HIGH);
-	nmi = builder_take(b, sizeof(*nmi));
-	if (nmi)
-		*nmi = (struct madt_lapic_nmi){MADT_LAPIC_NMI, sizeof(*nmi), MADT_ALL, 0, 1};
+	acpi_put_nmi(b, vm);
 	acpi_end(b, gpa);
 	return gpa;
 }

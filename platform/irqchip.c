@@ -4,6 +4,7 @@
 
 #include "core/vm.h"
 #include "x86/apic.h"
+#include "x86/msr.h"
 
 static bool irqchip_has(void *source)
 {
@@ -65,4 +66,16 @@ void irqchip_virtual_wire(struct vm *vm)
 	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
 	lapic_mmio_write(vcpu, APIC_LVT0, 4, APIC_DM_EXTINT);
 	lapic_mmio_write(vcpu, APIC_LVT1, 4, APIC_DM_NMI);
+}
+
+void irqchip_hand_over(struct vm *vm)
+{
+	struct vcpu *vcpu;
+	u64 base;
+
+	if (!vm->large_ids)
+		return;
+	for_each_vcpu (vcpu, vm)
+		if (lapic_msr_read(vcpu, MSR_APIC_BASE, &base))
+			lapic_msr_write(vcpu, MSR_APIC_BASE, base | APIC_BASE_EXTD);
 }

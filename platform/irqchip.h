@@ -22,6 +22,14 @@ struct irqchip {
  */
 void irqchip_virtual_wire(struct vm *vm);
 
+/*
+ * Firmware hands over in xAPIC mode if all APIC IDs are below 255, and in x2APIC mode, all processors
+ * alike, if one is not: SDM volume 3, "Initialization by System Software". Of the latter this takes care.
+ * (In xAPIC mode the ID register of such an APIC would show the low 8 bits of its ID.) Before vCPUs run,
+ * behind irqchip_virtual_wire().
+ */
+void irqchip_hand_over(struct vm *vm);
+
 /* Before vCPUs run, in a VM that has no ExtINT source. */
 void irqchip_init(struct irqchip *irqchip, struct vm *vm);
 

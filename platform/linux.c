@@ -223,10 +223,11 @@ bool linux_load(struct vm *vm, const void *kernel, u64 kernel_size, const void *
 		return false;
 	*refusal = REFUSED(ROOM, "guest memory: none where the kernel has to go");
 	if (!vm_write(vm, GPA(image.load), image.file + image.setup_size, image.size) ||
-	    !linux_put_zero_page(&image, vm, initrd_at, initrd_size) ||
-	    !longmode_start(vm, image.load + ENTRY_64))
+	    !linux_put_zero_page(&image, vm, initrd_at, initrd_size))
 		return false;
 	irqchip_virtual_wire(vm);
+	if (!longmode_start(vm, image.load + ENTRY_64))
+		return false;
 	vm->vcpu[0]->regs.gpr[GPR_RSI] = LAYOUT_BOOT_PARAMS;
 	*refusal = (struct refusal){0};
 	return true;

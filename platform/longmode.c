@@ -7,6 +7,7 @@
 #include "platform/longmode.h"
 
 #include "core/vm.h"
+#include "platform/irqchip.h"
 #include "platform/layout.h"
 #include "postern/backend.h"
 #include "postern/string.h"
@@ -91,5 +92,6 @@ bool longmode_start(struct vm *vm, u64 rip)
 	memset(vcpu->regs.gpr, 0, sizeof(vcpu->regs.gpr));
 	vcpu->regs.rip = rip;
 	vcpu->regs.rflags = RFLAGS_RES1;
+	irqchip_hand_over(vm);
 	return true;
 }

@@ -13,8 +13,8 @@ struct vm;
 
 /*
  * Write the boot GDT and an identity map of the first 4 GiB into guest memory and give vCPU 0 the
- * state of 64-bit code at `rip`, interrupts off. General registers: the caller's. Before
- * vm_start(). false: the VM has no memory there.
+ * state of 64-bit code at `rip`, interrupts off. General registers: the caller's. The APICs
+ * are handed over: irqchip_hand_over(). Before vm_start(). false: the VM has no memory there.
  */
 bool longmode_start(struct vm *vm, u64 rip);
 

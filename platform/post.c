@@ -117,5 +117,6 @@ bool post_leave_state(struct vm *vm)
 		return false;
 	program_chips(vm);
 	irqchip_virtual_wire(vm);
+	irqchip_hand_over(vm);
 	return true;
 }

@@ -5,7 +5,9 @@
  * Table", "Physical Address Pointer Restrictions", "x2AVIC".
  *
  *  - The backing page is the page of irq/lapic.c, which has the architectural layout.
- *  - A vCPU has one entry in the physical table, at its initial APIC ID, for as long as the VM lives.
+ *  - A vCPU has one entry in the physical table, at its initial APIC ID, for as long as the VM lives. With
+ *    an ID beyond what the processor's table can have it has none, and AVIC is inhibited for the VM: nobody
+ *    could send to it, and the broadcast forms would leave it out.
  *    It is valid while the APIC accepts fixed interrupts: a sender exits for another one, and the
  *    broadcast forms leave it out, which is what they do on an APIC.
  *  - The logical table is for xAPIC guests, and holds logical IDs of one bit that one APIC has. All
@@ -16,6 +18,7 @@
  */
 #include "core/vm.h"
 #include "insn.h"
+#include "irq/inhibit.h"
 #include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "postern/string.h"
@@ -41,14 +44,40 @@ static u32 modes(void)
 
 /* --- creation --- */
 
-static u32 largest_id(const struct vm *vm)
+/* The table has an entry for it. */
+static bool has_entry(const struct svm_avic *avic, const struct vcpu *vcpu)
 {
+	return vcpu->apic_id <= avic->max_index;
+}
+
+/* The largest index that the processor takes; in xAPIC mode the last entry stands for the broadcast ID. */
+static u32 largest_index(enum accel_mode mode)
+{
+	if (mode == ACCEL_XAPIC)
+		return AVIC_XAPIC_MAX_INDEX - 1;
+	return svm_features.ecx & SVM_CPUID_X2AVIC_EXT ? AVIC_X2APIC_EXT_MAX : AVIC_X2APIC_MAX;
+}
+
+/* The largest ID that has an entry. */
+static u32 find_max_index(const struct vm *vm)
+{
+	bool x2 = modes() & ACCEL_MODE(ACCEL_X2APIC);
+	u32 limit = largest_index(x2 ? ACCEL_X2APIC : ACCEL_XAPIC);
 	u32 largest = 0;
 
 	for (u32 i = 0; i < vm->vcpu_count; i++)
-		if (vm->vcpu[i]->apic_id > largest)
+		if (vm->vcpu[i]->apic_id <= limit && vm->vcpu[i]->apic_id > largest)
 			largest = vm->vcpu[i]->apic_id;
 	return largest;
+}
+
+/* false: the vCPU's ID is too big to have one. */
+static bool fill_entry(struct svm_avic *avic, const struct vcpu *vcpu)
+{
+	if (!has_entry(avic, vcpu))
+		return false;
+	atomic64_set_relaxed(&avic->ids[vcpu->apic_id], ptr_to_hpa(vcpu->lapic.page).v);
+	return true;
 }
 
 static bool vm_init(struct vm *vm)
@@ -59,15 +88,15 @@ static bool vm_init(struct vm *vm)
 	if (!avic)
 		return false;
 	svm->avic = avic;
-	avic->max_index = largest_id(vm);
+	avic->max_index = find_max_index(vm);
 	avic->table_size = (avic->max_index / AVIC_PHYSICAL_PER_PAGE + 1) * PAGE_SIZE;
 	avic->ids = port_alloc(avic->table_size, PAGE_SIZE);
 	avic->logical = port_alloc(PAGE_SIZE, PAGE_SIZE);
 	if (!avic->ids || !avic->logical)
 		return false;
 	for (u32 i = 0; i < vm->vcpu_count; i++)
-		atomic64_set_relaxed(&avic->ids[vm->vcpu[i]->apic_id],
-		                     ptr_to_hpa(vm->vcpu[i]->lapic.page).v);
+		if (!fill_entry(avic, vm->vcpu[i]))
+			inhibit_set(vm, INHIBIT_PHYSICAL_ID_TOO_BIG);
 	return true;
 }
 
@@ -100,6 +129,8 @@ static void identify_physical(struct vm *vm, struct svm_avic *avic)
 	for_each_vcpu (vcpu, vm) {
 		struct atomic64 *entry = &avic->ids[vcpu->apic_id];
 
+		if (!has_entry(avic, vcpu))
+			continue;
 		if (accepts_fixed(&vcpu->lapic))
 			atomic64_fetch_or(entry, AVIC_PHYSICAL_VALID);
 		else
@@ -119,13 +150,16 @@ struct logical {
 	bool differ;
 };
 
-/* An ID of several bits takes the place of each, too, so that no other's entry hides it. */
+/*
+ * An ID of several bits takes the place of each, too, so that no other's entry hides it; so does an APIC
+ * that an entry's 8 bits cannot name.
+ */
 static void add_logical(struct logical *logical, u32 dfr, u32 ldr, u32 apic_id)
 {
 	bool cluster = dfr >> 28 == 0;
 	u32 members = cluster ? ldr >> 24 & 0xf : ldr >> 24;
 	u32 first = cluster ? (ldr >> 28) * 4 : 0;
-	bool single = !(members & (members - 1));
+	bool single = !(members & (members - 1)) && apic_id < AVIC_XAPIC_MAX_INDEX;
 
 	logical->models |= BIT(dfr >> 28);
 	if ((cluster && ldr >> 28 == 0xf) || (!cluster && dfr >> 28 != 0xf))
@@ -202,6 +236,8 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	const struct svm_avic *avic = avic_of(vcpu->vm);
 	const struct svm_vm *svm = vcpu->vm->arch;
+	/* In xAPIC mode the field is as wide as an ID. */
+	u32 max_index = (u32)min_u64(avic->max_index, largest_index(mode));
 
 	/* V_IRQ is ignored from here on; EVENTINJ is not. */
 	if (mode != ACCEL_OFF)
@@ -213,16 +249,19 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 	control->avic_apic_bar = APIC_BASE_DEFAULT;
 	control->avic_backing_page = ptr_to_hpa(vcpu->lapic.page).v;
 	control->avic_logical_table = ptr_to_hpa(avic->logical).v;
-	control->avic_physical_table = ptr_to_hpa(avic->ids).v | avic->max_index;
+	control->avic_physical_table = ptr_to_hpa(avic->ids).v | max_index;
 	svm_dirty(vcpu, SVM_CLEAN_AVIC | SVM_CLEAN_PERM_MAPS);
 	set_root(vcpu, with_page);
 }
 
 static void running(struct vcpu *vcpu, struct cpu *cpu)
 {
-	struct atomic64 *entry = &avic_of(vcpu->vm)->ids[vcpu->apic_id];
+	const struct svm_avic *avic = avic_of(vcpu->vm);
+	struct atomic64 *entry = &avic->ids[vcpu->apic_id];
 	u64 bits = 0, old;
 
+	if (!has_entry(avic, vcpu))
+		return;
 	if (cpu)
 		bits = (cpu->apic_id & AVIC_PHYSICAL_HOST_ID) |
 		       (svm_features.stale_running ? 0 : AVIC_PHYSICAL_RUNNING);

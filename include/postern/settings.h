@@ -43,6 +43,10 @@
 	X(DEBUG_PANIC, DEBUG_PANIC_FAULT, "fault")                                                 \
 	X(DEBUG_PANIC, DEBUG_PANIC_STACK, "stack")
 
+/* X("key", "what it does"): the one setting that is a list, postern/apic_ids.h; a VM's. */
+#define SETTING_APIC_IDS(X)                                                                        \
+	X("apic-ids", "the vCPUs' initial APIC IDs, as in 0,1,300,600 or 0-3,256-259")
+
 enum setting_irqchip {
 	IRQCHIP_FULL,
 	IRQCHIP_SPLIT

@@ -266,6 +266,11 @@ check "inputs: choices by name" out "^set.irqchip=split"
 check "inputs: command line" out "^console=ttyS0 x=a,b$"
 check "inputs: two processors at most by default" out "^2$"
 check "inputs: memory for guest and hypervisor" out "^1136M$"
+run inputs -c 4 --set apic-ids=0,256-257,4294967294 --vm -k "$dir/kernel" -c 2 --set x2apic=off --set apic-ids=7,254
+check "inputs: APIC IDs, one by one" out "^set.apic-ids=0,256,257,4294967294"
+check "inputs: APIC IDs of each VM" out "^set.apic-ids=7,254"
+run inputs -c 64 --set apic-ids=4294967231-4294967294
+check "inputs: 64 APIC IDs of ten digits" out "^set.apic-ids=\(429496[0-9]*,\)\{63\}4294967294"
 run inputs -m 4G
 check "inputs: memory above 4 GiB in one piece" out "^7168M$"
 mkdir "$work/unpacked"
@@ -455,6 +460,21 @@ refused "setting not on or off" 64 "not on or off" run --set x2apic=2
 refused "setting not of the choice" 64 "not full or split" run --set irqchip=half
 refused "setting a choice by number" 64 "not full or split" run --set irqchip=1
 refused "setting out of range" 64 "from 100 to 100000" run --set slice-us=99
+refused "no APIC IDs" 64 "apic-ids=: not a list" run --set apic-ids=
+refused "APIC IDs that are none" 64 "not a list" run --set apic-ids=0,x
+refused "APIC IDs in hexadecimal" 64 "separated by commas" run --set apic-ids=0x1,2
+refused "negative APIC ID" 64 "not a list" run --set apic-ids=-1,2
+refused "APIC IDs with a comma at the end" 64 "not a list" run --set apic-ids=0,1,
+refused "APIC IDs with a blank" 64 "not a list" run --set "apic-ids=0, 1"
+refused "APIC ID that is broadcast" 64 "not a list" run --set apic-ids=0,4294967295
+refused "APIC ID beyond 64 bits" 64 "not a list" run --set apic-ids=0,99999999999999999999999
+refused "APIC IDs of a range backwards" 64 "ends before it begins" run --set apic-ids=1-0
+refused "APIC IDs of a range without end" 64 "not a list" run --set apic-ids=1-
+refused "APIC IDs of a range too long" 64 "more APIC IDs" run --set apic-ids=0-4294967294
+refused "too few APIC IDs" 64 "not as many APIC IDs" run -c 3 --set apic-ids=0,1
+refused "too many APIC IDs" 64 "not as many APIC IDs" run -c 1 --set apic-ids=0,1
+refused "one APIC ID twice" 64 "one APIC ID" run -c 3 --set apic-ids=1,0,1
+refused "APIC ID without x2APIC" 64 "needs x2APIC" run --set x2apic=off --set apic-ids=0,255
 refused "no time" 64 "number of seconds" run --timeout 0
 refused "negative time" 64 "number of seconds" run --timeout -1
 refused "missing kernel" 66 "No such file" run -k "$dir/none"

@@ -342,7 +342,7 @@ static void msi(void)
 		address ^= (u64)fuzz_u32(&in) << 4;
 	if (flags & 0x80)
 		data ^= (u32)fuzz_u16(&in) << 8;
-	op.delivers = msi_decode(address, data, &op.message) && vector >= 16 &&
+	op.delivers = msi_decode(fake.vm, address, data, &op.message) && vector >= 16 &&
 	              op.message.delivery <= APIC_DM_LOWEST;
 	msi_deliver(fake.vm, address, data);
 }

@@ -164,6 +164,7 @@ void harness_create(const struct harness *config)
 	vm_config.irqchip_split = harness.split;
 	vm_config.pit_reinject = harness.reinject;
 	vm_config.msidevs = harness.msidevs;
+	vm_config.apic_ids = harness.apic_ids;
 	vm_config.testdev = harness.testdev;
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))

@@ -57,6 +57,7 @@ struct harness {
 	/* What processor 0 does in the place of running vCPUs, until it returns: a device's side. */
 	void (*device)(void);
 	bool testdev; /* interrupt lines that the guest drives itself */
+	struct apic_ids apic_ids;
 };
 
 /* State of the test that runs. */

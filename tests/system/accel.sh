@@ -68,6 +68,32 @@ test_apicv_off() {
 	done
 }
 
+# test_apic_ids CPU IDS HARDWARE: Linux brings up a vCPU for each ID and does its work with all of them;
+# HARDWARE says whether the processor can deliver to such IDs.
+test_apic_ids() {
+	local ids delivered
+	# shellcheck disable=SC2016 # for the guest's shell
+	boot 300 --cpu "$1" --set apic-ids="$2" -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c 4 \
+		--pcpus 2 -a "console=ttyS0 panic=-1" -- \
+		'grep "^apicid" /proc/cpuinfo | sed "s/.*: /has ID /"; workload'
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+	expect_console 'guest: Linux 6\.12\.[^ ]*, CPUs 4,'
+	ids=$(console | sed -n 's/^has ID \([0-9]*\)$/\1/p' | paste -sd ,)
+	[ "$ids" = "$2" ] || wrong "the guest's processors have the IDs $ids, not $2"
+	delivered=$(number hw-delivered)
+	if [ "$3" = hardware ]; then
+		expect_no_loss 8
+		[ "$delivered" -ge 1000 ] || wrong "$delivered interrupts delivered without an exit"
+	else
+		expect_every_eoi
+		[ "$delivered" = 0 ] || wrong "$delivered interrupts delivered by the processor"
+	fi
+	note "delivered without an exit: $delivered"
+}
+
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
@@ -105,6 +131,9 @@ for cpu in rome milan genoa; do
 done
 
 check apicv-off test_apicv_off
+check apic-ids-barcelona test_apic_ids barcelona 0,1,256,300 software
+check apic-ids-genoa test_apic_ids genoa 0,1,256,300 hardware
+check apic-ids-genoa-too-big test_apic_ids genoa 600,1,256,300 software
 check accelerated-msi-genoa test_msi_accelerated genoa on 4 2
 check accelerated-msi-milan test_msi_accelerated milan off 4 2
 check accelerated-msi-rome test_msi_accelerated rome off 3 1

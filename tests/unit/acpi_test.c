@@ -124,7 +124,7 @@ static void check_madt(u32 vcpus)
 {
 	u64 madt = find_table("APIC");
 	u64 end = madt + get(madt + 4, 4);
-	u32 processors = 0, ioapics = 0, overrides = 0, nmis = 0;
+	u32 processors = 0, ioapics = 0, overrides = 0, nmis = 0, large_nmis = 0;
 
 	assert_int_equal(get(madt + 36, 4), 0xfee00000);
 	assert_int_equal(get(madt + 40, 4), 1);
@@ -132,13 +132,17 @@ static void check_madt(u32 vcpus)
 		assert_true(get(e + 1, 1) >= 6 && e + get(e + 1, 1) <= end);
 		switch (get(e, 1)) {
 		case 0:
+			assert_true(fake->vcpu[processors].apic_id < 255);
+			assert_int_equal(get(e + 2, 1), processors);
 			assert_int_equal(get(e + 3, 1), fake->vcpu[processors].apic_id);
 			assert_int_equal(get(e + 4, 4), 1);
 			processors++;
 			break;
 		case 9:
+			assert_true(fake->vcpu[processors].apic_id >= 255);
 			assert_int_equal(get(e + 4, 4), fake->vcpu[processors].apic_id);
 			assert_int_equal(get(e + 8, 4), 1);
+			assert_int_equal(get(e + 12, 4), processors);
 			processors++;
 			break;
 		case 1:
@@ -162,6 +166,13 @@ static void check_madt(u32 vcpus)
 			assert_int_equal(get(e + 5, 1), 1);
 			nmis++;
 			break;
+		case 10: /* the same for those of type 9 */
+			assert_true(fake->vm.large_ids);
+			assert_int_equal(get(e + 2, 2), 0);
+			assert_int_equal(get(e + 4, 4), 0xffffffff);
+			assert_int_equal(get(e + 8, 1), 1);
+			large_nmis++;
+			break;
 		default:
 			fail_msg("MADT entry of type %u", (u32)get(e, 1));
 		}
@@ -170,6 +181,7 @@ static void check_madt(u32 vcpus)
 	assert_int_equal(ioapics, 1);
 	assert_int_equal(overrides, 2);
 	assert_int_equal(nmis, 1);
+	assert_int_equal(large_nmis, fake->vm.large_ids);
 }
 
 static void test_acpi_madt(void **state)
@@ -182,7 +194,11 @@ static void test_acpi_madt_many_vcpus(void **state)
 {
 	(void)state;
 	fake_set_memory(FAKE_MEMORY, MAX_VCPUS);
-	fake->vcpu[63].apic_id = 0x1234; /* needs the x2APIC structure */
+	fake->vcpu[1].apic_id = 254;
+	fake->vcpu[2].apic_id = 255; /* needs the x2APIC structure, as do those below */
+	fake->vcpu[3].apic_id = 256;
+	fake->vcpu[63].apic_id = 0xfffffffe;
+	fake->vm.large_ids = true;
 	assert_true(platform_create(&fake->vm));
 	check_madt(MAX_VCPUS);
 }

@@ -167,6 +167,38 @@ static void test_lapic_map_x2apic_physical(void **state)
 	assert_true(physical8(0xff) == 0x3f); /* of 8 bits, FFh is the broadcast */
 }
 
+/* Cluster and bit are of bits 19:0: large IDs share them. By their IDs they are apart. */
+static void test_lapic_map_x2apic_large_ids(void **state)
+{
+	static const u32 ids[] = {0, 0x100000, 300, 0xfff0012c, 0xfffffffe, 0xffffe};
+
+	(void)state;
+	fake_destroy();
+	fake_create_with_ids(ARRAY_SIZE(ids), ids);
+	for (u32 i = 0; i < ARRAY_SIZE(ids); i++)
+		to_x2apic(i);
+	for (u32 i = 0; i < ARRAY_SIZE(ids); i++) {
+		assert_int_equal(find(ids[i], false, true), BIT64(i));
+		assert_int_equal(find(lapic_register(&cpu(i)->lapic, APIC_LDR), true, true),
+		                 BIT64(i) | BIT64(i ^ 1));
+	}
+	assert_int_equal(find(EVERYBODY, false, true), 0x3f);
+	assert_int_equal(find(0xff, false, false), 0x3f);
+}
+
+/* In xAPIC mode the low 8 bits are all there is of an ID. */
+static void test_lapic_map_xapic_large_ids(void **state)
+{
+	static const u32 ids[] = {0x2c, 300, 0xffffff01};
+
+	(void)state;
+	fake_destroy();
+	fake_create_with_ids(ARRAY_SIZE(ids), ids);
+	assert_int_equal(lapic_register(&cpu(1)->lapic, APIC_ID), 0x2c000000);
+	assert_int_equal(find(0x2c, false, false), 3);
+	assert_int_equal(find(1, false, false), 4);
+}
+
 static void test_lapic_map_x2apic_logical(void **state)
 {
 	static const u32 ids[] = {0x30, 0x32, 0x3f, 0x123, 0x124};
@@ -500,6 +532,8 @@ int main(void)
 		T(test_lapic_map_flat_and_cluster_together),
 		T(test_lapic_map_x2apic_physical),
 		T(test_lapic_map_x2apic_logical),
+		T(test_lapic_map_x2apic_large_ids),
+		T(test_lapic_map_xapic_large_ids),
 		T(test_lapic_map_mixed_modes),
 		T(test_lapic_map_disabled_is_no_destination),
 		T(test_lapic_map_software_enabled),

@@ -65,6 +65,89 @@ static void test_config_apicv(void **state)
 	refused("set.apicv=\n");
 }
 
+static void expect_ids(const struct vm_config *vm, u32 count, const u32 *ids)
+{
+	assert_int_equal(vm->apic_ids.count, count);
+	for (u32 i = 0; i < count; i++)
+		assert_int_equal(vm->apic_ids.id[i], ids[i]);
+}
+
+static void test_config_apic_ids(void **state)
+{
+	static const u32 first[] = {0, 1, 300, 600}, second[] = {4294967294, 5, 6, 7, 0};
+	char text[1200] = "vcpus=64\nset.apic-ids=4294967294";
+
+	(void)state;
+	assert_true(parse("set.apic-ids=0,1,300,600\nvcpus=4\nvm=1\nvcpus=5\n"
+	                  "set.apic-ids=9\nset.apic-ids=4294967294,5-7,0\nvm=2\n"));
+	expect_ids(&config.vm[0], ARRAY_SIZE(first), first);
+	expect_ids(&config.vm[1], ARRAY_SIZE(second), second);
+	assert_int_equal(config.vm[2].apic_ids.count, 0);
+	assert_true(parse("vcpus=64\nset.x2apic=off\nset.apic-ids=0-9,10,191-200,203-245\n"));
+	assert_true(parse("vcpus=1\nset.apic-ids=0-0"));
+	/* As long as a list can be, one by one. */
+	for (u32 i = 1; i < 64; i++)
+		snprintf(text + strlen(text), 16, ",%u", APIC_ID_X2APIC_MAX - i);
+	assert_true(parse(text));
+	assert_int_equal(config.vm[0].apic_ids.count, 64);
+	assert_int_equal(config.vm[0].apic_ids.id[63], 4294967231);
+}
+
+/* What the host command never writes is refused here, too. */
+static void test_config_apic_ids_refused(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} bad[] = {
+	        {"set.apic-ids=", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=,1", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0,1,", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0,-1", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0-", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0,4294967295", "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0,18446744073709551617",
+	         "not a list of APIC IDs from 0 to 4294967294"},
+	        {"set.apic-ids=0 1", "APIC IDs are separated by commas"},
+	        {"set.apic-ids=0x10,1", "APIC IDs are separated by commas"},
+	        {"set.apic-ids=0-1-2", "APIC IDs are separated by commas"},
+	        {"set.apic-ids=1-0", "a range that ends before it begins"},
+	        {"set.apic-ids=0-64", "more APIC IDs than a VM can have vCPUs"},
+	        {"set.apic-ids=0-62,70,71", "more APIC IDs than a VM can have vCPUs"},
+	        {"set.apic-ids=0-4294967294", "more APIC IDs than a VM can have vCPUs"},
+	        {"set.apic-ids=0", "not as many APIC IDs as there are vCPUs"},
+	        {"set.apic-ids=0,1,2", "not as many APIC IDs as there are vCPUs"},
+	        {"set.apic-ids=0,1\nvcpus=4\nvm=1\nvcpus=2\n",
+	         "not as many APIC IDs as there are vCPUs"},
+	        {"set.apic-ids=300,300", "two vCPUs with one APIC ID"},
+	        {"vcpus=3\nset.apic-ids=2,0-2", "not as many APIC IDs as there are vCPUs"},
+	        {"vcpus=4\nset.apic-ids=2,0-2", "two vCPUs with one APIC ID"},
+	        {"set.apic-ids=0,255\nset.x2apic=off", "an APIC ID above 254 needs x2APIC"},
+	};
+	char said[200];
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		refused(bad[i].text);
+		snprintf(said, sizeof(said), ": %s", bad[i].said);
+		assert_non_null(strstr(line, said));
+		assert_string_equal(strstr(line, said), said);
+	}
+}
+
+/* Of a long line the beginning is shown, and always what is wrong. */
+static void test_config_long_line(void **state)
+{
+	char text[600] = "set.apic-ids=";
+
+	(void)state;
+	memset(text + strlen(text), '9', sizeof(text) - strlen(text) - 1);
+	refused(text);
+	assert_int_equal(strlen(line), strlen("error: configuration: ") + 123 +
+	                                       strlen(": not a list of APIC IDs from 0 to "
+	                                              "4294967294"));
+	assert_non_null(strstr(line, "999...: not a list"));
+}
+
 static void test_config_choice_by_name(void **state)
 {
 	(void)state;
@@ -109,7 +192,7 @@ static void test_config_says_why(void **state)
 	        {"memory", "error: configuration: memory: not of the form KEY=VALUE"},
 	        {"reserve-boot-cpu=2", "error: configuration: reserve-boot-cpu=2: neither 0 nor 1"},
 	};
-	char text[200];
+	char text[1100];
 
 	(void)state;
 	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -119,7 +202,7 @@ static void test_config_says_why(void **state)
 	memset(text, 'x', sizeof(text));
 	text[sizeof(text) - 1] = 0;
 	refused(text);
-	assert_string_equal(line, "error: configuration: a line is longer than 127 characters");
+	assert_string_equal(line, "error: configuration: a line is longer than 1023 characters");
 }
 
 static void test_config_not_understood(void **state)
@@ -182,6 +265,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_defaults),
 	        cmocka_unit_test(test_config_apicv),
+	        cmocka_unit_test(test_config_apic_ids),
+	        cmocka_unit_test(test_config_apic_ids_refused),
+	        cmocka_unit_test(test_config_long_line),
 	        cmocka_unit_test(test_config_choice_by_name),
 	        cmocka_unit_test(test_config_says_why),
 	        cmocka_unit_test(test_config_not_understood),

@@ -125,6 +125,27 @@ static void test_ioapic_entry_read_only_bits(void **state)
 	assert_int_equal(sent, 0);
 }
 
+/* Of a VM with large IDs: bits 55:49 are bits 14:8 of the destination; without them it has 8 bits. */
+static void test_ioapic_extended_destination(void **state)
+{
+	(void)state;
+	fake.vm->large_ids = true;
+	reg_write(0x11, 0xffffffff);
+	assert_int_equal(reg_read(0x11), 0xfffe0000);
+	reg_write(0x11, 0x2c020000);
+	reg_write(0x10, 0x31);
+	ioapic_set_line(fake.vm, 0, true);
+	assert_int_equal(sent, 1);
+	assert_int_equal(last.dest, 0x12c);
+	assert_true(last.x2apic_format);
+	ioapic_set_line(fake.vm, 0, false);
+	reg_write(0x11, 0x2c000000);
+	ioapic_set_line(fake.vm, 0, true);
+	assert_int_equal(sent, 2);
+	assert_int_equal(last.dest, 0x2c);
+	assert_false(last.x2apic_format);
+}
+
 static void test_ioapic_narrow_and_wide_access(void **state)
 {
 	(void)state;
@@ -446,6 +467,7 @@ int main(void)
 	        TEST(test_ioapic_registers_after_reset),
 	        TEST(test_ioapic_id_loads_arbitration),
 	        TEST(test_ioapic_entry_read_only_bits),
+	        TEST(test_ioapic_extended_destination),
 	        TEST(test_ioapic_narrow_and_wide_access),
 	        TEST(test_ioapic_message_fields),
 	        TEST(test_ioapic_edge_sends_on_rise_only),

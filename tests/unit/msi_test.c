@@ -165,6 +165,31 @@ static void test_msi_other_addresses_are_memory(void **state)
 	assert_int_equal(one_message()->vector, 0x31);
 }
 
+/* Address bits 11:5 count in a VM with large IDs, and there only if they are not 0. */
+static void test_msi_extended_destination(void **state)
+{
+	const struct irq_message *m;
+
+	(void)state;
+	msi_deliver(fake.vm, 0xfee2c020, 0x4a);
+	m = one_message();
+	assert_int_equal(m->dest, 0x2c);
+	assert_false(m->x2apic_format);
+	fake.vm->large_ids = true;
+	msi_deliver(fake.vm, 0xfee2c020, 0x4a);
+	m = one_message();
+	assert_int_equal(m->dest, 0x12c);
+	assert_true(m->x2apic_format);
+	msi_deliver(fake.vm, 0xfeefffe0, 0x4a);
+	assert_int_equal(one_message()->dest, 0x7fff);
+	/* Bit 4 is interrupt remapping's, which there is not. */
+	msi_deliver(fake.vm, 0xfeeff010, 0x4a);
+	m = one_message();
+	assert_int_equal(m->dest, 0xff);
+	assert_false(m->x2apic_format);
+	fake.vm->large_ids = false;
+}
+
 static void assert_change(u32 i, char chip, u32 input, int level)
 {
 	assert_int_equal(change[i].chip, chip);
@@ -241,6 +266,7 @@ int main(void)
 	        TEST(test_msi_level_assert_and_deassert),
 	        TEST(test_msi_delivery_modes),
 	        TEST(test_msi_other_addresses_are_memory),
+	        TEST(test_msi_extended_destination),
 	        TEST(test_route_timer_is_pin_2),
 	        TEST(test_route_pulse_ends_high),
 	        TEST(test_route_isa_and_beyond),

@@ -351,6 +351,7 @@ static void test_post_interrupt_chips(void **state)
 	assert_int_equal(master, 0xfa); /* the tick and the cascade are open */
 	assert_int_equal(slave, 0xff);
 	assert_int_equal(fake->virtual_wires, 1);
+	assert_int_equal(fake->hand_overs, 1);
 	free(f.data);
 }
 

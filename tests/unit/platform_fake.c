@@ -255,6 +255,14 @@ void irqchip_virtual_wire(struct vm *vm)
 {
 	assert_ptr_equal(vm, &fake->vm);
 	fake->virtual_wires++;
+	fake->hand_overs = 0;
+}
+
+/* To be called behind the virtual wire, if at all. */
+void irqchip_hand_over(struct vm *vm)
+{
+	assert_ptr_equal(vm, &fake->vm);
+	fake->hand_overs++;
 }
 
 bool vm_has_ended(struct vm *vm)

@@ -56,6 +56,7 @@ struct fake {
 	u32 chip_write_count;
 	u32 virtual_wires;   /* calls of irqchip_virtual_wire() */
 	u32 flushes_of_all;  /* vcpu_request_all() to flush */
+	u32 hand_overs;      /* calls of irqchip_hand_over() behind the last of those */
 	bool small_firmware; /* no memory at the firmware area */
 };
 

@@ -14,6 +14,7 @@
 #include "insn.h"
 #include "irq/accel.h"
 #include "irq/apic_page.h"
+#include "irq/inhibit.h"
 #include "irq/lapic_priv.h"
 #include "mmu/mmu.h"
 #include "postern/port.h"
@@ -122,9 +123,9 @@ static struct vcpu *vcpu(u32 i)
 	return fake.vm->vcpu[i];
 }
 
-static void create(void)
+static void create_with_ids(const u32 *ids)
 {
-	fake_create(VCPUS);
+	fake_create_with_ids(VCPUS, ids);
 	zaps = installs = switches = moves_to_event = 0;
 	fake.vm->inhibit.needed = ~0u;
 	fake.machine->backend = &backend;
@@ -136,6 +137,11 @@ static void create(void)
 	assert_true(accel_create(fake.vm, ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC)));
 	for (u32 i = 0; i < VCPUS; i++)
 		lapic_mmio_write(vcpu(i), APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+}
+
+static void create(void)
+{
+	create_with_ids(NULL);
 }
 
 static void destroy(void)
@@ -262,6 +268,111 @@ static void test_cluster_15_has_no_entries(void **state __unused)
 	destroy();
 }
 
+/* --- IDs beyond the table --- */
+
+static void all_to_x2apic(void)
+{
+	for (u32 i = 0; i < VCPUS; i++) {
+		lapic_msr_write(vcpu(i), MSR_APIC_BASE,
+		                atomic64_read(&vcpu(i)->lapic.base) | APIC_BASE_EXTD);
+		lapic_msr_write(vcpu(i), MSR_X2APIC_FIRST + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff);
+	}
+}
+
+/* Only those with an entry are in the table: nothing is written anywhere else (ASan). */
+static void expect_table(u32 max_index, u32 pages, u32 too_big)
+{
+	struct svm_avic *avic = svm_vm.avic;
+	u32 found = 0;
+
+	assert_int_equal(avic->max_index, max_index);
+	assert_int_equal(avic->table_size, pages * PAGE_SIZE);
+	assert_int_equal(fake.vm->inhibit.mask.v & INHIBIT_BIT(PHYSICAL_ID_TOO_BIG),
+	                 too_big ? INHIBIT_BIT(PHYSICAL_ID_TOO_BIG) : 0);
+	all_to_x2apic();
+	for (u32 i = 0; i < VCPUS; i++) {
+		svm_avic_ops.running(vcpu(i), &fake.machine->cpu[0]);
+		svm_avic_ops.running(vcpu(i), NULL);
+	}
+	for (u32 i = 0; i < avic->table_size / 8; i++)
+		found += avic->ids[i].v != 0;
+	assert_int_equal(found, VCPUS - too_big);
+	for (u32 i = 0; i < VCPUS; i++) {
+		u64 page = ptr_to_hpa(vcpu(i)->lapic.page).v;
+
+		if (vcpu(i)->apic_id <= max_index)
+			assert_int_equal(avic->ids[vcpu(i)->apic_id].v, page | AVIC_PHYSICAL_VALID);
+	}
+}
+
+static void test_ids_beyond_the_table_have_no_entry(void **state __unused)
+{
+	static const u32 fits[VCPUS] = {0, 300, 511}, beyond[VCPUS] = {512, 1, 0xfffffffe},
+	                 all[VCPUS] = {512, 513, 0xfffffffe};
+
+	create_with_ids(fits);
+	expect_table(511, 1, 0);
+	destroy();
+	create_with_ids(beyond);
+	expect_table(1, 1, 2);
+	destroy();
+	create_with_ids(all);
+	expect_table(0, 1, 3);
+	destroy();
+}
+
+/* With CPUID 8000_000A ECX bit 6 the table has up to eight pages. */
+static void test_ids_of_the_large_table(void **state __unused)
+{
+	static const u32 ids[VCPUS] = {0, 512, 4095}, beyond[VCPUS] = {4096, 511, 512};
+
+	svm_features.ecx = SVM_CPUID_X2AVIC_EXT;
+	create_with_ids(ids);
+	expect_table(4095, 8, 0);
+	svm_avic_ops.set(vcpu(0), ACCEL_X2APIC, true);
+	assert_int_equal(vmcb[0].control.avic_physical_table & AVIC_MAX_INDEX, 4095);
+	destroy();
+	create_with_ids(beyond);
+	expect_table(512, 2, 1);
+	destroy();
+	svm_features.ecx = 0;
+}
+
+/* Without x2AVIC the last entry is the broadcast's. */
+static void test_ids_beyond_the_small_table_have_no_entry(void **state __unused)
+{
+	static const u32 fits[VCPUS] = {0, 253, 254}, beyond[VCPUS] = {0, 255, 256};
+
+	svm_features.edx = SVM_CPUID_AVIC;
+	create_with_ids(fits);
+	expect_table(254, 1, 0);
+	destroy();
+	create_with_ids(beyond);
+	expect_table(0, 1, 2);
+	destroy();
+	svm_features.edx = SVM_CPUID_AVIC | SVM_CPUID_X2AVIC;
+}
+
+/* In xAPIC mode the field has 8 bits, and no entry has a larger ID. */
+static void test_ids_that_xapic_mode_cannot_name(void **state __unused)
+{
+	static const u32 ids[VCPUS] = {0, 300, 0x80000001};
+
+	create_with_ids(ids);
+	for (u32 i = 0; i < VCPUS; i++)
+		set_ldr(i, (u8)(1 << i));
+	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++)
+		assert_int_equal(entry(i), i ? 0 : AVIC_LOGICAL_VALID);
+	svm_avic_ops.set(vcpu(0), ACCEL_XAPIC, true);
+	assert_int_equal(vmcb[0].control.avic_physical_table & AVIC_MAX_INDEX, 254);
+	svm_avic_ops.set(vcpu(0), ACCEL_X2APIC, true);
+	assert_int_equal(vmcb[0].control.avic_physical_table & AVIC_MAX_INDEX, 300);
+	/* Nor do they go by IDs that are cut off. */
+	accel_update(vcpu(0));
+	assert_false(accel_is_on(&vcpu(0)->accel));
+	destroy();
+}
+
 /* --- exits --- */
 
 static enum exit_kind exit_of_write(u32 offset, bool x2)
@@ -378,6 +489,10 @@ int main(void)
 	        cmocka_unit_test(test_xapic_and_x2apic_together_are_not_accelerated),
 	        cmocka_unit_test(test_an_ipi_by_tables_that_are_not_right_is_told_to_all),
 	        cmocka_unit_test(test_cluster_15_has_no_entries),
+	        cmocka_unit_test(test_ids_beyond_the_table_have_no_entry),
+	        cmocka_unit_test(test_ids_beyond_the_small_table_have_no_entry),
+	        cmocka_unit_test(test_ids_of_the_large_table),
+	        cmocka_unit_test(test_ids_that_xapic_mode_cannot_name),
 	        cmocka_unit_test(test_a_write_of_a_register_is_a_trap_or_a_fault),
 	        cmocka_unit_test(test_a_trap_of_a_read_only_register_puts_it_back),
 	        cmocka_unit_test(test_what_is_injected_goes_along),
