@@ -168,8 +168,10 @@ static void begin_vm(struct config *config)
 {
 	u32 id = config->vm_count++;
 
-	config->vm[id] = (struct vm_config){
-	        .vcpus = DEFAULT_VCPUS, .memory = DEFAULT_MEMORY, .cpu = config->cpu[id]};
+	config->vm[id] = VM_CONFIG_DEFAULT;
+	config->vm[id].vcpus = DEFAULT_VCPUS;
+	config->vm[id].memory = DEFAULT_MEMORY;
+	config->vm[id].cpu = config->cpu[id];
 	memcpy(config->cpu[id], DEFAULT_CPU, sizeof(DEFAULT_CPU));
 	for (u32 i = 0; i < SETTING_COUNT; i++)
 		if (!id || !is_machine_setting(i))

@@ -46,6 +46,15 @@ struct vm_config {
 	/* What the vCPUs' initial APIC IDs are; count 0: their numbers. */
 	struct apic_ids apic_ids;
 };
+/*
+ * What whoever embeds the core gets unless it says otherwise; vcpus, memory, cpu and accel_modes are for it
+ * to say. With the 8254 in the core its ticks are reinjected, as elsewhere in the field, which is an
+ * inhibit; the run's settings have it off by default (postern/settings.h).
+ */
+#define VM_CONFIG_DEFAULT                                                                          \
+	((struct vm_config){                                                                       \
+	        .x2apic = true, .tsc_deadline = true, .kvm_clock = true, .pit_reinject = true})
+
 _Static_assert(APIC_IDS_MAX == MAX_VCPUS, "a list has room for all");
 
 struct vm {

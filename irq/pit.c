@@ -33,6 +33,7 @@
 
 #include "core/bus.h"
 #include "core/vm.h"
+#include "irq/inhibit.h"
 #include "irq/notify.h"
 #include "irq/route.h"
 #include "postern/port.h"
@@ -508,7 +509,7 @@ static void pit_ended(struct irq_notifier *notifier)
 	spin_unlock(&pit->lock);
 }
 
-void pit_set_reinject(struct vm *vm, bool on)
+static void switch_reinject(struct vm *vm, bool on)
 {
 	struct pit *pit = &vm->pit;
 
@@ -520,6 +521,18 @@ void pit_set_reinject(struct vm *vm, bool on)
 	spin_unlock(&pit->lock);
 	/* An end that is missed until here is looked for at the next tick. */
 	irq_notify_listen(vm, &pit->notifier, on);
+}
+
+/* The inhibit stands before anybody waits for an end, and until nobody does any more. */
+void pit_set_reinject(struct vm *vm, bool on)
+{
+	spin_lock(&vm->pit.change);
+	if (on)
+		inhibit_set(vm, INHIBIT_PIT_REINJ);
+	switch_reinject(vm, on);
+	if (!on)
+		inhibit_clear(vm, INHIBIT_PIT_REINJ);
+	spin_unlock(&vm->pit.change);
 }
 
 /* --- ports --- */
@@ -678,6 +691,7 @@ static const struct bus_ops pit_61_ops = {.read = pit_read_61, .write = pit_writ
 void pit_reset(struct vm *vm)
 {
 	struct pit *pit = &vm->pit;
+	bool reinject;
 
 	spin_lock(&pit->lock);
 	for (u32 i = 0; i < ARRAY_SIZE(pit->channel); i++) {
@@ -699,7 +713,10 @@ void pit_reset(struct vm *vm)
 	if (pit->line)
 		irq_set_line(vm, PIT_IRQ, false);
 	pit->line = false;
+	reinject = pit->reinject;
 	spin_unlock(&pit->lock);
+	if (reinject)
+		pit_set_reinject(vm, false);
 }
 
 void pit_init(struct vm *vm)

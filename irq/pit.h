@@ -40,6 +40,7 @@ struct pit_channel {
 
 struct pit {
 	struct spinlock lock;
+	struct spinlock change;        /* one pit_set_reinject() at a time; outside of all others */
 	struct vm *vm;                 /* (i) */
 	u64 epoch;                     /* (i) TSC of tick 0 */
 	u64 tick;                      /* [lock] the present, as last looked at */
@@ -57,14 +58,20 @@ struct pit {
 	struct atomic64 ticks;        /* [a; lock to write] rising edges of IRQ 0 */
 };
 
-void pit_init(struct vm *vm);  /* registers ports 40-43, 61 on vm->io */
-void pit_reset(struct vm *vm); /* also cancels the timer: before the VM's memory is freed */
+void pit_init(struct vm *vm); /* registers ports 40-43, 61 on vm->io */
+/*
+ * Also cancels the timer and switches reinjection off: before the VM's memory is freed. No locks held.
+ */
+void pit_reset(struct vm *vm);
 
 /*
  * Reinjection of ticks. Off: a tick that comes before the one before it has been served melts into
  * that, as on a board. On: it waits until the guest has ended that one (8259: EOI; I/O APIC: EOI of
  * the pin's vector), so that the guest counts every tick however late it was run. Programming
  * channel 0 anew drops what waits. Any processor, at any time; no locks held.
+ *
+ * While it is on the inhibit PIT_REINJ stands: nobody would learn of the end of a tick that the processor
+ * has delivered by itself. Calls as inhibit_set() does: outside of any guest.
  */
 void pit_set_reinject(struct vm *vm, bool on);
 

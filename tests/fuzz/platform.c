@@ -11,6 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/platform_fake.h"
 
+#include "irq/inhibit.h"
 #include "irq/notify.h"
 #include "irq/pit.h"
 #include "postern/port.h"
@@ -49,6 +50,17 @@ void irq_notify_listen(struct vm *vm, struct irq_notifier *notifier, bool on)
 	(void)vm;
 	(void)notifier;
 	(void)on;
+}
+
+/* No vCPU runs by them here. */
+void inhibit_set(struct vm *vm, enum inhibit_reason reason)
+{
+	vm->inhibit.mask.v |= BIT(reason);
+}
+
+void inhibit_clear(struct vm *vm, enum inhibit_reason reason)
+{
+	vm->inhibit.mask.v &= ~BIT(reason);
 }
 
 /* ---- the world, put back before each input ---- */

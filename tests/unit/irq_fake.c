@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/cpuid.h"
+#include "irq/inhibit.h"
 #include "irq/irq_window.h"
 #include "postern/port.h"
 
@@ -353,6 +354,18 @@ __weak u32 irq_deliver(struct vm *vm, const struct irq_message *message)
 		abort();
 	fake.message[fake.message_count++] = *message;
 	return 1;
+}
+
+/* ---- inhibits, of programs that do not have irq/inhibit.c ---- */
+
+__attribute__((weak)) void inhibit_set(struct vm *vm, enum inhibit_reason reason)
+{
+	vm->inhibit.mask.v |= BIT(reason);
+}
+
+__attribute__((weak)) void inhibit_clear(struct vm *vm, enum inhibit_reason reason)
+{
+	vm->inhibit.mask.v &= ~BIT(reason);
 }
 
 /* ---- the world ---- */

@@ -3,6 +3,7 @@
  * Reinjection of the 8254's ticks, with the interrupt controllers played by the test: a tick's
  * request is unserved from its rise until the test ends it. With the real ones: irqchip_test.c.
  */
+#include "irq/inhibit.h"
 #include "tests/unit/pit_guest.h"
 
 /* The guest ends the tick. */
@@ -83,6 +84,33 @@ static void test_pit_reinject_survives_a_lost_end(void **state)
 	unserved = false; /* untold */
 	pass(HZ_1000);
 	assert_int_equal(irq_rises, 2);
+}
+
+static bool stands(void)
+{
+	return fake.vm->inhibit.mask.v == INHIBIT_BIT(PIT_REINJ);
+}
+
+/* The inhibit goes with it, however often it is asked for, and does not outlive the chip. */
+static void test_pit_reinject_inhibits(void **state)
+{
+	(void)state;
+	assert_int_equal(fake.vm->inhibit.mask.v, 0);
+	pit_set_reinject(fake.vm, false);
+	assert_int_equal(fake.vm->inhibit.mask.v, 0);
+	for (u32 i = 0; i < 2; i++) {
+		pit_set_reinject(fake.vm, true);
+		assert_true(stands());
+	}
+	pit_set_reinject(fake.vm, false);
+	assert_int_equal(fake.vm->inhibit.mask.v, 0);
+	pit_set_reinject(fake.vm, true);
+	load(0, 2, HZ_1000);
+	assert_true(stands());
+	pit_reset(fake.vm);
+	assert_int_equal(fake.vm->inhibit.mask.v, 0);
+	assert_false(listening);
+	assert_false(fake.vm->pit.reinject);
 }
 
 static void test_pit_reinject_switched_while_running(void **state)
@@ -177,6 +205,7 @@ int main(void)
 	        TEST(test_pit_reinject_keeps_nothing_for_nobody),
 	        TEST(test_pit_reinject_survives_a_lost_end),
 	        TEST(test_pit_reinject_switched_while_running),
+	        TEST(test_pit_reinject_inhibits),
 	        TEST(test_pit_reinject_new_programming_drops_the_backlog),
 	        TEST(test_pit_reinject_holds_the_line_until_served),
 	        TEST(test_pit_reinject_counts_short_periods_cheaply),
