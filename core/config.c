@@ -192,6 +192,7 @@ static const char *finish_vm(struct config *config)
 	vm->msidevs = (u32)config->setting[SETTING_MSIDEV];
 	vm->irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
 	vm->pit_reinject = config->setting[SETTING_PIT_REINJECT];
+	vm->inhibit_storm = (u32)config->setting[SETTING_INHIBIT_STORM];
 	return apic_ids_check(&vm->apic_ids, vm->vcpus, vm->x2apic);
 }
 

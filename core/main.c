@@ -158,7 +158,7 @@ static bool all_over(struct machine *machine)
 	return true;
 }
 
-/* The one device that goes on by itself would take time from the other VMs for ever. */
+/* What goes on by itself would take time from the other VMs for ever. */
 static void quieten(struct vm *vm)
 {
 	static const char *const names[ENDING_COUNT] = {
@@ -171,6 +171,7 @@ static void quieten(struct vm *vm)
 	if (vm->quiet || !is_over(vm))
 		return;
 	pit_reset(vm);
+	storm_set(vm, 0);
 	vm->quiet = true;
 	/* A VM that had to be ended has had its line of log, which says why. */
 	if (vm->machine->vm_count > 1 && ending != ENDED_PANIC)
@@ -254,8 +255,10 @@ static void run_all(struct machine *machine)
 	machine->housekeeping_due = now;
 	machine->status_due = now;
 	machine->account_due = now + timer_ns_to_tsc(ACCOUNT_NS);
-	for (u32 i = 0; i < machine->vm_count; i++)
+	for (u32 i = 0; i < machine->vm_count; i++) {
 		vm_start(machine->vm[i]);
+		storm_set(machine->vm[i], machine->vm[i]->config.inhibit_storm);
+	}
 	port_release_cpus();
 	cpu_main(&machine->cpu[0]);
 	wait_for_others(machine);

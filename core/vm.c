@@ -139,6 +139,7 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 		pic_init(&vm->pic, vm);
 		pic_attach(vm);
 	}
+	storm_init(vm);
 	pit_init(vm);
 	pit_set_reinject(vm, config->pit_reinject);
 	for (u32 i = 0; i < vm->vcpu_count; i++) {
@@ -157,6 +158,7 @@ void vm_destroy(struct vm *vm)
 	struct machine *machine = vm->machine;
 	struct vcpu *vcpu;
 
+	storm_destroy(vm);
 	pit_reset(vm);
 	ioapic_reset(vm);
 	for_each_vcpu (vcpu, vm)

@@ -6,6 +6,7 @@
 #define CORE_VM_H
 
 #include "core/bus.h"
+#include "core/storm.h"
 #include "core/vcpu.h"
 #include "irq/eoi_exit.h"
 #include "irq/extint.h"
@@ -41,6 +42,7 @@ struct vm_config {
 	u32 msidevs;        /* PCI test devices: platform/msidev.h */
 	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
 	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
+	u32 inhibit_storm;  /* the debug reason STORM is set and cleared that often in a second */
 	u32 accel_modes;    /* ACCEL_MODE() bits: what hardware delivery it may use */
 	const char *cpu;    /* name of the processor model */
 	/* What the vCPUs' initial APIC IDs are; count 0: their numbers. */
@@ -84,6 +86,7 @@ struct vm {
 	struct eoi_exit_vm eoi_exit; /* irq/eoi_exit.h */
 	struct accel_vm accel;       /* irq/accel.h */
 	struct inhibit_vm inhibit;   /* irq/inhibit.h */
+	struct storm storm;          /* core/storm.h */
 	void *platform;              /* (i) platform/'s devices */
 	void *arch;                  /* (i) the back end's: permission maps and the like */
 

@@ -104,6 +104,8 @@ enum hw_count {
 	X(ACCEL_CHANGES, "accel-changes", "times that acceleration was switched on or off")        \
 	X(ACCEL_MISMATCHES, "accel-mismatches", "entries in a wrong state of acceleration: a bug") \
 	X(IRQ_WINDOWS, "irq-windows", "windows that acceleration had to be off for")               \
+	X(INHIBIT_STORMS, "inhibit-storm",                                                         \
+	  "times that the debug inhibit was set and cleared (of the VM, at vCPU 0)")               \
 	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \
 	X(TIMER_LOST, "timer-masked", "expiries while the timer's LVT entry was masked")           \
 	X(EOI, "eoi", "end-of-interrupt writes")                                                   \

@@ -29,6 +29,8 @@
 	  "hold back ticks of the 8254 until the guest has taken the one before")                  \
 	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
 	  "where the 8259 pair lives: in the core, or outside it, with the platform")              \
+	X(INHIBIT_STORM, "inhibit-storm", NUMBER, 0, 0, 1000,                                      \
+	  "times a second that the debug inhibit STORM is set and cleared")                        \
 	X(DEBUG_PANIC, "debug.panic", CHOICE, 0, 0, 3,                                             \
 	  "break the hypervisor once the guest runs, to see what it says")                         \
 	X(DEBUG_LOSE_TICKS, "debug.lose-ticks", NUMBER, 0, 0, 1000000,                             \

@@ -460,6 +460,7 @@ refused "setting not on or off" 64 "not on or off" run --set x2apic=2
 refused "setting not of the choice" 64 "not full or split" run --set irqchip=half
 refused "setting a choice by number" 64 "not full or split" run --set irqchip=1
 refused "setting out of range" 64 "from 100 to 100000" run --set slice-us=99
+refused "storm too fast" 64 "from 0 to 1000" run --set inhibit-storm=1001
 refused "no APIC IDs" 64 "apic-ids=: not a list" run --set apic-ids=
 refused "APIC IDs that are none" 64 "not a list" run --set apic-ids=0,x
 refused "APIC IDs in hexadecimal" 64 "separated by commas" run --set apic-ids=0x1,2

@@ -94,6 +94,23 @@ test_apic_ids() {
 	note "delivered without an exit: $delivered"
 }
 
+# test_inhibit_storm CPU RATE KERNEL-OPTION: acceleration is switched all the time and nothing gets lost.
+test_inhibit_storm() {
+	boot 400 --cpu "$1" --set inhibit-storm="$2" -k "$GUEST/vmlinuz-6.12" \
+		-i "$GUEST/initrd.img" -c 4 --pcpus 2 -a "console=ttyS0 panic=-1 $3"
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+	expect_no_loss 8
+	[ "$(number inhibit-storm)" -gt 0 ] || wrong "the inhibit was never set and cleared"
+	[ "$(number hw-delivered)" -gt 0 ] || wrong "nothing was delivered without an exit"
+	[ "$(number accel-changes)" -gt "$(number inhibit-storm)" ] ||
+		wrong "only $(number accel-changes) switches in $(number inhibit-storm) storms"
+	note "$(number inhibit-storm) times in $(report elapsed_ns | sed 's/......$//') ms;" \
+		"switched $(number accel-changes) times; delivered without an exit $(number hw-delivered)"
+}
+
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
@@ -134,6 +151,12 @@ check apicv-off test_apicv_off
 check apic-ids-barcelona test_apic_ids barcelona 0,1,256,300 software
 check apic-ids-genoa test_apic_ids genoa 0,1,256,300 hardware
 check apic-ids-genoa-too-big test_apic_ids genoa 600,1,256,300 software
+check inhibit-storm-genoa-1000 test_inhibit_storm genoa 1000 ""
+check inhibit-storm-milan-100 test_inhibit_storm milan 100 nox2apic
+if $full; then
+	check inhibit-storm-genoa-1 test_inhibit_storm genoa 1 ""
+	check inhibit-storm-rome-1000 test_inhibit_storm rome 1000 nox2apic
+fi
 check accelerated-msi-genoa test_msi_accelerated genoa on 4 2
 check accelerated-msi-milan test_msi_accelerated milan off 4 2
 check accelerated-msi-rome test_msi_accelerated rome off 3 1

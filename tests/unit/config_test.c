@@ -43,6 +43,22 @@ static void test_config_defaults(void **state)
 	assert_false(config.vm->irqchip_split);
 	assert_false(config.vm->pit_reinject);
 	assert_true(config.vm->x2apic);
+	assert_int_equal(config.vm->inhibit_storm, 0);
+	/* Whoever embeds the core gets its ticks reinjected. */
+	assert_true(VM_CONFIG_DEFAULT.pit_reinject);
+}
+
+static void test_config_storm(void **state)
+{
+	(void)state;
+	assert_true(parse("set.inhibit-storm=1000\nvm=1\nvm=2\nset.inhibit-storm=1\n"));
+	assert_int_equal(config.vm[0].inhibit_storm, 1000);
+	assert_int_equal(config.vm[1].inhibit_storm, 0);
+	assert_int_equal(config.vm[2].inhibit_storm, 1);
+	refused("set.inhibit-storm=1001\n");
+	refused("set.inhibit-storm=on\n");
+	refused("set.inhibit-storm=-1\n");
+	refused("set.inhibit-storm=\n");
 }
 
 /* Off for the VM that says so, before or behind its processor's name, and for no other. */
@@ -265,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_defaults),
 	        cmocka_unit_test(test_config_apicv),
+	        cmocka_unit_test(test_config_storm),
 	        cmocka_unit_test(test_config_apic_ids),
 	        cmocka_unit_test(test_config_apic_ids_refused),
 	        cmocka_unit_test(test_config_long_line),
