@@ -105,26 +105,38 @@ static const char apic_ids_key[] =
         ;
 
 /* The parsers of a line's value return what is wrong with it, NULL if nothing is. */
-static const char *parse_setting(struct config *config, const char *key, const char *text)
+const char *config_value(const char *key, const char *text, enum setting_id *id, u64 *value)
 {
-	if (!strcmp(key, apic_ids_key))
-		return apic_ids_parse(&config->vm[config->vm_count - 1].apic_ids, text);
 	for (u32 i = 0; i < SETTING_COUNT; i++) {
 		const struct setting *setting = &settings[i];
-		u64 value;
 
 		if (strcmp(key, setting->key))
 			continue;
-		if (!parse_value((enum setting_id)i, text, &value))
+		*id = (enum setting_id)i;
+		if (!parse_value(*id, text, value))
 			return "not a value of this setting";
-		if (value < setting->minimum || value > setting->maximum)
+		if (*value < setting->minimum || *value > setting->maximum)
 			return "out of this setting's range";
-		if (config->vm_count > 1 && is_machine_setting(i))
-			return "a setting of the machine, not of one VM";
-		config->setting[i] = value;
 		return NULL;
 	}
 	return "no such setting";
+}
+
+static const char *parse_setting(struct config *config, const char *key, const char *text)
+{
+	enum setting_id id;
+	const char *wrong;
+	u64 value;
+
+	if (!strcmp(key, apic_ids_key))
+		return apic_ids_parse(&config->vm[config->vm_count - 1].apic_ids, text);
+	wrong = config_value(key, text, &id, &value);
+	if (wrong)
+		return wrong;
+	if (config->vm_count > 1 && is_machine_setting(id))
+		return "a setting of the machine, not of one VM";
+	config->setting[id] = value;
+	return NULL;
 }
 
 static u32 accel_modes(enum cpu_acceleration acceleration)

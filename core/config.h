@@ -17,4 +17,7 @@ struct config {
 /* Defaults, then `text` of `size` bytes (NULL: defaults only). false: one line has been logged. */
 bool config_parse(struct config *config, const char *text, u64 size);
 
+/* One setting by its key and value, as in a line. NULL, or what is wrong with it. */
+const char *config_value(const char *key, const char *text, enum setting_id *id, u64 *value);
+
 #endif

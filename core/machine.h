@@ -3,6 +3,7 @@
 #ifndef CORE_MACHINE_H
 #define CORE_MACHINE_H
 
+#include "core/command.h"
 #include "core/cpu.h"
 #include "core/vm.h"
 #include "postern/backend.h"
@@ -28,6 +29,7 @@ struct machine {
 	u64 housekeeping_due;
 	u64 status_due;
 	u64 account_due;
+	struct command_frame command; /* boot processor only: core/command.h */
 };
 
 /*

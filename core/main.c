@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From configuration to the final report, on the boot processor. */
 #include "core/main.h"
+#include "core/command.h"
 #include "core/config.h"
 #include "core/debug.h"
 #include "core/machine.h"
@@ -128,6 +129,8 @@ static void read_commands(struct machine *machine)
 	int byte;
 
 	while ((byte = port_report_read()) >= 0) {
+		if (command_take(machine, (u8)byte))
+			continue;
 		if (byte == REPORT_CMD_TIMEOUT)
 			end_all(machine, ENDED_TIMEOUT);
 		else if (byte == REPORT_CMD_INTERRUPT)

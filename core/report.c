@@ -121,6 +121,21 @@ void report_account(struct vm *vm)
 		report_vcpu(vm, vcpu);
 }
 
+void report_answer(u16 sequence, const char *wrong)
+{
+	struct {
+		struct report_header header;
+		struct report_answer answer;
+		char text[REPORT_ASK_TEXT];
+	} __packed record;
+	u64 length = min_u64(strlen(wrong), sizeof(record.text));
+
+	record.header = header(REPORT_ANSWER, 0, sizeof(record.answer) + length);
+	record.answer.sequence = sequence;
+	memcpy(record.text, wrong, length);
+	port_report_write(&record, (u32)(sizeof(record.header) + sizeof(record.answer) + length));
+}
+
 static void write_end(u32 vm, enum ending ending, s32 code, u64 elapsed_ns)
 {
 	struct {

@@ -12,6 +12,8 @@ void report_hello(struct machine *machine, const char *cpu);
 void report_status(struct vm *vm, u8 phase);
 /* One record per vCPU; whoever runs them may be counting meanwhile. */
 void report_account(struct vm *vm);
+/* To a frame of the host command: `wrong` is what is wrong with it, "" if nothing is. */
+void report_answer(u16 sequence, const char *wrong);
 void report_end(struct vm *vm);
 /* A VM that never came to run. */
 void report_end_early(enum ending ending, s32 code);

@@ -56,6 +56,7 @@ UNIT_testdev := $(PLATFORM_TEST_SRC)
 UNIT_uart := $(PLATFORM_TEST_SRC)
 UNIT_apic_map := $(LAPIC_TEST_SRC)
 UNIT_bus := core/bus.c
+UNIT_command := core/command.c core/config.c
 UNIT_config := core/config.c
 UNIT_decode := core/decode.c tests/unit/decode_oracle.c
 UNIT_eoi_exit := $(IRQ_ALL_SRC)

@@ -6,7 +6,7 @@
  *
  * Image to host command: HELLO once, then LOG, STATUS (about four times a second), ACCOUNT (all of
  * a VM's vCPUs, about once a second and at the end), END last. Host command to image: single bytes
- * (REPORT_CMD_*).
+ * (REPORT_CMD_*), or REPORT_CMD_ASK with a frame behind it, which is answered by an ANSWER.
  */
 #ifndef POSTERN_REPORT_H
 #define POSTERN_REPORT_H
@@ -14,7 +14,7 @@
 #include "postern/account.h"
 
 #define REPORT_MAGIC   0x5250 /* "PR" */
-#define REPORT_VERSION 2
+#define REPORT_VERSION 3
 #define REPORT_MAX_LEN 2048 /* payload */
 
 enum report_type {
@@ -25,6 +25,7 @@ enum report_type {
 	REPORT_END = 5,     /* struct report_end */
 	REPORT_PANIC = 6,   /* text: one line of a panic message */
 	REPORT_CONSOLE = 7, /* bytes of the console of a VM that is not VM 0 */
+	REPORT_ANSWER = 8,  /* struct report_answer, then text: what was wrong; none: nothing */
 };
 
 struct report_header {
@@ -83,6 +84,24 @@ struct report_end {
 	u64 elapsed_ns;
 } __packed;
 
+/*
+ * The frame behind REPORT_CMD_ASK: this, `length` bytes of text, and a byte that makes the sum of all,
+ * itself and REPORT_CMD_ASK included, 0 (mod 256). One that does not add up is dropped without an answer.
+ *
+ * Text: KEY=VALUE, as in the configuration, of a setting that may change while the guest runs; or nothing:
+ * send all accounts now, before the answer.
+ */
+struct report_ask {
+	u16 sequence; /* comes back with the answer */
+	u8 vm;
+	u8 length;
+} __packed;
+#define REPORT_ASK_TEXT 80u /* the largest `length` */
+
+struct report_answer {
+	u16 sequence;
+} __packed;
+
 /* Why the image starts no guest. The line of log before the END record names what and why. */
 enum report_refusal {
 	REPORT_REFUSED_CONFIG = 1, /* the configuration, or the machine, is not one to run with */
@@ -96,9 +115,10 @@ enum report_refusal {
 #define REPORT_EXIT_PANIC   0x11
 #define REPORT_EXIT_REFUSED 0x12
 
-/* Host command to image. Each ends every VM in order, with final ACCOUNTs and END records. */
+/* Host command to image. The first two end every VM in order, with final ACCOUNTs and END records. */
 #define REPORT_CMD_TIMEOUT   'T' /* the run's time is up */
 #define REPORT_CMD_INTERRUPT 'I' /* the user wants it to end */
 #define REPORT_CMD_ACCOUNT   'A' /* send ACCOUNT records now */
+#define REPORT_CMD_ASK       'Q' /* a frame follows: struct report_ask */
 
 #endif

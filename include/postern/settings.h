@@ -69,6 +69,11 @@ enum setting_id {
 	SETTING_COUNT
 };
 
+/* X(ENUM): the settings that can be changed while the guest runs; each is one VM's (core/command.c). */
+#define RUNTIME_SETTINGS(X)                                                                        \
+	X(PIT_REINJECT)                                                                            \
+	X(INHIBIT_STORM)
+
 /* X(ENUM): the settings that are the whole machine's, not one VM's. */
 #define MACHINE_SETTINGS(X)                                                                        \
 	X(FLOOR)                                                                                   \
