@@ -186,9 +186,10 @@ static void print_title(FILE *out, const struct outcome *outcome, u32 vm)
 	fputs("postern: ", out);
 	if (outcome->options->vms > 1)
 		fprintf(out, "vm%u: ", vm);
-	fprintf(out, "%s, %u vCPU%s on %u CPU%s; ended: %s", outcome->options->vm[vm].cpu, vcpus,
+	fprintf(out, "%s, %u vCPU%s on %u CPU%s; %s%s", outcome->options->vm[vm].cpu, vcpus,
 	        vcpus == 1 ? "" : "s", outcome->options->pcpus,
-	        outcome->options->pcpus == 1 ? "" : "s", end->ended);
+	        outcome->options->pcpus == 1 ? "" : "s", end->ended ? "ended: " : "",
+	        end->ended ? end->ended : "running");
 	if (end->code != 0)
 		fprintf(out, ", code %d", end->code);
 	fprintf(out, "; elapsed: %llu.%03llu s\n",

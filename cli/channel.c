@@ -34,6 +34,9 @@ static bool header_plausible(const struct report_header *h)
 	case REPORT_ACCOUNT:
 		return h->len >= sizeof(struct report_account) &&
 		       (h->len - sizeof(struct report_account)) % sizeof(struct report_item) == 0;
+	case REPORT_ANSWER:
+		return h->len >= sizeof(struct report_answer) &&
+		       h->len - sizeof(struct report_answer) <= REPORT_ASK_TEXT;
 	case REPORT_LOG:
 	case REPORT_PANIC:
 		return true;

@@ -8,11 +8,20 @@ void options_help(FILE *out)
 	fputs("Postern, a hypervisor for x86: boots a guest under Postern on QEMU.\n"
 	      "\n"
 	      "usage: postern run [OPTION]... [--vm [OPTION]...]... [-- COMMAND...]\n"
+	      "       postern control PATH COMMAND\n"
 	      "       postern cpus\n"
 	      "       postern --help | --version\n"
 	      "\n"
 	      "  run    boot a guest, show its console, end with the account of its exits,\n"
 	      "         interrupts and IPIs; 'postern run --help' lists the options\n"
+	      "  control\n"
+	      "         ask something of a run that has --control PATH: 'account' prints its account\n"
+	      "         of now, 'set KEY=VALUE [vm=N]' changes",
+	      out);
+	for (u32 i = 0; i < SETTING_COUNT; i++)
+		if (options_is_runtime_setting(i))
+			fprintf(out, " %s", options_key(i));
+	fputs("\n"
 	      "  cpus   list the processors that 'run --cpu' can stand for\n"
 	      "\n"
 	      "Without options, 'postern run' boots the demonstration guest.\n",
@@ -83,6 +92,7 @@ void options_help_run(FILE *out)
 	        "  --set KEY=VALUE change a setting, see below; may be repeated\n"
 	        "  --timeout S     end the run after S seconds of real time, as in 90 or 0.5\n"
 	        "  --json FILE     write the report there (schema postern.report/1)\n"
+	        "  --control PATH  listen there, at a UNIX socket, to 'postern control PATH ...'\n"
 	        "  --icount[=N]    let the clock and the TSC count instructions, one in 2^N nanoseconds\n"
 	        "                  (default: 0); one physical CPU\n"
 	        "  --quiet         no account and no status line\n"

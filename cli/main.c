@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/control.h"
 #include "cli/options.h"
 #include "cli/run.h"
 #include "cli/say.h"
@@ -71,6 +72,11 @@ int main(int argc, char *argv[])
 		return command_run(argc - 1, argv + 1);
 	if (strcmp(argv[1], "cpus") == 0)
 		return command_cpus(argc - 1, argv + 1);
+	if (strcmp(argv[1], "control") == 0) {
+		int status = control_command(argc - 1, argv + 1);
+
+		return status == STATUS_OK ? printed() : status;
+	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		options_help(stdout);
 		return printed();

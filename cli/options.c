@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "cli/say.h"
 
@@ -55,6 +57,7 @@ enum {
 	OPT_SET,
 	OPT_TIMEOUT,
 	OPT_JSON,
+	OPT_CONTROL,
 	OPT_ICOUNT,
 	OPT_QUIET,
 	OPT_VERBOSE,
@@ -68,6 +71,7 @@ static const struct option long_options[] = {
         {"set", required_argument, NULL, OPT_SET},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
         {"json", required_argument, NULL, OPT_JSON},
+        {"control", required_argument, NULL, OPT_CONTROL},
         {"icount", optional_argument, NULL, OPT_ICOUNT},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"verbose", no_argument, NULL, OPT_VERBOSE},
@@ -280,6 +284,23 @@ bool options_is_machine_setting(u32 id)
 	}
 }
 
+bool options_is_runtime_setting(u32 id)
+{
+	switch (id) {
+#define X(setting) case SETTING_##setting:
+		RUNTIME_SETTINGS(X)
+#undef X
+		return true;
+	default:
+		return false;
+	}
+}
+
+const char *options_key(u32 id)
+{
+	return settings[id].key;
+}
+
 static bool is_key(const char *key, const char *text, const char *end)
 {
 	return strlen(key) == (size_t)(end - text) && strncmp(text, key, strlen(key)) == 0;
@@ -341,6 +362,18 @@ static bool parse_timeout(const char *text, u64 *ns)
 	return false;
 }
 
+static bool parse_control(const char *text, const char **path)
+{
+	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+	if (!*text || strlen(text) > most) {
+		say("--control %s: not the path of a socket: 1 to %zu characters", text, most);
+		return false;
+	}
+	*path = text;
+	return true;
+}
+
 /* One guest, one kernel: -k and --multiboot exclude each other, and the last -k counts. */
 static bool parse_kernel(struct options_vm *vm, int option, const char *value)
 {
@@ -377,7 +410,7 @@ static bool parse_vm(struct options *options)
 /* An option of the whole machine, behind a --vm. */
 static bool is_misplaced(const struct options *options, int option)
 {
-	static const int machine[] = {OPT_PCPUS,  OPT_TIMEOUT, OPT_JSON,
+	static const int machine[] = {OPT_PCPUS,  OPT_TIMEOUT, OPT_JSON,   OPT_CONTROL,
 	                              OPT_ICOUNT, OPT_QUIET,   OPT_VERBOSE};
 
 	for (size_t i = 0; options->vms > 1 && i < ARRAY_SIZE(machine); i++)
@@ -430,6 +463,8 @@ static bool parse_option(struct options *options, int option, const char *value)
 	case OPT_JSON:
 		options->json = value;
 		return true;
+	case OPT_CONTROL:
+		return parse_control(value, &options->control);
 	case OPT_ICOUNT:
 		return parse_icount(options, value);
 	case OPT_QUIET:

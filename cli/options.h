@@ -37,8 +37,9 @@ struct options_vm {
 
 struct options {
 	struct options_vm vm[MAX_VMS];
-	u32 vms;          /* at least 1 */
-	const char *json; /* NULL: none */
+	u32 vms;             /* at least 1 */
+	const char *json;    /* NULL: none */
+	const char *control; /* NULL: none; otherwise it fits a socket's address */
 	u32 pcpus;
 	u64 timeout_ns; /* 0: none */
 	bool quiet;
@@ -75,6 +76,10 @@ u64 options_memory(const struct options *options);
 
 /* The setting is the whole machine's, not one VM's. */
 bool options_is_machine_setting(u32 id);
+
+/* It may be changed while the guest runs. */
+bool options_is_runtime_setting(u32 id);
+const char *options_key(u32 id);
 
 /* The name of a CHOICE setting's value, NULL if the setting is none or has no such value. */
 const char *options_choice(enum setting_id id, u64 value);

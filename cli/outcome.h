@@ -8,7 +8,7 @@
 #include "cli/status.h"
 
 struct outcome_vm {
-	const char *ended; /* a name of ENDINGS, or OUTCOME_LOST */
+	const char *ended; /* a name of ENDINGS, or OUTCOME_LOST; NULL: not yet */
 	s32 code;          /* what the guest gave; 0 if nothing */
 	u64 elapsed_ns;
 };

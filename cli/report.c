@@ -181,6 +181,21 @@ static bool take_account(struct report *report, const struct report_header *h, c
 	return true;
 }
 
+static bool take_answer(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	struct report_answer answer;
+	u32 len = h->len - (u32)sizeof(answer);
+
+	memcpy(&answer, payload, sizeof(answer));
+	payload += sizeof(answer);
+	report->answered = true;
+	report->answer_sequence = answer.sequence;
+	for (u32 i = 0; i < len; i++)
+		report->answer[i] = payload[i] < ' ' || payload[i] >= 0x7f ? '?' : (char)payload[i];
+	report->answer[len] = 0;
+	return true;
+}
+
 static bool take_end(struct report *report, struct report_vm *vm, const u8 *payload)
 {
 	struct report_end end;
@@ -221,6 +236,8 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 		return take_account(report, h, payload);
 	case REPORT_END:
 		return take_end(report, &report->vm[h->vm], payload);
+	case REPORT_ANSWER:
+		return take_answer(report, h, payload);
 	case REPORT_CONSOLE:
 		return take_console(report, h, payload);
 	default:

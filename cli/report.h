@@ -29,7 +29,11 @@ struct report {
 	struct report_hello hello;
 	struct report_vm vm[MAX_VMS];
 	bool panicked;
-	bool ended; /* an END has come; those of all VMs come together, last of all */
+	bool answered; /* an ANSWER has come; the last one: */
+	u16 answer_sequence;
+	char answer[REPORT_ASK_TEXT +
+	            1]; /* what was wrong, "" if nothing was; text as of on_text */
+	bool ended;     /* an END has come; those of all VMs come together, last of all */
 	report_text_fn on_text;
 	report_console_fn on_console; /* NULL: nobody listens */
 	void *context;

@@ -27,6 +27,7 @@
 
 #include "cli/channel.h"
 #include "cli/console.h"
+#include "cli/control.h"
 #include "cli/json.h"
 #include "cli/lines.h"
 #include "cli/outcome.h"
@@ -57,7 +58,8 @@ enum {
 	ERRORS,
 	STDIN,
 	GUEST_IN,
-	SLOTS
+	CONTROL, /* and those behind it */
+	SLOTS = CONTROL + CONTROL_SLOTS
 };
 
 struct run {
@@ -67,6 +69,7 @@ struct run {
 	struct report report;
 	struct channel channel[2]; /* debug console, second serial line */
 	struct json_file json;
+	struct control control;
 	int signals;
 	sigset_t signals_before;
 	struct pollfd slot[SLOTS];
@@ -413,6 +416,7 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 	watch(run, ERRORS, true, run->qemu.errors, POLLIN);
 	watch(run, STDIN, run->console.reads && run->in_len == 0, 0, POLLIN);
 	watch(run, GUEST_IN, run->in_len > 0, run->qemu.console_in, POLLOUT);
+	due = min_u64(due, control_watch(&run->control, &run->slot[CONTROL]));
 	due = due > now ? due - now : 0;
 	ts.tv_sec = (time_t)(due / 1000000000);
 	ts.tv_nsec = (long)(due % 1000000000);
@@ -420,6 +424,22 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 		for (int i = 0; i < SLOTS; i++)
 			run->slot[i].revents = 0;
 	}
+}
+
+static void serve_control(struct run *run)
+{
+	struct outcome outcome = {.options = run->options, .report = &run->report};
+
+	for (u32 i = 0; i < run->options->vms; i++) {
+		const struct report_vm *vm = &run->report.vm[i];
+
+		outcome.vm[i].elapsed_ns = vm->elapsed_ns;
+		if (!vm->ended)
+			continue;
+		outcome.vm[i].ended = report_ending_name(vm->ending);
+		outcome.vm[i].code = vm->code;
+	}
+	control_serve(&run->control, &run->slot[CONTROL], run->qemu.command_in, &outcome, now_ns());
 }
 
 static void loop(struct run *run)
@@ -444,6 +464,7 @@ static void loop(struct run *run)
 			write_guest(run);
 		if (is_ready(run, STDIN))
 			read_stdin(run);
+		serve_control(run);
 	}
 }
 
@@ -687,7 +708,9 @@ static enum status prepare(struct run *run)
 		return status;
 	if (!open_signals(run))
 		return STATUS_SYSTEM;
-	status = qemu_prepare(&run->qemu, run->options);
+	status = control_open(&run->control, run->options->control);
+	if (status == STATUS_OK)
+		status = qemu_prepare(&run->qemu, run->options);
 	if (status == STATUS_OK)
 		status = qemu_start(&run->qemu, run->options);
 	return status;
@@ -728,6 +751,7 @@ int run(const struct options *options)
 	                     .json.fd = -1,
 	                     .signals = -1,
 	                     .kill_at = NEVER};
+	control_init(&state.control);
 	report_init(&state.report, on_text, &state);
 	state.report.on_console = on_console;
 	channel_init(&state.channel[0], report_take, &state.report);
@@ -738,12 +762,14 @@ int run(const struct options *options)
 		console_open(&state.console, !options->quiet);
 		loop(&state);
 		drain(&state);
+		control_close(&state.control);
 		console_close(&state.console);
 		qemu_cleanup(&state.qemu);
 		judge(&state, &outcome);
 		status = tell(&state, &outcome);
 	}
 	qemu_cleanup(&state.qemu);
+	control_close(&state.control);
 	json_discard(&state.json);
 	return status;
 }

@@ -21,7 +21,8 @@
 	X(PANIC, 70, "the hypervisor stopped with a panic")                                        \
 	X(SYSTEM, 71, "the host refused a temporary file, a process or memory")                    \
 	X(DISK_FULL, 72, "no space is left for a file or the standard output")                     \
-	X(NO_OUTPUT, 73, "the JSON report or the standard output cannot be written")               \
+	X(NO_OUTPUT, 73,                                                                           \
+	  "the JSON report, the control socket or the standard output cannot be written")          \
 	X(LOST, 74, "QEMU ended in the middle of the run")                                         \
 	X(RESET, 75, "the guest reset the machine")                                                \
 	X(TRIPLE_FAULT, 76, "the guest's processor shut down (triple fault)")                      \

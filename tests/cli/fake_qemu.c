@@ -146,6 +146,47 @@ static void obey(void)
 	end(command == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED, 0);
 }
 
+static void reply(u16 sequence, const char *wrong)
+{
+	struct {
+		struct report_answer head;
+		char text[REPORT_ASK_TEXT];
+	} __packed a = {.head = {sequence}};
+
+	memcpy(a.text, wrong, strlen(wrong));
+	record(records, REPORT_ANSWER, &a, sizeof(a.head) + strlen(wrong));
+}
+
+/* One frame behind REPORT_CMD_ASK, shown on the console. A value of "bad" is not taken. */
+static void take_ask(void)
+{
+	char text[REPORT_ASK_TEXT + 2], line[200];
+	struct report_ask ask;
+
+	must(read(command_in, &ask, sizeof(ask)) == sizeof(ask), "read");
+	must(read(command_in, text, ask.length + 1u) == ask.length + 1, "read");
+	text[ask.length] = 0;
+	snprintf(line, sizeof(line), "asked vm%u: %s\r\n", ask.vm, *text ? text : "account");
+	print(line);
+	if (!*text)
+		accounts();
+	reply(ask.sequence, strstr(text, "=bad") ? "not a value of this setting" : "");
+}
+
+/* As obey(), and answers what is asked meanwhile. */
+static void converse(void)
+{
+	char command = 0;
+
+	alarm(30);
+	while (command != REPORT_CMD_TIMEOUT && command != REPORT_CMD_INTERRUPT) {
+		must(read(command_in, &command, 1) == 1, "read");
+		if (command == REPORT_CMD_ASK)
+			take_ask();
+	}
+	end(command == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED, 0);
+}
+
 static void garbage(void)
 {
 	/* a header that promises more than comes, and one with a wrong length for its type */
@@ -399,6 +440,8 @@ int main(int argc, char *argv[])
 		return 2 * REPORT_EXIT_PANIC + 1;
 	} else if (strcmp(mode, "hang") == 0 || strcmp(mode, "foreign") == 0) {
 		obey();
+	} else if (strcmp(mode, "converse") == 0) {
+		converse();
 	} else if (strcmp(mode, "linger") == 0) {
 		end(ENDED_POWEROFF, 0);
 		sleep(30);

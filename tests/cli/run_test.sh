@@ -442,6 +442,70 @@ refused "stray word" 64 "unexpected argument 'word'" run word
 refused "empty command" 64 "nothing behind --" run --
 refused "unknown processor" 64 "no such processor" run --cpu 8086
 refused "future processor" 64 "does not have" run --cpu broadwell
+# --- the control socket
+control="$dir/c"
+listening() { # up to 10 s
+	for _ in $(seq 100); do
+		[ -S "$control" ] && return 0
+		sleep 0.1
+	done
+	return 1
+}
+# ask STATUS ARGUMENT...: output as of refused()
+ask() {
+	want=$1
+	shift
+	timeout 40 "$postern" control "$@" >"$dir/out/out" 2>"$dir/out/err" </dev/null
+	status=$?
+	check "control $2 $3: status $want (is $status)" is "$status" "$want"
+}
+FAKE_MODE=converse timeout 60 "$postern" run -k "$dir/kernel" --control "$control" --vm -k "$dir/kernel" \
+	</dev/null >"$work/run" 2>&1 &
+runs=$!
+check "control: listens" listening
+check "control: the user's alone" is "$(stat -c %a "$control")" 600
+ask 0 "$control" set pit.reinject=on
+check "control set: says so" is "$(cat "$dir/out/out")" ok
+ask 0 "$control" set inhibit-storm=5 vm=1
+ask 0 "$control" account
+check "control account: of each VM, which runs" out "^postern: vm1: barcelona.*; running; elapsed: 2.500 s"
+check "control account: counts" out "^  cpuid  *100  *200  *300$"
+check "control account: no more than that" lacks "^ok"
+ask 64 "$control" set pit.reinject=bad
+check "control set: what the image says" err "^postern: control: not a value of this setting"
+ask 64 "$control" set x2apic=off
+check "control set: not while the guest runs" err "cannot be changed\|can be changed while"
+ask 64 "$control" set inhibit-storm=5 vm=2
+check "control set: no such VM" err "no such VM"
+ask 64 "$control" fly
+check "control: no such command" err "no such command"
+ask 64 "$control" account "
+account"
+ask 64 "$control"
+check "control: nothing to do" err "give the socket's PATH and a command"
+timeout 20 "$postern" run -k "$dir/kernel" --control "$control" >"$dir/out/out" 2>"$dir/out/err" </dev/null
+check "control socket of another run: status 73" is "$?" 73
+check "control socket of another run: says so in one line" one_line
+check "control socket of another run: names it" err "another run listens there"
+kill "$runs"
+wait "$runs"
+check "control: the run ends (is $?)" grep -q "^postern: vm0: .* ended: interrupted" "$work/run"
+check "control: the image was asked" grep -q "asked vm1: inhibit-storm=5" "$work/run"
+check "control: nor for what is wrong" is "$(grep -c 'asked.*x2apic\|asked vm2' "$work/run")" 0
+check "control: the socket is gone" [ ! -e "$control" ]
+ask 66 "$control" account
+check "control: nobody there" err "No such file"
+ask 66 "$dir/kernel" account
+ask 64 "" account
+ask 64 "$dir/$(printf '%0120d' 0)" account
+check "control: path too long" err "1 to 107 characters"
+refused "control path too long" 64 "1 to 107 characters" run --control "$dir/$(printf '%0120d' 0)"
+refused "control path empty" 64 "1 to 107 characters" run --control ""
+refused "control path is a file" 73 "is no socket" run -k "$dir/kernel" --control "$dir/kernel"
+check "control path is a file: which stays" [ -s "$dir/kernel" ]
+refused "control path without directory" 73 "No such file" run -k "$dir/kernel" --control "$dir/none/c"
+refused "control behind --vm" 64 "before the first --vm" run --vm --control "$control"
+
 refused "no vCPU" 64 "from 1 to 64" run -c 0
 refused "too many vCPUs" 64 "from 1 to 64" run -c 65
 refused "not a number of vCPUs" 64 "from 1 to 64" run -c 2x

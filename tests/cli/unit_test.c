@@ -233,6 +233,36 @@ static void test_report_account_replaces_the_one_before(__unused void **state)
 	assert_int_equal(report.vm->vcpus_seen, 64);
 }
 
+/* The last one counts; one that is too long is no record, nor is one without a sequence number. */
+static void test_report_answer(__unused void **state)
+{
+	static const u8 bad[] = {1, 0, 'n', 'o', '\n', 0x1b, 0x80};
+	static u8 large[sizeof(struct report_answer) + REPORT_ASK_TEXT + 1];
+
+	stream_record(&stream, REPORT_ANSWER, bad, sizeof(bad));
+	channel_feed(&channel, stream.bytes, stream.len);
+	assert_true(report.answered);
+	assert_int_equal(report.answer_sequence, 1);
+	assert_string_equal(report.answer, "no???");
+	stream.len = 0;
+	memset(large, 'x', sizeof(large));
+	large[0] = 2;
+	large[1] = 1;
+	stream_record(&stream, REPORT_ANSWER, large, sizeof(large) - 1);
+	stream_record(&stream, REPORT_ANSWER, large, sizeof(large));
+	stream_record(&stream, REPORT_ANSWER, "\1", 1);
+	channel_feed(&channel, stream.bytes, stream.len);
+	channel_end(&channel);
+	assert_int_equal(report.answer_sequence, 0x102);
+	assert_int_equal(strlen(report.answer), REPORT_ASK_TEXT);
+	assert_int_equal(channel.skipped, 2 * sizeof(struct report_header) + sizeof(large) + 1);
+	stream.len = 0;
+	stream_record(&stream, REPORT_ANSWER, "\3\0", 2);
+	channel_feed(&channel, stream.bytes, stream.len);
+	assert_int_equal(report.answer_sequence, 3);
+	assert_string_equal(report.answer, "");
+}
+
 /* Every VM has its own; what is none of a VM's that there can be is no record. */
 static void test_report_vms_apart(__unused void **state)
 {
@@ -626,6 +656,7 @@ int main(void)
 	        cmocka_unit_test_setup(test_channel_survives_noise, setup),
 	        cmocka_unit_test_setup(test_report_refuses_what_does_not_hold, setup),
 	        cmocka_unit_test_setup(test_report_account_replaces_the_one_before, setup),
+	        cmocka_unit_test_setup(test_report_answer, setup),
 	        cmocka_unit_test_setup(test_report_vms_apart, setup),
 	        cmocka_unit_test_setup(test_channel_console_forges_nothing, setup),
 	        cmocka_unit_test_setup(test_report_groups, setup),

@@ -111,6 +111,65 @@ test_inhibit_storm() {
 		"switched $(number accel-changes) times; delivered without an exit $(number hw-delivered)"
 }
 
+# control WORD...: of the run in the background; the answer on standard output.
+control() {
+	"$POSTERN" control "$OUT/control" "$@" 2>>"$err" || wrong "control $*: status $?"
+}
+
+# A row of the account of now.
+number_now() {
+	control account | awk -v row="$1" '$1 == row { n = $NF } END { print n + 0 }'
+}
+
+# await_row ROW OPERATOR VALUE: until the account of now has it so.
+await_row() {
+	local i
+	for ((i = 0; i < 60; i++)); do
+		[ "$(number_now "$1")" "$2" "$3" ] && return
+		sleep 0.5
+	done
+	wrong "$1 was never $2 $3"
+}
+
+# While Linux works: reinjection and a storm come and go, and acceleration with them.
+test_control() {
+	local limit=300 before i
+	start --control "$OUT/control" --cpu genoa -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" \
+		-c 4 --pcpus 2 -a "console=ttyS0 panic=-1" -- \
+		'(while :; do usleep 1000; done) & workload && echo "work is done" && sleep 200'
+	children=$(pgrep -P "$job")
+	await_console '^work is done'
+	[ "$(stat -c %a "$OUT/control")" = 600 ] || wrong "the socket is not the user's alone"
+	before=$(number_now hw-delivered)
+	await_row hw-delivered -gt "$before"
+	[ "$(control set pit.reinject=on)" = ok ] || wrong "no ok"
+	# Off: what the processor delivers stands still.
+	for ((i = 0; i < 20; i++)); do
+		before=$(number_now hw-delivered)
+		sleep 0.5
+		[ "$(number_now hw-delivered)" != "$before" ] || break
+	done
+	[ "$i" -lt 20 ] || wrong "the processor delivers in spite of pit.reinject=on"
+	control set pit.reinject=off >/dev/null
+	await_row hw-delivered -gt "$before"
+	[ "$(number_now inhibit-storm)" = 0 ] || wrong "a storm that nobody asked for"
+	control set inhibit-storm=500 >/dev/null
+	await_row inhibit-storm -gt 100
+	control set inhibit-storm=0 >/dev/null
+	before=$(number_now inhibit-storm)
+	"$POSTERN" control "$OUT/control" set inhibit-storm=1001 2>/dev/null && wrong "1001 is too much"
+	sleep 1
+	[ "$(number_now inhibit-storm)" = "$before" ] || wrong "the storm goes on"
+	kill -INT "$job"
+	await_end
+	expect_status 130
+	expect_workload
+	expect_no_complaints
+	expect_no_loss 8
+	[ ! -e "$OUT/control" ] || wrong "the socket is left"
+	note "storms $(number inhibit-storm), switched $(number accel-changes) times"
+}
+
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
@@ -151,6 +210,7 @@ check apicv-off test_apicv_off
 check apic-ids-barcelona test_apic_ids barcelona 0,1,256,300 software
 check apic-ids-genoa test_apic_ids genoa 0,1,256,300 hardware
 check apic-ids-genoa-too-big test_apic_ids genoa 600,1,256,300 software
+check control test_control
 check inhibit-storm-genoa-1000 test_inhibit_storm genoa 1000 ""
 check inhibit-storm-milan-100 test_inhibit_storm milan 100 nox2apic
 if $full; then
