@@ -200,6 +200,8 @@ static const char *finish_vm(struct config *config)
 		vm->accel_modes = 0;
 	vm->tsc_deadline = config->setting[SETTING_TSC_DEADLINE];
 	vm->kvm_clock = config->setting[SETTING_KVM_CLOCK];
+	vm->hyperv = config->setting[SETTING_HYPERV];
+	vm->hv_autoeoi = config->setting[SETTING_HYPERV_AUTOEOI];
 	vm->testdev = config->setting[SETTING_TESTDEV];
 	vm->msidevs = (u32)config->setting[SETTING_MSIDEV];
 	vm->irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;

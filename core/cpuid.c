@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The guest's CPUID: the physical processor's, less what Postern does not virtualise, plus the
- * hypervisor leaves with KVM's signature. AMD APM volume 3, "Obtaining Processor Information Via
+ * hypervisor leaves with KVM's signature, and Hyper-V's (core/hv.c). AMD APM volume 3, "Obtaining Processor Information Via
  * the CPUID Instruction"; Linux Documentation/virt/kvm/x86/cpuid.rst.
  *
  * Topology: one package, one thread per core, as many cores as vCPUs. So the package's ID is what is
@@ -9,12 +9,13 @@
  */
 #include "core/machine.h"
 #include "core/cpuid.h"
+#include "core/hv.h"
 #include "host/host.h"
 #include "x86/msr.h"
 
-#define MAX_BASIC    0x0000000du
-#define MAX_EXTENDED 0x80000008u
-#define MAX_KVM      KVM_CPUID_FEATURES
+#define MAX_BASIC       0x0000000du
+#define MAX_EXTENDED    0x80000008u
+#define HYPERVISOR_BASE 0x40000000u
 
 /* Leaf 1 ECX: hidden or decided elsewhere. */
 #define ECX1_MONITOR BIT(3)
@@ -148,11 +149,13 @@ static void leaf_d(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
 	}
 }
 
-static void leaf_kvm(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
+/* `base`: where these leaves begin. */
+static void leaf_kvm(struct vcpu *vcpu, u32 base, u32 leaf, struct cpuid_regs *r)
 {
 	*r = (struct cpuid_regs){0};
+	leaf -= base;
 	if (leaf == KVM_CPUID_SIGNATURE) {
-		r->eax = MAX_KVM;
+		r->eax = base + KVM_CPUID_FEATURES;
 		r->ebx = 0x4b4d564b; /* "KVMKVMKVM\0\0\0" */
 		r->ecx = 0x564b4d56;
 		r->edx = 0x4d;
@@ -163,6 +166,21 @@ static void leaf_kvm(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 		if (vcpu->vm->large_ids)
 			r->eax |= BIT(KVM_FEATURE_MSI_EXT_DEST_ID);
 	}
+}
+
+/*
+ * Hyper-V's leaves are where its guests look for them; KVM's guests look at every 100h, and find the
+ * clock behind them, if there is one to be found.
+ */
+static void leaf_hypervisor(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
+{
+	*r = (struct cpuid_regs){0};
+	if (!vcpu->hv)
+		leaf_kvm(vcpu, HYPERVISOR_BASE, leaf, r);
+	else if (leaf < HYPERVISOR_BASE + HV_CPUID_LEAVES)
+		hv_cpuid(vcpu, leaf, r);
+	else if (vcpu->vm->config.kvm_clock)
+		leaf_kvm(vcpu, HYPERVISOR_BASE + HV_CPUID_LEAVES, leaf, r);
 }
 
 static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
@@ -234,8 +252,8 @@ static void remember(struct vcpu *vcpu, u32 leaf, u32 subleaf, const struct cpui
 
 void cpuid_guest(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 {
-	if (leaf >= KVM_CPUID_SIGNATURE && leaf < KVM_CPUID_SIGNATURE + 0x10000) {
-		leaf_kvm(vcpu, leaf, r);
+	if (leaf >= HYPERVISOR_BASE && leaf < HYPERVISOR_BASE + 0x10000) {
+		leaf_hypervisor(vcpu, leaf, r);
 	} else if (leaf <= MAX_BASIC) {
 		host_cpuid(leaf, subleaf, r);
 		leaf_basic(vcpu, leaf, subleaf, r);

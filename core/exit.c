@@ -6,6 +6,7 @@
 #include "core/exit.h"
 #include "core/cpuid.h"
 #include "core/emulate.h"
+#include "core/hv_call.h"
 #include "core/hypercall.h"
 #include "core/machine.h"
 #include "core/msr.h"
@@ -156,10 +157,15 @@ static enum exit_action handle_ipi_incomplete(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+/* Once the guest has a hypercall page, what it calls is what that page calls. */
 static enum exit_action handle_vmcall(struct vcpu *vcpu)
 {
-	if (emulate_skip(vcpu, 3))
-		hypercall_handle(vcpu);
+	bool hv = hv_call_enabled(vcpu->vm);
+
+	if (hv && !hv_call_permitted(vcpu))
+		vcpu_inject_ud(vcpu);
+	else if (emulate_skip(vcpu, 3))
+		hv ? hv_call_handle(vcpu) : hypercall_handle(vcpu);
 	return EXIT_ACTION_RESUME;
 }
 

@@ -6,6 +6,8 @@
  */
 #include "core/msr.h"
 #include "core/cpuid.h"
+#include "core/hv.h"
+#include "core/hv_time.h"
 #include "core/kvm_clock.h"
 #include "core/machine.h"
 #include "host/host.h"
@@ -132,7 +134,7 @@ bool msr_read(struct vcpu *vcpu, u32 msr, u64 *value)
 {
 	if (is_apic_msr(msr))
 		return lapic_msr_read(vcpu, msr, value);
-	if (read_stored(vcpu, msr, value))
+	if (hv_is_msr(vcpu, msr) ? hv_msr_read(vcpu, msr, value) : read_stored(vcpu, msr, value))
 		return true;
 	vcpu_count(vcpu, COUNTER_MSR_UNKNOWN);
 	return false;
@@ -189,6 +191,7 @@ static bool write_tsc(struct vcpu *vcpu, u64 value)
 	vcpu->tsc_offset = value - port_tsc();
 	lapic_timer_tsc_moved(vcpu);
 	kvm_clock_update(vcpu);
+	hv_time_tsc_moved(vcpu);
 	return true;
 }
 
@@ -251,7 +254,7 @@ bool msr_write(struct vcpu *vcpu, u32 msr, u64 value)
 {
 	if (is_apic_msr(msr))
 		return lapic_msr_write(vcpu, msr, value);
-	if (write_stored(vcpu, msr, value))
+	if (hv_is_msr(vcpu, msr) ? hv_msr_write(vcpu, msr, value) : write_stored(vcpu, msr, value))
 		return true;
 	vcpu_count(vcpu, COUNTER_MSR_UNKNOWN);
 	return false;

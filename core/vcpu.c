@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vCPU: requests, exceptions, reset. The kick handshake is drawn in core/vcpu.h. */
 #include "core/vcpu.h"
+#include "core/hv.h"
 #include "core/machine.h"
 #include "core/sched.h"
 #include "postern/port.h"
@@ -69,6 +70,8 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 		lapic_take_signals(vcpu);
 	if (requests & VCPU_REQUEST_TIMER)
 		lapic_timer_expired(vcpu);
+	if (requests & VCPU_REQUEST_STIMER)
+		stimer_expired(vcpu);
 	if (requests & VCPU_REQUEST_FLUSH)
 		backend_op(flush)(vcpu);
 	if (requests & VCPU_REQUEST_ACCEL)
@@ -173,5 +176,6 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu->activity = VCPU_ACTIVE;
 	intr_reset(vcpu);
 	lapic_reset(vcpu, init);
+	hv_reset(vcpu);
 	backend_op(reset)(vcpu, init);
 }

@@ -31,6 +31,7 @@
 #include "x86/regs.h"
 
 struct cpu;
+struct hv_vcpu;
 struct vm;
 
 #define MAX_VCPUS 64
@@ -43,6 +44,7 @@ enum vcpu_request {
 	VCPU_REQUEST_SIGNAL = BIT(2),   /* INIT or SIPI is latched in the local APIC */
 	VCPU_REQUEST_FLUSH = BIT(3),    /* flush this vCPU's guest translations */
 	VCPU_REQUEST_STOP = BIT(4),     /* the VM has ended: leave the guest, see vm_has_ended() */
+	VCPU_REQUEST_STIMER = BIT(8),   /* a synthetic timer's deadline has come */
 	VCPU_REQUEST_EOI_EXIT = BIT(5), /* the EOI-exit bitmap may have changed: irq/eoi_exit.h */
 	VCPU_REQUEST_ACCEL = BIT(6),    /* acceleration is to be decided anew: irq/accel.h */
 };
@@ -141,6 +143,8 @@ struct vcpu {
 	bool guest_mode;         /* [o] it runs a guest of its guest */
 
 	struct lapic lapic __cacheline;
+
+	struct hv_vcpu *hv; /* (i) core/hv.h; NULL: the interface is not offered */
 
 	u64 xcr0;              /* [o] */
 	u64 dr[4];             /* [o] while not loaded */

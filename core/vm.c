@@ -60,6 +60,7 @@ static void destroy_vcpu(struct vcpu *vcpu)
 
 	if (vcpu->arch)
 		backend_op(vcpu_exit)(vcpu);
+	hv_destroy_vcpu(vcpu);
 	if (vcpu->lapic.page)
 		lapic_destroy(vcpu);
 	if (vcpu->fpu)
@@ -84,7 +85,8 @@ static bool create_vcpu(struct vm *vm, u32 index)
 	vcpu->cpu = &machine->cpu[machine->first_cpu + (vm->id + index) % guest_cpus];
 	atomic32_set(&vcpu->sched_state, VCPU_BLOCKED);
 	vcpu->fpu = port_alloc(machine->fpu_size, CACHE_LINE);
-	return vcpu->fpu && lapic_create(vcpu) && backend_op(vcpu_init)(vcpu);
+	return vcpu->fpu && lapic_create(vcpu) && hv_create_vcpu(vcpu) &&
+	       backend_op(vcpu_init)(vcpu);
 }
 
 static bool config_is_sane(const struct vm_config *config)
@@ -134,6 +136,7 @@ struct vm *vm_create(struct machine *machine, const struct vm_config *config)
 	}
 	machine->vm[machine->vm_count++] = vm;
 	vm->tsc_base = (u64)0 - port_tsc();
+	hv_create(vm);
 	ioapic_init(vm);
 	if (!config->irqchip_split) {
 		pic_init(&vm->pic, vm);

@@ -6,6 +6,7 @@
 #define CORE_VM_H
 
 #include "core/bus.h"
+#include "core/hv.h"
 #include "core/storm.h"
 #include "core/vcpu.h"
 #include "irq/eoi_exit.h"
@@ -38,6 +39,8 @@ struct vm_config {
 	bool x2apic;        /* offer x2APIC in CPUID */
 	bool tsc_deadline;  /* offer TSC-deadline mode in CPUID */
 	bool kvm_clock;     /* offer the paravirtual clock */
+	bool hyperv;        /* offer the interface "Hv#1": core/hv.h */
+	bool hv_autoeoi;    /* do not recommend against AutoEOI */
 	bool testdev;       /* give it the test device */
 	u32 msidevs;        /* PCI test devices: platform/msidev.h */
 	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
@@ -87,6 +90,7 @@ struct vm {
 	struct accel_vm accel;       /* irq/accel.h */
 	struct inhibit_vm inhibit;   /* irq/inhibit.h */
 	struct storm storm;          /* core/storm.h */
+	struct hv_vm hv;             /* core/hv.h */
 	void *platform;              /* (i) platform/'s devices */
 	void *arch;                  /* (i) the back end's: permission maps and the like */
 

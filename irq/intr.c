@@ -106,7 +106,7 @@ bool intr_has_deliverable(struct vcpu *vcpu)
 static const enum counter_id source_counter[IRQ_SOURCE_COUNT] = {
         [IRQ_SOURCE_IPI] = COUNTER_INJ_IPI,       [IRQ_SOURCE_MSI] = COUNTER_INJ_MSI,
         [IRQ_SOURCE_IOAPIC] = COUNTER_INJ_IOAPIC, [IRQ_SOURCE_TIMER] = COUNTER_INJ_TIMER,
-        [IRQ_SOURCE_LOCAL] = COUNTER_INJ_LOCAL,
+        [IRQ_SOURCE_LOCAL] = COUNTER_INJ_LOCAL,   [IRQ_SOURCE_SYNIC] = COUNTER_INJ_SYNIC,
 };
 
 static void inject(struct vcpu *vcpu, struct intr_event *event, enum counter_id counter)
@@ -195,6 +195,11 @@ static bool prepare_nmi(struct vcpu *vcpu)
 	return force;
 }
 
+static bool slot_is_in_service(const struct vcpu *vcpu)
+{
+	return vcpu->intr.in_slot && !lapic_has_auto_eoi(&vcpu->lapic, vcpu->intr.slot_vector);
+}
+
 /*
  * The window counts until what it was for has left the slot: V_IRQ, which carries it, wants acceleration to be
  * off as the window does.
@@ -222,10 +227,11 @@ static bool prepare_external(struct vcpu *vcpu)
 		set_window(vcpu, false);
 		take_external(vcpu, extint, vector);
 		/*
-		 * Behind a vector of the local APIC nothing else of it is deliverable; a higher one
-		 * that arrives from here on is a request, which the entry does not pass.
+		 * Behind a vector of the local APIC nothing else of it is deliverable, unless that one
+		 * has ended already (AutoEOI); a higher one that arrives from here on is a request,
+		 * which the entry does not pass.
 		 */
-		pending = has_extint(vcpu) || (!vcpu->intr.in_slot && injectable(vcpu) >= 0);
+		pending = has_extint(vcpu) || (!slot_is_in_service(vcpu) && injectable(vcpu) >= 0);
 	} else if (block == INTR_BLOCK_SLOT) {
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}

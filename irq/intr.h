@@ -18,6 +18,7 @@ enum irq_source {
 	IRQ_SOURCE_IOAPIC,
 	IRQ_SOURCE_TIMER,
 	IRQ_SOURCE_LOCAL, /* other LVT entries */
+	IRQ_SOURCE_SYNIC, /* SINTs and synthetic timers: irq/synic.h, irq/stimer.h */
 	IRQ_SOURCE_COUNT
 };
 

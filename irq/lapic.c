@@ -12,6 +12,8 @@
  *  - An APIC disabled by software (SVR) keeps and delivers what it has accepted, accepts no more
  *    fixed interrupts, and still takes INIT, NMI and SIPI.
  *  - NMI, INIT, SIPI and ExtINT pass by IRR, ISR and TMR.
+ *  - A vector with AutoEOI (TLFS "SINTx Registers") ends when it is delivered: it is never in service,
+ *    and the PPR stays.
  */
 #include "irq/lapic_priv.h"
 
@@ -19,6 +21,7 @@
 #include "irq/eoi_exit.h"
 #include "irq/extint.h"
 #include "irq/notify.h"
+#include "irq/synic.h"
 #include "postern/backend.h"
 #include "postern/port.h"
 
@@ -221,6 +224,8 @@ bool lapic_accept_own(struct lapic *lapic, u8 vector, enum irq_source source)
 	return true;
 }
 
+static bool end_at_once(struct lapic *lapic, u8 vector);
+
 /*
  * IRR to ISR. When that empties the IRR word, its summary bit goes too, and may only go first:
  *
@@ -248,6 +253,8 @@ enum irq_source lapic_ack(struct vcpu *vcpu, u8 vector)
 		if (atomic32_read(irr))
 			atomic32_fetch_or(&lapic->irr_summary, summary);
 	}
+	if (lapic->auto_eoi && end_at_once(lapic, vector))
+		return (enum irq_source)atomic32_read_relaxed(&lapic->source[vector]);
 	set_in_service(lapic, vector);
 	/* It was deliverable: its class is above the TPR's and that of all else in service. */
 	lapic_set(lapic, APIC_PPR, vector & CLASS_MASK);
@@ -258,7 +265,10 @@ void lapic_unack(struct vcpu *vcpu, u8 vector)
 {
 	struct lapic *lapic = &vcpu->lapic;
 
-	clear_in_service(lapic, vector);
+	if (lapic_has_auto_eoi(lapic, vector))
+		vcpu_count_n(vcpu, COUNTER_AUTO_EOI, (u64)-1);
+	else
+		clear_in_service(lapic, vector);
 	request_vector(lapic, vector); /* it may have been requested anew meanwhile */
 	update_ppr(lapic);
 }
@@ -290,6 +300,8 @@ static void end_local_level(struct lapic *lapic, u8 vector)
 static __inlined void ended(struct lapic *lapic, u8 vector)
 {
 	eoi_exit_ended(lapic->vcpu, vector);
+	if (atomic32_read_relaxed(&lapic->messages_wait))
+		synic_scan(lapic->vcpu);
 	if (!(lapic_get(lapic, APIC_TMR + vector / 32 * LAPIC_STRIDE) & lapic_vector_bit(vector))) {
 		if (irq_notify_active(lapic->vcpu->vm))
 			ioapic_eoi_edge(lapic->vcpu->vm, vector);
@@ -298,6 +310,28 @@ static __inlined void ended(struct lapic *lapic, u8 vector)
 	end_local_level(lapic, vector);
 	if (!(lapic_get(lapic, APIC_SVR) & APIC_SVR_NO_BROADCAST))
 		ioapic_eoi(lapic->vcpu->vm, vector);
+}
+
+/*
+ * AutoEOI. false: not for this vector. Should it be taken back undelivered (lapic_unack), it is
+ * requested anew, and a level that its line has raised meanwhile has become one with it.
+ */
+static __noinline bool end_at_once(struct lapic *lapic, u8 vector)
+{
+	if (!lapic_has_auto_eoi(lapic, vector))
+		return false;
+	vcpu_count(lapic->vcpu, COUNTER_AUTO_EOI);
+	ended(lapic, vector);
+	return true;
+}
+
+void lapic_set_auto_eoi(struct vcpu *vcpu, const u32 vectors[LAPIC_VECTOR_WORDS], bool any)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	for (u32 i = 0; i < LAPIC_VECTOR_WORDS; i++)
+		lapic->auto_eoi_vectors[i] = vectors[i];
+	lapic->auto_eoi = any;
 }
 
 void lapic_eoi(struct lapic *lapic)
@@ -331,7 +365,7 @@ bool lapic_fast_eoi(struct vcpu *vcpu)
 
 	if (!lapic_in_x2apic(lapic) || !lapic->isr_summary ||
 	    atomic32_read_relaxed(&lapic->irr_summary) || vcpu->eoi_exit.has_stale ||
-	    irq_notify_active(vcpu->vm))
+	    atomic32_read_relaxed(&lapic->messages_wait) || irq_notify_active(vcpu->vm))
 		return false;
 	vector = highest_in_service(lapic);
 	if (lapic_get(lapic, APIC_TMR + (u32)vector / 32 * LAPIC_STRIDE) &

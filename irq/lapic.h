@@ -30,7 +30,9 @@ struct vm;
 #define LAPIC_SIGNAL_EXTINT            BIT(4) /* an ExtINT message asks for one INTA cycle */
 #define LAPIC_SIGNAL_SIPI_VECTOR_SHIFT 8      /* 15:8 */
 
-#define LAPIC_KEPT 16 /* by lapic_accel.c */
+#define LAPIC_TIMER_HZ     1000000000ull /* the bus clock that the timer divides */
+#define LAPIC_KEPT         16            /* by lapic_accel.c */
+#define LAPIC_VECTOR_WORDS 8             /* 32 vectors each */
 
 struct lapic {
 	struct vcpu *vcpu;    /* (i) */
@@ -52,6 +54,11 @@ struct lapic {
 	bool counts_accepted; /* (i) of a VM that may be accelerated: COUNTER_ACCEPTED */
 	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
+
+	/* [o] Vectors that end when they are delivered, by irq/synic.h; none, if not `auto_eoi`. */
+	bool auto_eoi;
+	u32 auto_eoi_vectors[LAPIC_VECTOR_WORDS];
+	struct atomic32 messages_wait; /* [a] synic's: an EOI is to call synic_scan() */
 
 	/* Timer: SDM "APIC Timer". Times in host TSC. */
 	struct timer timer; /* arm/cancel: [o] */
@@ -83,6 +90,13 @@ void lapic_eoi_written(struct vcpu *vcpu, u8 vector);
  * targets have the request in their pages already, and those that did not run may not know.
  */
 void lapic_ipi_incomplete(struct vcpu *vcpu, u32 icr, u32 dest, bool posted);
+
+/*
+ * Interrupts of these vectors end when they are delivered, whoever sends them, and are never in
+ * service (TLFS "SINTx Registers", AutoEOI). `any`: there is one. Only with acceleration off. Own
+ * processor, outside of the guest, or before it runs.
+ */
+void lapic_set_auto_eoi(struct vcpu *vcpu, const u32 vectors[LAPIC_VECTOR_WORDS], bool any);
 
 /* --- guest accesses; own processor, no locks held --- */
 /*

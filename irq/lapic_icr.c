@@ -67,7 +67,8 @@ void lapic_send(struct lapic *lapic, u32 icr_low, u32 dest)
 
 bool lapic_fast_self_ipi(struct vcpu *vcpu, u8 vector)
 {
-	if (!lapic_in_x2apic(&vcpu->lapic) || vector < 16 ||
+	/* With AutoEOI the interrupt's end comes at once, and that may need locks. */
+	if (!lapic_in_x2apic(&vcpu->lapic) || vector < 16 || vcpu->lapic.auto_eoi ||
 	    !lapic_accept_own(&vcpu->lapic, vector, IRQ_SOURCE_IPI))
 		return false;
 	vcpu_count(vcpu, COUNTER_IPI_SENT_SELF);

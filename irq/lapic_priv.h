@@ -59,6 +59,11 @@ static inline bool lapic_software_enabled(const struct lapic *lapic)
 	return lapic_get(lapic, APIC_SVR) & APIC_SVR_ENABLE;
 }
 
+static inline bool lapic_has_auto_eoi(const struct lapic *lapic, u8 vector)
+{
+	return lapic->auto_eoi && lapic->auto_eoi_vectors[vector / 32] & lapic_vector_bit(vector);
+}
+
 /*
  * A request has been set in the page of `vcpu`, by software or by a sender's processor: see that it is
  * looked at. Any processor; a device may hold its lock. The race: irq/accel.c.

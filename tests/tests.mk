@@ -36,7 +36,7 @@ IRQ_FAKE := tests/unit/irq_fake.c
 LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
 ACCEL_SRC := irq/accel.c irq/inhibit.c irq/irq_window.c irq/apic_page.c
 # All interrupt controllers, wired up.
-IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c $(ACCEL_SRC),$(sort $(wildcard irq/*.c))) \
+IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c $(ACCEL_SRC) irq/synic.c irq/stimer.c,$(sort $(wildcard irq/*.c))) \
 	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
 AVIC_TEST_SRC := tests/unit/avic_fake.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
@@ -63,6 +63,10 @@ UNIT_eoi_exit := $(IRQ_ALL_SRC)
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
 	mmu/nested.c mmu/walk.c
 UNIT_emulate_string := $(UNIT_emulate)
+HV_TEST_SRC := tests/unit/hv_fake.c $(LAPIC_TEST_SRC) irq/synic.c irq/stimer.c $(wildcard core/hv*.c)
+UNIT_hv := $(HV_TEST_SRC)
+UNIT_stimer := $(HV_TEST_SRC)
+UNIT_synic := $(HV_TEST_SRC)
 UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
 UNIT_irqchip := $(IRQ_ALL_SRC)

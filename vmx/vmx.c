@@ -13,5 +13,6 @@ static bool vmx_probe(const char **why)
 
 const struct backend vmx_backend = {
         .name = "vmx",
+        .hypercall = {0x0f, 0x01, 0xc1}, /* VMCALL */
         .probe = vmx_probe,
 };

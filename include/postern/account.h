@@ -78,6 +78,7 @@ enum hw_count {
 	X(INJ_IOAPIC, "inj-ioapic", "injected: I/O APIC pins")                                     \
 	X(INJ_TIMER, "inj-timer", "injected: the local APIC timer")                                \
 	X(INJ_LOCAL, "inj-local", "injected: other local vector table entries")                    \
+	X(INJ_SYNIC, "inj-synic", "injected: SINTs and synthetic timers of Hyper-V's interface")   \
 	X(INJ_EXTINT, "inj-extint", "injected: ExtINT from the 8259 pair")                         \
 	X(INJ_NMI, "inj-nmi", "injected: NMIs")                                                    \
 	X(INJ_EXCEPTION, "inj-exception", "injected: exceptions")                                  \
@@ -109,6 +110,10 @@ enum hw_count {
 	X(TIMER_TICKS, "timer-ticks", "expiries of the local APIC timer")                          \
 	X(TIMER_LOST, "timer-masked", "expiries while the timer's LVT entry was masked")           \
 	X(EOI, "eoi", "end-of-interrupt writes")                                                   \
+	X(AUTO_EOI, "auto-eoi", "interrupts that ended when they were delivered: AutoEOI")         \
+	X(SYNIC_MESSAGES, "synic-messages", "messages put into slots of SynIC")                    \
+	X(STIMER_TICKS, "stimer-ticks", "expiries of synthetic timers")                            \
+	X(STIMER_LOST, "stimer-lost", "of them: nobody was told, for the guest did not let it")    \
 	X(SPURIOUS, "spurious", "spurious vectors delivered")                                      \
 	X(WINDOWS, "windows-opened", "interrupt windows opened")                                   \
 	X(NMI_WINDOWS, "nmi-windows-opened", "NMI windows opened")                                 \

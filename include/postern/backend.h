@@ -91,6 +91,7 @@ struct accel_ops; /* irq/accel.h */
 
 struct backend {
 	const char *name;              /* "svm", "vmx" */
+	u8 hypercall[3];               /* the instruction that exits as EXIT_VMCALL */
 	const struct accel_ops *accel; /* hardware delivery of interrupts; NULL: none */
 	u32 inhibits;                  /* INHIBIT_BIT()s of the reasons that concern it */
 #define X(ret, op, params) ret(*op) params;

@@ -17,6 +17,9 @@
 	  "let the processor deliver interrupts by itself, if it can")                             \
 	X(TSC_DEADLINE, "tsc-deadline", BOOL, 1, 0, 1, "offer the TSC-deadline timer")             \
 	X(KVM_CLOCK, "kvm-clock", BOOL, 1, 0, 1, "offer the paravirtual clock")                    \
+	X(HYPERV, "hyperv", BOOL, 0, 0, 1, "offer Hyper-V's interface: SynIC, timers, clock")      \
+	X(HYPERV_AUTOEOI, "hyperv.autoeoi", BOOL, 0, 0, 1,                                         \
+	  "do not recommend against AutoEOI, which needs acceleration off")                        \
 	X(FLOOR, "floor", BOOL, 0, 0, 1,                                                           \
 	  "log what bare world switches cost before the guest starts")                             \
 	X(TESTDEV, "testdev", BOOL, 0, 0, 1, "add the test device of QEMU's pc machine")           \

@@ -73,8 +73,8 @@
 #define VM_CR_SVMDIS (1ull << 4)
 
 /* KVM's paravirtual interface (Linux Documentation/virt/kvm/x86/{cpuid,msr}.rst). */
-#define KVM_CPUID_SIGNATURE            0x40000000
-#define KVM_CPUID_FEATURES             0x40000001
+#define KVM_CPUID_SIGNATURE            0 /* from the leaf on at which they begin */
+#define KVM_CPUID_FEATURES             1
 #define KVM_FEATURE_CLOCKSOURCE2       3
 #define KVM_FEATURE_MSI_EXT_DEST_ID    15
 #define KVM_FEATURE_CLOCKSOURCE_STABLE 24

@@ -166,6 +166,9 @@ void harness_create(const struct harness *config)
 	vm_config.msidevs = harness.msidevs;
 	vm_config.apic_ids = harness.apic_ids;
 	vm_config.testdev = harness.testdev;
+	vm_config.hyperv = harness.hyperv;
+	vm_config.hv_autoeoi = harness.hv_autoeoi;
+	vm_config.kvm_clock = harness.kvm_clock;
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))
 		fail_msg("machine_init: %s", why);

@@ -58,6 +58,9 @@ struct harness {
 	void (*device)(void);
 	bool testdev; /* interrupt lines that the guest drives itself */
 	struct apic_ids apic_ids;
+	bool hyperv, hv_autoeoi, kvm_clock; /* the settings of these names */
+	const void *firmware;               /* ROM; the script starts as ever */
+	u64 firmware_size;
 };
 
 /* State of the test that runs. */

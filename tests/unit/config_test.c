@@ -43,6 +43,8 @@ static void test_config_defaults(void **state)
 	assert_false(config.vm->irqchip_split);
 	assert_false(config.vm->pit_reinject);
 	assert_true(config.vm->x2apic);
+	assert_false(config.vm->hyperv);
+	assert_false(config.vm->hv_autoeoi);
 	assert_int_equal(config.vm->inhibit_storm, 0);
 	/* Whoever embeds the core gets its ticks reinjected. */
 	assert_true(VM_CONFIG_DEFAULT.pit_reinject);
@@ -162,6 +164,21 @@ static void test_config_long_line(void **state)
 	                                       strlen(": not a list of APIC IDs from 0 to "
 	                                              "4294967294"));
 	assert_non_null(strstr(line, "999...: not a list"));
+}
+
+static void test_config_hyperv(void **state)
+{
+	(void)state;
+	assert_true(parse("set.hyperv=on\n"));
+	assert_true(config.vm->hyperv);
+	assert_false(config.vm->hv_autoeoi);
+	assert_true(parse("set.hyperv.autoeoi=on\nvm=1\nset.hyperv=on\n"));
+	assert_true(config.vm[0].hv_autoeoi);
+	assert_false(config.vm[0].hyperv);
+	assert_true(config.vm[1].hyperv);
+	assert_false(config.vm[1].hv_autoeoi);
+	refused("set.hyperv=maybe\n");
+	refused("set.hyperv.autoeoi=2\n");
 }
 
 static void test_config_choice_by_name(void **state)
@@ -285,6 +302,7 @@ int main(void)
 	        cmocka_unit_test(test_config_apic_ids),
 	        cmocka_unit_test(test_config_apic_ids_refused),
 	        cmocka_unit_test(test_config_long_line),
+	        cmocka_unit_test(test_config_hyperv),
 	        cmocka_unit_test(test_config_choice_by_name),
 	        cmocka_unit_test(test_config_says_why),
 	        cmocka_unit_test(test_config_not_understood),

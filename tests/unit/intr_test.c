@@ -183,6 +183,32 @@ static void test_intr_delivered_is_not_taken_back(void **state)
 	assert_int_equal(rd(0, APIC_PPR), LOW & 0xf0);
 }
 
+/* What has ended already holds nothing back: the next one is wanted as soon as it can be taken. */
+static void test_intr_behind_an_auto_eoi_there_is_a_window(void **state)
+{
+	u32 vectors[LAPIC_VECTOR_WORDS] = {[HIGH / 32] = BIT(HIGH % 32)};
+
+	(void)state;
+	lapic_set_auto_eoi(cpu(0), vectors, true);
+	arrive(LOW);
+	arrive(HIGH);
+	prepare(false);
+	slot_is(INTR_TYPE_EXTERNAL, HIGH);
+	assert_true(back.window);
+	assert_int_equal(rd(0, APIC_PPR), 0);
+	prepare(false); /* not delivered: taken back, and the same again */
+	slot_is(INTR_TYPE_EXTERNAL, HIGH);
+	assert_true(back.window);
+	entered();
+	prepare(false);
+	slot_is(INTR_TYPE_EXTERNAL, LOW);
+	assert_false(back.window);
+	entered();
+	prepare(false);
+	assert_int_equal(rd(0, APIC_PPR), LOW & 0xf0);
+	assert_int_equal(counter(0, COUNTER_AUTO_EOI), 1);
+}
+
 static void test_intr_interrupted_delivery_goes_first(void **state)
 {
 	struct intr_event again = {.vector = 0x33, .type = INTR_TYPE_EXTERNAL, .valid = true};
@@ -338,6 +364,7 @@ int main(void)
 	        T(test_intr_blocked_opens_window_once_and_closes_it),
 	        T(test_intr_undelivered_is_taken_back_for_a_higher_one),
 	        T(test_intr_delivered_is_not_taken_back),
+	        T(test_intr_behind_an_auto_eoi_there_is_a_window),
 	        T(test_intr_interrupted_delivery_goes_first),
 	        T(test_intr_exception_before_nmi_before_interrupt),
 	        T(test_intr_nmi_displaces_an_undelivered_interrupt),

@@ -333,6 +333,11 @@ __weak void eoi_exit_ended(struct vcpu *vcpu, u8 vector)
 	(void)vector;
 }
 
+__weak void synic_scan(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
 __weak bool lapic_holds(const struct lapic *lapic, u8 vector)
 {
 	(void)lapic;
