@@ -86,9 +86,10 @@ enum {
 	ROW_RES,
 	ROW_CAL,
 	ROW_TLB,
+	ROW_HVS,
 	ROW_COUNT
 };
-static const char *const row_names[ROW_COUNT] = {"LOC", "RES", "CAL", "TLB"};
+static const char *const row_names[ROW_COUNT] = {"LOC", "RES", "CAL", "TLB", "HVS"};
 
 struct interrupts {
 	unsigned long count[ROW_COUNT][MAX_CPUS];
@@ -584,8 +585,8 @@ static void report_interrupts(const struct interrupts *from, const struct interr
 }
 
 /*
- * The kernel's own counters must agree in kind: every CPU had timer interrupts, and every CPU but
- * the caller's had cross-CPU calls.
+ * The kernel's own counters must agree in kind: every CPU had timer interrupts, its local APIC's or
+ * Hyper-V's, and every CPU but the caller's had cross-CPU calls.
  */
 static void judge_interrupts(const struct interrupts *from, const struct interrupts *to)
 {
@@ -595,7 +596,8 @@ static void judge_interrupts(const struct interrupts *from, const struct interru
 		unsigned long calls = to->count[ROW_CAL][i] - from->count[ROW_CAL][i] +
 		                      to->count[ROW_TLB][i] - from->count[ROW_TLB][i];
 
-		if (to->count[ROW_LOC][i] > from->count[ROW_LOC][i])
+		if (to->count[ROW_LOC][i] > from->count[ROW_LOC][i] ||
+		    to->count[ROW_HVS][i] > from->count[ROW_HVS][i])
 			got(PART_TICKED_CPUS, 1);
 		if (i > 0 && calls > 0)
 			got(PART_CALLED_CPUS, 1);
