@@ -18,12 +18,13 @@ FUZZ_SANITIZE := $(SANITIZE)
 FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
 
 # The slowest first.
-FUZZ_NAMES := irq accel avic platform emulate decode
+FUZZ_NAMES := irq accel avic hv platform emulate decode
 FUZZ_SRC_accel := tests/fuzz/accel_check.c tests/fuzz/irq_model.c $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c \
 	cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_avic := tests/fuzz/avic_ref.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_decode := core/decode.c tests/unit/decode_oracle.c
 FUZZ_LIBS_decode := -lZydis
+FUZZ_SRC_hv := $(HV_TEST_SRC)
 FUZZ_SRC_irq := $(patsubst %,tests/fuzz/irq_%.c,world model check) $(IRQ_ALL_SRC) irq/intr.c
 FUZZ_SRC_platform := $(PLATFORM_TEST_SRC) irq/pit.c core/bus.c
 FUZZ_SRC_emulate := $(UNIT_emulate)
