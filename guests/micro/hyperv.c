@@ -229,7 +229,8 @@ static void run_posts(unsigned int cpu, struct counts *own)
 	unsigned int next = (cpu + 1) % cpus;
 	uint64_t status;
 
-	*post = (struct post){.connection = 0x010000 | next << 8 | POST_SINT, .size = 8};
+	post->connection = 0x010000 | next << 8 | POST_SINT;
+	post->size = 8;
 	for (unsigned int i = 1; i <= POSTS; i++) {
 		post->type = i;
 		post->payload[0] = i;
