@@ -248,6 +248,12 @@ static const char *parse_pair(struct config *config, const char *key, const char
 		if (value > 1)
 			return "neither 0 nor 1";
 		config->reserve_boot_cpu = value;
+	} else if (!strcmp(key, "debugger-wait")) {
+		if (config->vm_count > 1)
+			return "a setting of the machine, not of one VM";
+		if (value > 1)
+			return "neither 0 nor 1";
+		config->debugger_wait = value;
 	} else if (!strcmp(key, "vm")) {
 		return parse_vm(config, value);
 	} else {

@@ -11,6 +11,7 @@ struct config {
 	u32 vm_count;
 	char cpu[MAX_VMS][32];      /* what vm[].cpu points to */
 	bool reserve_boot_cpu;      /* the boot processor runs no vCPU */
+	bool debugger_wait;         /* VM 0 starts when a debugger says so */
 	u64 setting[SETTING_COUNT]; /* afterwards only the machine's count: vm[] has its own */
 };
 

@@ -189,6 +189,13 @@ static enum exit_action handle_xsetbv(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+/* Intercepted for a debugger. */
+static enum exit_action handle_software_int(struct vcpu *vcpu)
+{
+	debugger_software_int(vcpu);
+	return EXIT_ACTION_RESUME;
+}
+
 /* Intercepted so that a guest cannot hold the processor in an endless delivery loop: reflect. */
 static enum exit_action handle_exception(struct vcpu *vcpu)
 {
@@ -196,6 +203,8 @@ static enum exit_action handle_exception(struct vcpu *vcpu)
 
 	if (e->vector == VECTOR_MC)
 		port_panic("machine check while vCPU %u ran", vcpu->index);
+	if (e->vector == VECTOR_BP)
+		return handle_software_int(vcpu);
 	vcpu_inject_exception(vcpu, e->vector, e->has_error, e->error);
 	return EXIT_ACTION_RESUME;
 }
@@ -273,6 +282,7 @@ static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_SHUTDOWN] = handle_shutdown,
         [EXIT_INIT] = resume,
         [EXIT_TASK_SWITCH] = handle_unexpected,
+        [EXIT_SOFTWARE_INT] = handle_software_int,
         [EXIT_INVALID] = handle_unexpected,
         [EXIT_UNKNOWN] = handle_unexpected,
 };

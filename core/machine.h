@@ -20,6 +20,7 @@ struct machine {
 	u32 fpu_size;                  /* (i) bytes of a vCPU's FPU area */
 	bool has_tsc_aux;              /* (i) RDTSCP and its MSR exist */
 	struct atomic32 stopping;      /* [a] every processor leaves cpu_main() */
+	bool debugger_wait;            /* (i) VM 0 starts when a debugger says so */
 	bool floor;                    /* (i) measure bare world switches at start */
 	u8 debug_panic;                /* (i) enum setting_debug_panic */
 	u32 debug_lose_ticks;          /* (i) of each processor's timer interrupts, 0: none */

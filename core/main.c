@@ -12,6 +12,7 @@
 #include "postern/string.h"
 
 #define HOUSEKEEPING_NS 10000000ull /* console and commands */
+#define DEBUGGER_NS     200000ull   /* the same, while a debugger waits */
 #define STATUS_NS       250000000ull
 #define ACCOUNT_NS      1000000000ull
 #define CMDLINE_MAX     2048
@@ -126,12 +127,17 @@ static void end_all(struct machine *machine, enum ending ending)
 
 static void read_commands(struct machine *machine)
 {
+	struct vm *vm = machine->vm[0]; /* the one that a debugger sees */
 	int byte;
 
-	while ((byte = port_report_read()) >= 0) {
-		if (command_take(machine, (u8)byte))
+	while (debugger_is_ready(vm) && (byte = port_report_read()) >= 0) {
+		if (debugger_wants(vm))
+			debugger_feed(vm, (u8)byte);
+		else if (command_take(machine, (u8)byte))
 			continue;
-		if (byte == REPORT_CMD_TIMEOUT)
+		else if (byte == REPORT_CMD_DEBUG)
+			debugger_begin(vm);
+		else if (byte == REPORT_CMD_TIMEOUT)
 			end_all(machine, ENDED_TIMEOUT);
 		else if (byte == REPORT_CMD_INTERRUPT)
 			end_all(machine, ENDED_INTERRUPTED);
@@ -206,8 +212,11 @@ void main_housekeeping(u64 now)
 	struct machine *machine = port_machine();
 	bool status = now >= machine->status_due;
 
-	machine->housekeeping_due = now + timer_ns_to_tsc(HOUSEKEEPING_NS);
 	read_commands(machine);
+	debugger_poll(machine->vm[0]);
+	machine->housekeeping_due =
+	        now +
+	        timer_ns_to_tsc(debugger_is_busy(machine->vm[0]) ? DEBUGGER_NS : HOUSEKEEPING_NS);
 	for (u32 i = 0; i < machine->vm_count; i++) {
 		platform_poll(machine->vm[i]);
 		quieten(machine->vm[i]);
@@ -258,6 +267,8 @@ static void run_all(struct machine *machine)
 	machine->housekeeping_due = now;
 	machine->status_due = now;
 	machine->account_due = now + timer_ns_to_tsc(ACCOUNT_NS);
+	if (machine->debugger_wait)
+		debugger_stop_at_start(machine->vm[0]);
 	for (u32 i = 0; i < machine->vm_count; i++) {
 		vm_start(machine->vm[i]);
 		storm_set(machine->vm[i], machine->vm[i]->config.inhibit_storm);
@@ -308,6 +319,7 @@ enum main_result postern_main(void)
 		return refuse(REPORT_REFUSED_CONFIG,
 		              "the boot processor is reserved and there is no other");
 	machine->slice_tsc = timer_ns_to_tsc(config.setting[SETTING_SLICE_US] * 1000);
+	machine->debugger_wait = config.debugger_wait;
 	machine->floor = config.setting[SETTING_FLOOR];
 	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];
 	machine->debug_lose_ticks = (u32)config.setting[SETTING_DEBUG_LOSE_TICKS];

@@ -18,13 +18,14 @@
 
 /*
  * Enter the guest once. false: a request arrived after it was prepared, and nothing was entered.
- * `chores`: they have just been done, so the physical timer may have to be set anew.
+ * `chores`: they have just been done, so the physical timer may have to be set anew. `step`: for a
+ * debugger, core/debugger.h.
  *
  * force_immediate_exit lives here and nowhere else (requirement S4.1).
  */
-static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
+static __inlined bool enter_as(struct cpu *cpu, struct vcpu *vcpu, bool chores, bool step)
 {
-	bool force_immediate_exit = intr_prepare_entry(vcpu);
+	bool force_immediate_exit = step ? debugger_prepare(vcpu) : intr_prepare_entry(vcpu);
 	u64 cr8 = lapic_cr8(vcpu);
 
 	vcpu->regs.cr8 = cr8;
@@ -55,6 +56,20 @@ static bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 	if (vcpu->regs.cr8 != cr8 && !accel_is_on(&vcpu->accel))
 		lapic_set_cr8(vcpu, (u8)vcpu->regs.cr8);
 	return true;
+}
+
+static __inlined bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
+{
+	return enter_as(cpu, vcpu, chores, false);
+}
+
+static __noinline void step(struct cpu *cpu, struct vcpu *vcpu)
+{
+	bool entered = enter_as(cpu, vcpu, true, true);
+
+	if (entered)
+		exit_handle(vcpu);
+	debugger_after(vcpu, entered);
 }
 
 /* The vCPU leaves for good: its VM has ended. */
@@ -118,6 +133,10 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 			}
 		}
 		if (!is_active(vcpu)) {
+			if (debugger_steps(vcpu)) {
+				step(cpu, vcpu);
+				continue;
+			}
 			intr_before_sleep(vcpu);
 			if (sched_block(vcpu))
 				return;

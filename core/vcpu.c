@@ -55,6 +55,15 @@ u32 vcpu_request_all(struct vm *vm, u32 requests)
 	return kicked;
 }
 
+static __noinline void handle_rare(struct vcpu *vcpu, u32 requests)
+{
+	if (requests & VCPU_REQUEST_DEBUG)
+		debugger_attend(vcpu);
+	if (requests & VCPU_REQUEST_SIGNAL &&
+	    (vcpu->activity != VCPU_STOPPED || !debugger_defers(vcpu, VCPU_REQUEST_SIGNAL)))
+		lapic_take_signals(vcpu);
+}
+
 void vcpu_handle_requests(struct vcpu *vcpu)
 {
 	u32 requests = atomic32_read_relaxed(&vcpu->requests);
@@ -66,9 +75,10 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 	 * needs nothing: the run loop leaves on vm_has_ended(), which was stored before the request.
 	 */
 	requests = atomic32_xchg(&vcpu->requests, 0);
-	if (requests & VCPU_REQUEST_SIGNAL)
-		lapic_take_signals(vcpu);
-	if (requests & VCPU_REQUEST_TIMER)
+	if (requests & (VCPU_REQUEST_SIGNAL | VCPU_REQUEST_DEBUG))
+		handle_rare(vcpu, requests);
+	if (requests & VCPU_REQUEST_TIMER &&
+	    (vcpu->activity != VCPU_STOPPED || !debugger_defers(vcpu, VCPU_REQUEST_TIMER)))
 		lapic_timer_expired(vcpu);
 	if (requests & VCPU_REQUEST_STIMER)
 		stimer_expired(vcpu);

@@ -20,6 +20,7 @@
 #ifndef CORE_VCPU_H
 #define CORE_VCPU_H
 
+#include "core/debugger.h"
 #include "core/exit.h"
 #include "core/timer.h"
 #include "irq/accel.h"
@@ -47,6 +48,7 @@ enum vcpu_request {
 	VCPU_REQUEST_STIMER = BIT(8),   /* a synthetic timer's deadline has come */
 	VCPU_REQUEST_EOI_EXIT = BIT(5), /* the EOI-exit bitmap may have changed: irq/eoi_exit.h */
 	VCPU_REQUEST_ACCEL = BIT(6),    /* acceleration is to be decided anew: irq/accel.h */
+	VCPU_REQUEST_DEBUG = BIT(7),    /* a debugger wants something: core/debugger.h */
 };
 
 enum vcpu_mode {
@@ -66,6 +68,7 @@ enum vcpu_activity {
 	VCPU_ACTIVE,
 	VCPU_HALTED,
 	VCPU_WAIT_FOR_SIPI,
+	VCPU_STOPPED, /* by a debugger; what the guest sees is in core/debugger.h */
 };
 
 /* Registers that every exit brings and every entry takes. The rest: struct vcpu_state. */
@@ -150,6 +153,8 @@ struct vcpu {
 	u64 dr[4];             /* [o] while not loaded */
 	u8 *fpu;               /* (i) XSAVE area, valid while not loaded */
 	struct vcpu_msrs msrs; /* [o] */
+
+	struct debugger_vcpu debugger; /* core/debugger.h */
 
 	u64 state_since; /* [o] TSC of the last change of what it does, for hlt_ns and its like */
 	struct account account;

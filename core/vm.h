@@ -99,6 +99,7 @@ struct vm {
 	struct atomic32 live_vcpus;  /* [a] vCPUs not yet VCPU_DEAD */
 	struct atomic64 first_entry; /* [a] TSC of the first VM entry, 0: not yet */
 	struct atomic64 end_time;    /* [a] TSC of the end */
+	struct debugger debugger;    /* core/debugger.h */
 	bool quiet; /* boot processor only: what outlived the vCPUs has been stopped */
 };
 

@@ -356,6 +356,40 @@ static enum model_result do_fpu(struct model_cpu *cpu, bool write)
 	return MODEL_DONE;
 }
 
+/*
+ * "Exception Intercepts": RIP is the INT3's own; delivered, it is behind. An emulator that takes it for an
+ * INT n looks at that intercept only.
+ */
+enum model_result model_int3(struct model_cpu *cpu, bool planted)
+{
+	u64 code = model_has(MODEL_INT3_IS_INTN) ? SVM_EXIT_SWINT : SVM_EXIT_EXCEPTION(VECTOR_BP);
+
+	if (intercepted(cpu, code))
+		return leave(cpu, code);
+	if (planted)
+		port_panic("script: a breakpoint that nobody intercepts");
+	cpu->regs.rip++;
+	cpu->guest->insn->done = true;
+	return model_deliver(cpu, VECTOR_BP, true, false, 0) ? MODEL_RESTART : MODEL_EXIT;
+}
+
+#define POPF_FLAGS (RFLAGS_TF | RFLAGS_IF | RFLAGS_ZF | RFLAGS_CF | RFLAGS_AC)
+
+static enum model_result do_flags(struct model_cpu *cpu, bool push)
+{
+	u64 *rsp = &cpu->regs.gpr[GPR_RSP];
+	u8 *p = model_translate(cpu, GPA(push ? *rsp - 8 : *rsp), push ? MODEL_WRITE : MODEL_READ);
+
+	if (!p)
+		return MODEL_EXIT;
+	if (push)
+		store(p, cpu->regs.rflags, 8);
+	else
+		cpu->regs.rflags = (cpu->regs.rflags & ~POPF_FLAGS) | (load(p, 8) & POPF_FLAGS);
+	*rsp += push ? -8ull : 8ull;
+	return MODEL_DONE;
+}
+
 enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *insn)
 {
 	switch (insn->op) {
@@ -404,6 +438,11 @@ enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *
 	case OP_READ_FPU:
 	case OP_WRITE_FPU:
 		return do_fpu(cpu, insn->op == OP_WRITE_FPU);
+	case OP_INT3:
+		return model_int3(cpu, false);
+	case OP_PUSHF:
+	case OP_POPF:
+		return do_flags(cpu, insn->op == OP_PUSHF);
 	default:
 		return MODEL_DONE;
 	}

@@ -16,5 +16,7 @@ enum model_result {
 };
 
 enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *insn);
+/* The script's own, or one that was `planted` in place of the script's instruction. */
+enum model_result model_int3(struct model_cpu *cpu, bool planted);
 
 #endif

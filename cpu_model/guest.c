@@ -14,6 +14,8 @@
 #include <pthread.h>
 
 #define GUEST_STACK (192u << 10)
+#define OPCODE_NOP  0x90
+#define OPCODE_INT3 0xcc
 
 static char stacks[GUEST_COUNT][GUEST_STACK] __aligned(64);
 static pthread_mutex_t find_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -105,19 +107,53 @@ static void run_handlers(struct model_guest *g, u32 depth, struct guest_insn *in
 		run_handler(g, g->depth == depth + 1 ? insn : NULL);
 }
 
+static u8 *code_at(struct model_guest *g, u64 linear)
+{
+	struct model_walk walk;
+
+	walk = model_nested_walk(HPA(g->cpu->control.n_cr3 & PAGE_MASK), GPA(linear), MODEL_EXEC);
+	if (!walk.ok)
+		return NULL; /* the fetch will fault */
+	return (u8 *)hpa_to_ptr(HPA(walk.frame << 12)) + (linear & ~PAGE_MASK);
+}
+
+/* The script's own are of one use, so that any other in its code is somebody's breakpoint. */
+static void forget_int3(struct model_guest *g)
+{
+	u8 *p = g->int3 ? code_at(g, g->int3) : NULL;
+
+	if (p)
+		__atomic_store_n(p, OPCODE_NOP, __ATOMIC_RELAXED);
+	g->int3 = 0;
+}
+
 static void lay(struct model_guest *g, const struct guest_insn *insn)
 {
-	struct model_cpu *cpu = g->cpu;
-	u64 linear = cpu->regs.cs.base + cpu->regs.rip;
-	struct model_walk walk;
-	u8 *p;
+	u64 linear = g->cpu->regs.cs.base + g->cpu->regs.rip;
+	u8 *p = code_at(g, linear);
 
-	walk = model_nested_walk(HPA(cpu->control.n_cr3 & PAGE_MASK), GPA(linear), MODEL_EXEC);
-	if (!walk.ok)
-		return; /* the fetch will fault */
-	p = (u8 *)hpa_to_ptr(HPA(walk.frame << 12)) + (linear & ~PAGE_MASK);
-	for (u32 i = 0; i < insn->length; i++)
+	forget_int3(g);
+	if (!p)
+		return;
+	if (insn->bytes[0] == OPCODE_INT3)
+		g->int3 = linear;
+	/* A breakpoint stays where it is. */
+	for (u32 i = __atomic_load_n(p, __ATOMIC_RELAXED) == OPCODE_INT3;
+	     i < insn->length + insn->ahead; i++)
 		__atomic_store_n(&p[i], insn->bytes[i], __ATOMIC_RELAXED);
+}
+
+bool guest_is_planted(struct model_guest *g, const u8 *p)
+{
+	const struct guest_insn *insn = g->insn;
+	u8 byte = __atomic_load_n(p, __ATOMIC_RELAXED);
+
+	if (byte == insn->bytes[0])
+		return false;
+	if (byte == OPCODE_INT3)
+		return true;
+	lay(g, insn);
+	return false;
 }
 
 void guest_execute(struct model_guest *g, struct guest_insn *insn)

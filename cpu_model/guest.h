@@ -76,6 +76,10 @@ void g_triple_fault(void) __noreturn;
 u64 g_read_fpu(void);
 void g_write_fpu(u64 value);
 bool g_interrupts_enabled(void);
+void g_int3(void);
+/* NOP, and what PUSHF stores; POPF of this, with a store and a NOP before it. */
+u64 g_pushf(void);
+void g_popf(u64 value);
 /* Leave real mode: identity page tables at GUEST_TABLES, 64-bit code. */
 void g_long_mode(void);
 
@@ -124,14 +128,18 @@ enum guest_op {
 	OP_FAR_JUMP, /* to 64-bit code in the own area; loads the segments as well */
 	OP_READ_FPU,
 	OP_WRITE_FPU,
+	OP_INT3,
+	OP_PUSHF,
+	OP_POPF,
 };
 
 struct guest_insn {
 	u8 op; /* enum guest_op */
 	u8 length;
 	u8 bytes[15];
-	u8 size; /* of the memory or port operand */
-	u8 reg;  /* control register */
+	u8 ahead; /* bytes behind those: the next one's, for who looks at it before it executes */
+	u8 size;  /* of the memory or port operand */
+	u8 reg;   /* control register */
 	bool catch_faults;
 	/* Result */
 	bool done;
@@ -162,6 +170,7 @@ struct model_guest {
 	struct guest_insn *insn;
 	u64 rip, cs_base; /* at the last exit */
 	u64 code;         /* base of its code area */
+	u64 int3;         /* where the script's own INT3 stands, 0: nowhere */
 	struct guest_frame frame[GUEST_FRAMES];
 	u32 depth;
 };
@@ -190,6 +199,11 @@ void guest_enter(struct model_guest *g);
 void guest_leave(struct model_guest *g);
 /* Let the script run until it has an instruction to execute; it is then laid at RIP. */
 void guest_next(struct model_guest *g);
+/*
+ * The instruction's first byte in memory, at `p`, has been replaced by INT3; otherwise it is there, even
+ * if somebody has put back what was there before an INT3.
+ */
+bool guest_is_planted(struct model_guest *g, const u8 *p);
 bool guest_gate_present(struct model_guest *g, u8 vector);
 /* Push a frame; the handler runs at the next guest_next(). */
 void guest_push_frame(struct model_guest *g, u8 vector, bool exception, u32 error);

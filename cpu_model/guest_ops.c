@@ -180,6 +180,7 @@ PLAIN_OPERATION(g_hlt, OP_HLT, 0xf4)
 PLAIN_OPERATION(g_pause, OP_PAUSE, 0xf3, 0x90)
 PLAIN_OPERATION(g_nop, OP_NOP, 0x90)
 PLAIN_OPERATION(g_vmmcall, OP_VMMCALL, 0x0f, 0x01, 0xd9)
+PLAIN_OPERATION(g_int3, OP_INT3, 0xcc)
 PLAIN_OPERATION(g_wbinvd, OP_WBINVD, 0x0f, 0x09)
 
 #define SAFE_OPERATION(name, op, ...)                                                              \
@@ -328,6 +329,42 @@ void g_write_fpu(u64 value)
 	INSN(insn, OP_WRITE_FPU, 0x0f, 0xae, 0x08);
 
 	gpr(g)[GPR_RAX] = value;
+	guest_execute(g, &insn);
+}
+
+/* The top of a stack in the script's own area, behind its handlers' code. */
+static u64 stack_top(const struct model_guest *g)
+{
+	return g->code + GUEST_CODE_SIZE - 64;
+}
+
+/* Instructions are laid when they execute. Here is who steps to know what comes next. */
+static void announce(u8 opcode)
+{
+	struct guest_insn nop = {.op = OP_NOP, .bytes = {0x90, opcode}, .length = 1, .ahead = 1};
+
+	plain(&nop);
+}
+
+u64 g_pushf(void)
+{
+	struct model_guest *g = guest_self();
+	INSN(insn, OP_PUSHF, 0x9c);
+
+	announce(insn.bytes[0]);
+	gpr(g)[GPR_RSP] = stack_top(g);
+	guest_execute(g, &insn);
+	return g_read(stack_top(g) - 8, 8);
+}
+
+void g_popf(u64 value)
+{
+	struct model_guest *g = guest_self();
+	INSN(insn, OP_POPF, 0x9d);
+
+	g_write(stack_top(g), value, 8);
+	announce(insn.bytes[0]);
+	gpr(g)[GPR_RSP] = stack_top(g);
 	guest_execute(g, &insn);
 }
 

@@ -297,11 +297,16 @@ static bool step(struct model_cpu *cpu)
 	struct model_guest *g = cpu->guest;
 	bool trap = cpu->regs.rflags & RFLAGS_TF;
 	enum model_result result;
+	const u8 *code;
 
 	guest_next(g);
-	if (!model_translate(cpu, GPA(cpu->regs.cs.base + cpu->regs.rip), MODEL_EXEC))
+	code = model_translate(cpu, GPA(cpu->regs.cs.base + cpu->regs.rip), MODEL_EXEC);
+	if (!code)
 		return false;
-	result = model_execute(cpu, g->insn);
+	if (guest_is_planted(g, code))
+		result = model_int3(cpu, true);
+	else
+		result = model_execute(cpu, g->insn);
 	if (result == MODEL_EXIT)
 		return false;
 	if (result == MODEL_RESTART)

@@ -117,14 +117,14 @@ static void inject(struct vcpu *vcpu, struct intr_event *event, enum counter_id 
 }
 
 /* Accounts tell deliveries: what is taken back is not counted. */
-static void count_delivery(struct vcpu *vcpu, u8 source, u64 n)
+static __inlined void count_delivery(struct vcpu *vcpu, u8 source, u64 n)
 {
 	vcpu_count_n(vcpu, source_counter[source], n);
 	if (source == IRQ_SOURCE_IPI)
 		vcpu_count_n(vcpu, COUNTER_IPI_RECEIVED, n);
 }
 
-static void take_back(struct vcpu *vcpu)
+static __inlined void take_back(struct vcpu *vcpu)
 {
 	struct intr_state *intr = &vcpu->intr;
 
@@ -299,4 +299,42 @@ static __noinline bool prepare(struct vcpu *vcpu)
 bool intr_prepare_entry(struct vcpu *vcpu)
 {
 	return is_idle(vcpu) ? false : prepare(vcpu);
+}
+
+/* --- for a debugger: apart from the above, which is on every way into a guest --- */
+
+static __noinline void put_exception(struct vcpu *vcpu, struct intr_event *event,
+                                     enum counter_id counter)
+{
+	if (!event->valid || blocked(vcpu, INTR_CLASS_EXCEPTION) != INTR_BLOCK_NONE)
+		return;
+	backend_op(intr_inject)(vcpu, event);
+	event->valid = false;
+	vcpu_count(vcpu, counter);
+}
+
+static void close_windows(struct vcpu *vcpu)
+{
+	struct intr_state *intr = &vcpu->intr;
+
+	if (intr->nmi_window_open)
+		backend_op(intr_window)(vcpu, INTR_CLASS_NMI, false);
+	if (intr->window_open)
+		backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, false);
+	intr->nmi_window_open = intr->window_open = false;
+}
+
+/* What was in the slot waits in IRR again. */
+static bool prepare_kept(struct vcpu *vcpu)
+{
+	take_back(vcpu);
+	put_exception(vcpu, &vcpu->intr.again, COUNTER_INJ_AGAIN);
+	put_exception(vcpu, &vcpu->intr.exception, COUNTER_INJ_EXCEPTION);
+	close_windows(vcpu);
+	return false;
+}
+
+bool intr_prepare_step(struct vcpu *vcpu, enum intr_block why)
+{
+	return why == INTR_BLOCK_DEBUG ? prepare_kept(vcpu) : intr_prepare_entry(vcpu);
 }

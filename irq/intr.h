@@ -42,6 +42,7 @@ enum intr_block {
 	INTR_BLOCK_IF,     /* RFLAGS.IF is clear */
 	INTR_BLOCK_SHADOW, /* STI or MOV SS, one instruction */
 	INTR_BLOCK_NMI,    /* an NMI handler runs, until IRET */
+	INTR_BLOCK_DEBUG,  /* a debugger keeps interrupts and NMIs from the vCPU while it steps */
 	INTR_BLOCK_GIF,    /* SVM guest hypervisor: global interrupt flag clear */
 };
 
@@ -72,6 +73,13 @@ struct intr_state {
  * locks held. Returns force_immediate_exit. Idempotent while nothing new arrives.
  */
 bool intr_prepare_entry(struct vcpu *vcpu);
+
+/*
+ * The same for an entry that a debugger steps. `why` INTR_BLOCK_DEBUG: external interrupts and NMIs wait,
+ * without a window, whatever the guest allows; what else there is comes as ever. INTR_BLOCK_NONE: nothing
+ * is kept back.
+ */
+bool intr_prepare_step(struct vcpu *vcpu, enum intr_block why);
 
 /* true: something is pending that HLT must wake for (IF considered, as the manual has it). Pure. */
 bool intr_has_deliverable(struct vcpu *vcpu);

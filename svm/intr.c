@@ -182,13 +182,14 @@ void svm_intr_apply_avic(struct vcpu *vcpu)
 	svm_dirty(vcpu, SVM_CLEAN_INT_CTL | SVM_CLEAN_AVIC);
 }
 
-static void start_step(struct vcpu *vcpu, enum svm_step step)
+void svm_intr_start_step(struct vcpu *vcpu, enum svm_step step)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 
 	if (svm->step == SVM_STEP_NONE) {
 		svm->step_tf = vcpu->regs.rflags & RFLAGS_TF;
 		vcpu->regs.rflags |= RFLAGS_TF;
+		svm->stepped = false;
 		svm->vmcb->control.intercept_exceptions |= SVM_STEP_EXCEPTIONS;
 		svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 	}
@@ -201,10 +202,10 @@ static void end_step(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 
-	if (svm->step == SVM_STEP_SHADOW && !svm->step_tf)
+	if ((svm->step == SVM_STEP_SHADOW || svm->step == SVM_STEP_DEBUG) && !svm->step_tf)
 		vcpu->regs.rflags &= ~RFLAGS_TF;
 	svm->step = SVM_STEP_NONE;
-	svm->vmcb->control.intercept_exceptions = SVM_EXCEPTIONS;
+	svm->vmcb->control.intercept_exceptions = svm->exceptions;
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 	svm_intr_apply_avic(vcpu);
 }
@@ -231,8 +232,10 @@ void svm_intr_cancel_step(struct vcpu *vcpu)
 /* The instruction in the shadow exited and is completed by emulation: the step is over. */
 void svm_intr_insn_exit(struct vcpu *vcpu)
 {
-	if (svm_of(vcpu)->step == SVM_STEP_SHADOW)
-		end_step(vcpu);
+	u8 step = svm_of(vcpu)->step;
+
+	if (step == SVM_STEP_SHADOW || step == SVM_STEP_DEBUG || step == SVM_STEP_DEBUG_FLAGS)
+		svm_intr_cancel_step(vcpu);
 }
 
 bool svm_intr_step_exit(struct vcpu *vcpu)
@@ -243,10 +246,12 @@ bool svm_intr_step_exit(struct vcpu *vcpu)
 	if (step == SVM_STEP_NONE)
 		return false;
 	end_step(vcpu);
+	svm->stepped = true;
 	if (step == SVM_STEP_IRET)
 		svm->nmi_masked = false;
-	if (svm->step_tf)
-		return false; /* the guest was stepping too: its #DB */
+	/* The guest was stepping too: its #DB. */
+	if (svm->step_tf && !svm_debug_hides_trap(svm))
+		return false;
 	svm->vmcb->save.dr6 &= ~DR6_BS;
 	svm_dirty(vcpu, SVM_CLEAN_DR);
 	return true;
@@ -257,7 +262,7 @@ bool svm_intr_step_exit(struct vcpu *vcpu)
 void svm_intr_iret_exit(struct vcpu *vcpu)
 {
 	intercept_iret(vcpu, false);
-	start_step(vcpu, SVM_STEP_IRET);
+	svm_intr_start_step(vcpu, SVM_STEP_IRET);
 }
 
 /* --- entries in the interrupt shadow --- */
@@ -276,7 +281,7 @@ void svm_intr_shadow_enter(struct vcpu *vcpu)
 	set_virq(vcpu, false, 0, false);
 	svm->shadow_window = true;
 	if (svm->step == SVM_STEP_NONE)
-		start_step(vcpu, SVM_STEP_SHADOW);
+		svm_intr_start_step(vcpu, SVM_STEP_SHADOW);
 }
 
 /*
@@ -311,7 +316,7 @@ void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 	}
 	/* Masked: the IRET intercept is on already. Else only a shadow can be in the way. */
 	if (open && !svm->nmi_masked && svm->step == SVM_STEP_NONE)
-		start_step(vcpu, SVM_STEP_SHADOW);
+		svm_intr_start_step(vcpu, SVM_STEP_SHADOW);
 	else if (!open && svm->step == SVM_STEP_SHADOW)
 		svm_intr_cancel_step(vcpu);
 }

@@ -176,6 +176,7 @@ const struct backend svm_backend = {
         .intr_window = svm_intr_window,
         .intr_force = svm_intr_force,
         .intr_tpr_exit = svm_intr_tpr_exit,
+        .debug = svm_debug,
         .pause_exits = svm_pause_exits,
         .flush = svm_flush,
         .msr_intercept = svm_msr_intercept,

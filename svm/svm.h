@@ -28,11 +28,13 @@ struct svm_vm {
 	struct svm_avic *avic; /* (i) NULL: not used */
 };
 
-/* How an NMI gets its turn when it cannot be injected: svm/intr.c. */
+/* What is stepped over: an instruction that an NMI waits for (svm/intr.c), or a debugger's. */
 enum svm_step {
 	SVM_STEP_NONE,
 	SVM_STEP_SHADOW, /* over the instruction in the interrupt shadow */
 	SVM_STEP_IRET,   /* over the IRET that ends the NMI handler */
+	SVM_STEP_DEBUG, /* a debugger's; if one of the above begins meanwhile, that one takes its place */
+	SVM_STEP_DEBUG_FLAGS, /* the same over an instruction that loads RFLAGS */
 };
 
 /*
@@ -70,6 +72,11 @@ struct svm_vcpu {
 	bool fast;          /* [o] nothing is under way that the next exit has to look after */
 	bool nrips;         /* (i) the processor gives the next RIP */
 	bool step_tf;       /* [o] the guest's own RFLAGS.TF while stepping */
+	bool stepped; /* [o] such an instruction has been executed: svm/debug.c, with these: */
+	bool debug_syscall; /* [o] SFMASK is without TF for the time of the step */
+	u64 debug_sfmask;   /* [o] what it was */
+	u32 exceptions;     /* [o] those that are intercepted while nothing is stepped over */
+	u32 traps;          /* [o] more of intercept_misc1 */
 };
 
 /* What the processor has, found by svm_probe(). Constant afterwards. */
@@ -141,6 +148,14 @@ extern const struct accel_ops svm_avic_ops;
 void svm_avic_ipi_exit(struct vcpu *vcpu);
 void svm_avic_noaccel_exit(struct vcpu *vcpu);
 
+/* svm/debug.c */
+bool svm_debug(struct vcpu *vcpu, enum backend_debug what);
+/* The trap behind a stepped SYSCALL would not be there without the step. */
+static inline bool svm_debug_hides_trap(const struct svm_vcpu *svm)
+{
+	return svm->debug_syscall && svm->debug_sfmask & RFLAGS_TF;
+}
+
 /* svm/floor.c */
 u64 svm_floor(struct cpu *cpu, u64 rounds);
 
@@ -163,6 +178,7 @@ void svm_intr_virq_to_event(struct vcpu *vcpu);
 void svm_intr_apply_avic(struct vcpu *vcpu);
 /* Undo a step that is under way: an event comes first. */
 void svm_intr_cancel_step(struct vcpu *vcpu);
+void svm_intr_start_step(struct vcpu *vcpu, enum svm_step step);
 /* Exits of the single step and of IRET: true if they were ours and the guest does not see them. */
 bool svm_intr_step_exit(struct vcpu *vcpu);
 void svm_intr_iret_exit(struct vcpu *vcpu);

@@ -50,6 +50,7 @@ bool svm_vcpu_init(struct vcpu *vcpu)
 	svm->vmcb_hpa = ptr_to_hpa(svm->vmcb);
 	svm->root = mmu_root(vcpu->vm);
 	svm->nrips = svm_has(SVM_CPUID_NRIPS);
+	svm->exceptions = SVM_EXCEPTIONS;
 	host_reset_fpu(vcpu);
 	return true;
 }
@@ -71,10 +72,10 @@ static void reset_control(struct vcpu *vcpu)
 
 	memset(control, 0, sizeof(*control));
 	control->intercept_cr = SVM_CR_WRITE(4); /* core/cr.c */
-	control->intercept_misc1 = misc1;
+	control->intercept_misc1 = misc1 | svm_of(vcpu)->traps;
 	control->intercept_misc2 = misc2;
 	control->intercept_misc3 = misc3;
-	control->intercept_exceptions = SVM_EXCEPTIONS;
+	control->intercept_exceptions = svm_of(vcpu)->exceptions;
 	control->iopm_base = ptr_to_hpa(vm->iopm).v;
 	control->msrpm_base = ptr_to_hpa(vm->msrpm).v;
 	control->np_control = SVM_NP_ENABLE;

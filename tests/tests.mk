@@ -108,6 +108,10 @@ $(HOST)/tests/model/rules_%.o: HOST_CFLAGS += -Itests/model/guest
 WITNESS_OBJ := $(patsubst %,$(HOST)/tests/model/%.o,witness witness_one witness_many witness_known)
 $(HOST)/tests/model/witness_test: $(WITNESS_OBJ)
 
+# The other end of the debug channel.
+DEBUGGER_OBJ := $(HOST)/tests/model/debugger.o
+$(HOST)/tests/model/debugger_test: $(DEBUGGER_OBJ)
+
 # --- the same under ThreadSanitizer, one thread for each processor ---
 # Scripts and what switches to them are not instrumented: see cpu_model/guest.c.
 
@@ -240,7 +244,7 @@ check-full:
 
 .SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
-	$(RULES_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
+	$(RULES_OBJ) $(DEBUGGER_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 include tests/fuzz/fuzz.mk
 
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \

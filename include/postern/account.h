@@ -39,6 +39,8 @@
 	X(APIC_ACCESS, "apic-access", "accelerated APIC: an access that is not accelerated")       \
 	X(IPI_INCOMPLETE, "ipi-incomplete",                                                        \
 	  "accelerated APIC: an IPI that the processor could not finish")                          \
+	X(SOFTWARE_INT, "software-interrupt",                                                      \
+	  "INT n, or INT3 where it exits as that; intercepted for a debugger only")                \
 	X(INVALID, "invalid", "the processor refused the guest state")                             \
 	X(UNKNOWN, "unknown", "an exit that no handler knows")
 

@@ -41,6 +41,7 @@
  * intr_tpr_exit     exit when the guest writes its task priority (CR8), because a pending interrupt
  *                   waits for it to drop; off: guest CR8 accesses run without exit
  *
+ * debug             for a debugger; true only in answer to BACKEND_STEP_END
  * pause_exits       whether PAUSE (or a loop of them) exits: on while others wait for the processor
  * floor             TSC ticks of `rounds` world switches that do nothing, for comparison; 0: no
  *                   memory. After cpu_init on this processor, before any vCPU runs on it
@@ -57,6 +58,21 @@
 
 struct cpu;
 struct vm;
+
+/*
+ * What a debugger wants of a vCPU. A step: entered with an empty injection slot, the vCPU leaves behind
+ * one instruction at the latest. RFLAGS.TF and what the processor needs besides are set until END, and
+ * the guest's own TF is as it should be from then on; END tells whether an instruction was executed
+ * since, in the guest, to its end. In a step every exception exits before it is delivered.
+ */
+enum backend_debug {
+	BACKEND_TRAPS_OFF,
+	BACKEND_TRAPS_ON,     /* INT3 exits, before it is executed, and perhaps INT n does, too */
+	BACKEND_STEP,         /* with BACKEND_TRAPS_ON until END */
+	BACKEND_STEP_FLAGS,   /* the same for one that loads RFLAGS: POPF, IRET, SYSRET */
+	BACKEND_STEP_SYSCALL, /* the same for SYSCALL, whose flag mask must not take TF away */
+	BACKEND_STEP_END,
+};
 
 #define BACKEND_OPS(X)                                                                             \
 	X(bool, probe, (const char **why))                                                         \
@@ -80,6 +96,7 @@ struct vm;
 	X(void, intr_window, (struct vcpu * vcpu, enum intr_class class, bool open))               \
 	X(bool, intr_force, (struct vcpu * vcpu, enum intr_class class))                           \
 	X(void, intr_tpr_exit, (struct vcpu * vcpu, bool on))                                      \
+	X(bool, debug, (struct vcpu * vcpu, enum backend_debug what))                              \
 	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
 	X(u64, floor, (struct cpu * cpu, u64 rounds))                                              \
 	X(void, flush, (struct vcpu * vcpu))                                                       \

@@ -5,8 +5,8 @@
  * that loses step looks for the next REPORT_MAGIC.
  *
  * Image to host command: HELLO once, then LOG, STATUS (about four times a second), ACCOUNT (all of
- * a VM's vCPUs, about once a second and at the end), END last. Host command to image: single bytes
- * (REPORT_CMD_*), or REPORT_CMD_ASK with a frame behind it, which is answered by an ANSWER.
+ * a VM's vCPUs, about once a second and at the end), END last; DEBUG when a debugger asks. Host command to
+ * image: single bytes (REPORT_CMD_*), or one of them with a request behind it.
  */
 #ifndef POSTERN_REPORT_H
 #define POSTERN_REPORT_H
@@ -26,6 +26,7 @@ enum report_type {
 	REPORT_PANIC = 6,   /* text: one line of a panic message */
 	REPORT_CONSOLE = 7, /* bytes of the console of a VM that is not VM 0 */
 	REPORT_ANSWER = 8,  /* struct report_answer, then text: what was wrong; none: nothing */
+	REPORT_DEBUG = 9,   /* struct report_debug + data: postern/debug.h */
 };
 
 struct report_header {
@@ -115,10 +116,14 @@ enum report_refusal {
 #define REPORT_EXIT_PANIC   0x11
 #define REPORT_EXIT_REFUSED 0x12
 
-/* Host command to image. The first two end every VM in order, with final ACCOUNTs and END records. */
+/*
+ * Host command to image. The first two end every VM in order, with final ACCOUNTs and END records; the
+ * last two begin requests of more than one byte, and are sent after HELLO only.
+ */
 #define REPORT_CMD_TIMEOUT   'T' /* the run's time is up */
 #define REPORT_CMD_INTERRUPT 'I' /* the user wants it to end */
 #define REPORT_CMD_ACCOUNT   'A' /* send ACCOUNT records now */
 #define REPORT_CMD_ASK       'Q' /* a frame follows: struct report_ask */
+#define REPORT_CMD_DEBUG     'D' /* a struct debug_request follows: postern/debug.h */
 
 #endif

@@ -3,7 +3,8 @@
  * What a run can be configured with; one list for the host command (which checks and documents) and
  * the image (which obeys). The host command hands it over as the boot file "config", lines of
  * KEY=VALUE: cpu=MODEL, vcpus=N, memory=BYTES, set.KEY=VALUE for --set, and reserve-boot-cpu=1 if
- * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that). All this is VM 0's
+ * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that), and debugger-wait=1 if
+ * VM 0 is to start when a debugger says so. All this is VM 0's
  * or the whole machine's; a line vm=1 begins VM 1's own lines, vm=2 the next one's. The guest's
  * files are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text) for VM 0, and so on.
  */

@@ -177,6 +177,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "VMCB layout");
 #define SVM_EXIT_CPUID               0x072
 #define SVM_EXIT_RSM                 0x073
 #define SVM_EXIT_IRET                0x074
+#define SVM_EXIT_SWINT               0x075
 #define SVM_EXIT_INVD                0x076
 #define SVM_EXIT_PAUSE               0x077
 #define SVM_EXIT_HLT                 0x078

@@ -31,6 +31,7 @@ static struct {
 	const char *input;
 	u8 records[RECORDS_SIZE];
 	u32 records_len;
+	const struct posix_channel *channel;
 	struct {
 		const char *name;
 		const void *data;
@@ -96,6 +97,7 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 	posix.tsc = TSC_START;
 	host.console_len = host.records_len = host.files = 0;
 	host.input = NULL;
+	host.channel = NULL;
 	host.model = port_alloc(sizeof(*host.model), CACHE_LINE);
 	host.engine = port_alloc(sizeof(*host.engine), CACHE_LINE);
 	if (!host.model || !host.engine || config->cpus > POSIX_MAX_CPUS)
@@ -301,6 +303,8 @@ void posix_console_input(const char *text)
 
 void port_report_write(const void *data, u32 len)
 {
+	if (host.channel)
+		host.channel->write(data, len);
 	pthread_mutex_lock(&host.lock);
 	if (len <= sizeof(host.records) - host.records_len) {
 		memcpy(host.records + host.records_len, data, len);
@@ -315,9 +319,14 @@ const u8 *posix_records(u32 *len)
 	return host.records;
 }
 
+void posix_set_channel(const struct posix_channel *channel)
+{
+	host.channel = channel;
+}
+
 int port_report_read(void)
 {
-	return -1;
+	return host.channel ? host.channel->read() : -1;
 }
 
 void posix_add_file(const char *name, const void *data, u64 size)

@@ -67,6 +67,12 @@ void posix_fail(const char *fmt, ...) __noreturn __printf(1, 2);
 void posix_add_file(const char *name, const void *data, u64 size);
 const char *posix_console(u32 *len);
 void posix_console_input(const char *text);
+/* The other end of the record channel, on the boot processor; until the next reset. */
+struct posix_channel {
+	void (*write)(const void *data, u32 len);
+	int (*read)(void);
+};
+void posix_set_channel(const struct posix_channel *channel);
 /* What the hypervisor sent as records, in order. */
 const u8 *posix_records(u32 *len);
 
