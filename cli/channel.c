@@ -40,6 +40,8 @@ static bool header_plausible(const struct report_header *h)
 	case REPORT_LOG:
 	case REPORT_PANIC:
 		return true;
+	case REPORT_DEBUG:
+		return h->len >= sizeof(struct report_debug);
 	case REPORT_CONSOLE:
 		return h->vm != 0;
 	default:

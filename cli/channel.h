@@ -3,6 +3,7 @@
 #ifndef CLI_CHANNEL_H
 #define CLI_CHANNEL_H
 
+#include "postern/debug.h"
 #include "postern/report.h"
 
 /*

@@ -97,6 +97,8 @@ void options_help_run(FILE *out)
 	        "                  (default: 0); one physical CPU\n"
 	        "  --quiet         no account and no status line\n"
 	        "  --verbose       show the hypervisor's log on standard error\n"
+	        "  --gdb PORT      let gdb debug VM 0: target remote 127.0.0.1:PORT (docs/debugging.md)\n"
+	        "  --gdb-wait      VM 0 starts when gdb lets it\n"
 	        "  --vm            begin another VM, up to %u in all: the -k, --multiboot, -i, -a, -c,\n"
 	        "                  -m, --cpu, --set and COMMAND behind it are that VM's; what stands\n"
 	        "                  before the first --vm is VM 0's and the whole machine's\n"

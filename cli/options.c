@@ -61,6 +61,8 @@ enum {
 	OPT_ICOUNT,
 	OPT_QUIET,
 	OPT_VERBOSE,
+	OPT_GDB,
+	OPT_GDB_WAIT,
 	OPT_VM
 };
 
@@ -75,6 +77,8 @@ static const struct option long_options[] = {
         {"icount", optional_argument, NULL, OPT_ICOUNT},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"verbose", no_argument, NULL, OPT_VERBOSE},
+        {"gdb", required_argument, NULL, OPT_GDB},
+        {"gdb-wait", no_argument, NULL, OPT_GDB_WAIT},
         {"vm", no_argument, NULL, OPT_VM},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -410,8 +414,8 @@ static bool parse_vm(struct options *options)
 /* An option of the whole machine, behind a --vm. */
 static bool is_misplaced(const struct options *options, int option)
 {
-	static const int machine[] = {OPT_PCPUS,  OPT_TIMEOUT, OPT_JSON,   OPT_CONTROL,
-	                              OPT_ICOUNT, OPT_QUIET,   OPT_VERBOSE};
+	static const int machine[] = {OPT_PCPUS, OPT_TIMEOUT, OPT_JSON, OPT_CONTROL, OPT_ICOUNT,
+	                              OPT_QUIET, OPT_VERBOSE, OPT_GDB,  OPT_GDB_WAIT};
 
 	for (size_t i = 0; options->vms > 1 && i < ARRAY_SIZE(machine); i++)
 		if (machine[i] == option)
@@ -472,6 +476,11 @@ static bool parse_option(struct options *options, int option, const char *value)
 		return true;
 	case OPT_VERBOSE:
 		options->verbose = true;
+		return true;
+	case OPT_GDB:
+		return parse_count("--gdb", value, OPTIONS_MAX_PORT, &options->gdb_port);
+	case OPT_GDB_WAIT:
+		options->gdb_wait = true;
 		return true;
 	default:
 		return false;
@@ -546,6 +555,10 @@ static bool finish(struct options *options)
 	if (options_memory(options) > OPTIONS_MAX_MEMORY) {
 		say("-m: the memory of all VMs together is %lluM, more than %lluG",
 		    (unsigned long long)options_memory(options) >> 20, OPTIONS_MAX_MEMORY >> 30);
+		return false;
+	}
+	if (options->gdb_wait && !options->gdb_port) {
+		say("--gdb-wait: there is nobody to wait for without --gdb PORT");
 		return false;
 	}
 	if (options->icount && options->pcpus > 1) {

@@ -15,6 +15,7 @@
 #define OPTIONS_MIN_MEMORY  (16ull << 20)
 #define OPTIONS_MAX_MEMORY  (64ull << 30)
 #define OPTIONS_MAX_SECONDS 1000000u
+#define OPTIONS_MAX_PORT    65535u
 #define OPTIONS_MAX_SHIFT   10u /* what QEMU takes */
 #define OPTIONS_CMDLINE     "console=ttyS0 quiet panic=-1"
 #define OPTIONS_MAX_CMDLINE 2047u /* what Linux on x86 takes (COMMAND_LINE_SIZE less the NUL) */
@@ -46,6 +47,8 @@ struct options {
 	bool icount;      /* count instructions instead of time: */
 	u32 icount_shift; /* each is 2^this nanoseconds */
 	bool verbose;
+	u32 gdb_port;  /* 0: no debugger */
+	bool gdb_wait; /* VM 0 starts when it says so */
 };
 
 enum options_result {

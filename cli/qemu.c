@@ -180,6 +180,8 @@ static enum status write_config(const char *dir, const struct options *options)
 	if (!file)
 		return fail("write a temporary file");
 	fprintf(file, "reserve-boot-cpu=%d\n", wants_threads(options));
+	if (options->gdb_wait)
+		fputs("debugger-wait=1\n", file);
 	for (u32 i = 0; i < options->vms; i++) {
 		if (i > 0)
 			fprintf(file, "vm=%u\n", i);

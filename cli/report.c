@@ -218,6 +218,17 @@ static bool take_console(struct report *report, const struct report_header *h, c
 	return true;
 }
 
+static bool take_debug(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	struct report_debug head;
+
+	memcpy(&head, payload, sizeof(head));
+	if (report->on_debug)
+		report->on_debug(report->context, &head, payload + sizeof(head),
+		                 h->len - sizeof(head));
+	return true;
+}
+
 bool report_take(void *context, const struct report_header *h, const u8 *payload)
 {
 	struct report *report = context;
@@ -240,6 +251,8 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 		return take_answer(report, h, payload);
 	case REPORT_CONSOLE:
 		return take_console(report, h, payload);
+	case REPORT_DEBUG:
+		return take_debug(report, h, payload);
 	default:
 		return false;
 	}

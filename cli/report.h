@@ -3,6 +3,7 @@
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
+#include "postern/debug.h"
 #include "postern/report.h"
 #include "postern/settings.h"
 
@@ -12,6 +13,10 @@
 typedef void (*report_text_fn)(void *context, enum report_type type, const char *text);
 /* A VM other than VM 0 has printed something: bytes as the guest sent them. */
 typedef void (*report_console_fn)(void *context, u32 vm, const u8 *data, size_t len);
+
+/* An answer or an event of the debug channel, with `len` bytes of data. */
+typedef void (*report_debug_fn)(void *context, const struct report_debug *head, const u8 *data,
+                                size_t len);
 
 struct report_vm {
 	struct report_status status;
@@ -36,6 +41,7 @@ struct report {
 	bool ended;     /* an END has come; those of all VMs come together, last of all */
 	report_text_fn on_text;
 	report_console_fn on_console; /* NULL: nobody listens */
+	report_debug_fn on_debug;     /* likewise */
 	void *context;
 };
 

@@ -28,6 +28,7 @@
 #include "cli/channel.h"
 #include "cli/console.h"
 #include "cli/control.h"
+#include "cli/gdb.h"
 #include "cli/json.h"
 #include "cli/lines.h"
 #include "cli/outcome.h"
@@ -58,6 +59,7 @@ enum {
 	ERRORS,
 	STDIN,
 	GUEST_IN,
+	GDB,
 	CONTROL, /* and those behind it */
 	SLOTS = CONTROL + CONTROL_SLOTS
 };
@@ -70,6 +72,7 @@ struct run {
 	struct channel channel[2]; /* debug console, second serial line */
 	struct json_file json;
 	struct control control;
+	struct gdb gdb;
 	int signals;
 	sigset_t signals_before;
 	struct pollfd slot[SLOTS];
@@ -132,6 +135,13 @@ static void on_console(void *context, u32 vm, const u8 *data, size_t len)
 	lines_feed(&run->lines, vm, data, len);
 }
 
+static void on_debug(void *context, const struct report_debug *head, const u8 *data, size_t len)
+{
+	struct run *run = context;
+
+	rsp_record(&run->gdb.rsp, head, data, len);
+}
+
 /* Ask the image to end the run. The first reason counts; a second request kills. */
 static void ask_end(struct run *run, char command)
 {
@@ -144,6 +154,28 @@ static void ask_end(struct run *run, char command)
 	run->asked = command;
 	run->ask_at = now;
 	run->kill_at = min_u64(run->kill_at, now + GRACE_NS);
+}
+
+/* In one piece: others write to the same pipe. It is empty, as one request is under way at a time. */
+static void send_request(void *context, const struct debug_request *request, const void *data)
+{
+	u8 bytes[1 + sizeof(*request) + DEBUG_MAX_DATA] = {REPORT_CMD_DEBUG};
+	struct run *run = context;
+	size_t len = 1 + sizeof(*request) + request->length;
+
+	memcpy(bytes + 1, request, sizeof(*request));
+	if (request->length)
+		memcpy(bytes + 1 + sizeof(*request), data, request->length);
+	if (write(run->qemu.command_in, bytes, len) != (ssize_t)len)
+		run->kill_at = now_ns();
+}
+
+static void on_kill(void *context)
+{
+	struct run *run = context;
+
+	if (!run->asked)
+		ask_end(run, REPORT_CMD_INTERRUPT);
 }
 
 static bool open_signals(struct run *run)
@@ -399,7 +431,8 @@ static bool is_ready(const struct run *run, int slot)
 
 static void wait_ready(struct run *run, u64 now, u64 due)
 {
-	bool samples = now >= run->sample_at;
+	/* Who sits at a debugger waits for each record. */
+	bool samples = now >= run->sample_at || rsp_waits(&run->gdb.rsp);
 	bool listens = now >= run->output_at + CONSOLE_NS;
 	bool room = has_room(run);
 	struct timespec ts;
@@ -417,6 +450,7 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 	watch(run, STDIN, run->console.reads && run->in_len == 0, 0, POLLIN);
 	watch(run, GUEST_IN, run->in_len > 0, run->qemu.console_in, POLLOUT);
 	due = min_u64(due, control_watch(&run->control, &run->slot[CONTROL]));
+	run->slot[GDB] = gdb_watch(&run->gdb);
 	due = due > now ? due - now : 0;
 	ts.tv_sec = (time_t)(due / 1000000000);
 	ts.tv_nsec = (long)(due % 1000000000);
@@ -465,6 +499,7 @@ static void loop(struct run *run)
 		if (is_ready(run, STDIN))
 			read_stdin(run);
 		serve_control(run);
+		gdb_work(&run->gdb, run->report.has_hello && !run->report.foreign);
 	}
 }
 
@@ -706,6 +741,11 @@ static enum status prepare(struct run *run)
 		status = json_open(&run->json, run->options->json);
 	if (status != STATUS_OK)
 		return status;
+	if (run->options->gdb_port)
+		status = gdb_listen(&run->gdb, run->options->gdb_port, run->options->vm[0].vcpus,
+		                    &(struct rsp_user){send_request, on_kill, run});
+	if (status != STATUS_OK)
+		return status;
 	if (!open_signals(run))
 		return STATUS_SYSTEM;
 	status = control_open(&run->control, run->options->control);
@@ -749,11 +789,13 @@ int run(const struct options *options)
 	state = (struct run){.options = options,
 	                     .qemu = QEMU_NONE,
 	                     .json.fd = -1,
+	                     .gdb = GDB_NONE,
 	                     .signals = -1,
 	                     .kill_at = NEVER};
 	control_init(&state.control);
 	report_init(&state.report, on_text, &state);
 	state.report.on_console = on_console;
+	state.report.on_debug = on_debug;
 	channel_init(&state.channel[0], report_take, &state.report);
 	channel_init(&state.channel[1], report_take, &state.report);
 	status = prepare(&state);
@@ -763,11 +805,13 @@ int run(const struct options *options)
 		loop(&state);
 		drain(&state);
 		control_close(&state.control);
+		gdb_end(&state.gdb);
 		console_close(&state.console);
 		qemu_cleanup(&state.qemu);
 		judge(&state, &outcome);
 		status = tell(&state, &outcome);
 	}
+	gdb_end(&state.gdb);
 	qemu_cleanup(&state.qemu);
 	control_close(&state.control);
 	json_discard(&state.json);
