@@ -35,9 +35,9 @@ enum model_feature {
 	MODEL_FORGETS_SHADOW = BIT(9), /* VMRUN does not load the interrupt shadow, as QEMU 7.2 */
 	MODEL_AVIC = BIT(10),
 	MODEL_X2AVIC = BIT(11),
-	MODEL_X2AVIC_EXT = BIT(12), /* physical table of up to 4096 entries */
+	MODEL_X2AVIC_EXT = BIT(12),   /* physical table of up to 4096 entries */
 	MODEL_INT3_IS_INTN = BIT(14), /* INT3 exits by INT n's intercept, not #BP's, as QEMU 7.2 */
-	MODEL_FAMILY_17H = BIT(13), /* AVIC with the erratum on IsRunning */
+	MODEL_FAMILY_17H = BIT(13),   /* AVIC with the erratum on IsRunning */
 };
 
 /* The processors that --cpu names. */

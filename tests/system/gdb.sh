@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Part of tests/system/run: gdb at guests, by postern run --gdb.
+
+gdb_port=$((20000 + $$ % 20000))
+
+# gdb_batch FILE COMMAND...: what gdb says goes to $said. FILE: the guest's symbols, "" for none.
+gdb_batch() {
+	local file=$1 command options=()
+	shift
+	said=$OUT/gdb.said
+	for command in 'set pagination off' 'set confirm off' "target remote 127.0.0.1:$gdb_port" "$@"; do
+		options+=(-ex "$command")
+	done
+	timeout 120 gdb -batch -nx "${options[@]}" ${file:+"$file"} >"$said" 2>&1 </dev/null ||
+		wrong "gdb: status $?"
+}
+
+expect_said() {
+	grep -aqE "$1" "$said" || wrong "gdb did not say: $1"
+}
+
+await_port() {
+	await 30 /proc/net/tcp "0100007F:$(printf %04X $gdb_port) .* 0A " || wrong "nobody listens"
+}
+
+# From the first instruction to the end: a symbol, registers, steps over what exits, Ctrl-C's like.
+test_gdb_micro() {
+	local limit=120
+	start -k "$GUEST/micro/hello.elf" -c 1 --pcpus 1 --gdb $gdb_port --gdb-wait
+	children=
+	await_port
+	gdb_batch "$GUEST/micro/hello.elf" 'info threads' 'x/2i $pc' 'break micro_main' 'continue' \
+		'info registers rip rsp cs cr3 efer' 'p vcpus' 'break micro_power_off' 'stepi' 'stepi' \
+		'stepi' 'stepi' 'stepi' 'backtrace' 'hbreak micro_print' \
+		'continue' 'delete 3' 'maintenance packet qqemu.sstepbits' 'continue' 'p status' \
+		'continue'
+	await_end
+	expect_status 0
+	expect_ended poweroff
+	expect_console '^hello from a micro guest'
+	expect_said '^\* 1 +Thread 1 \(vCPU 0\)'
+	expect_said '=> 0x[0-9a-f]+ <micro_start>:'
+	expect_said '^Breakpoint 1, micro_main'
+	expect_said '^rip +0x[0-9a-f]+ +0x[0-9a-f]+ <micro_main>'
+	expect_said '^efer +0x[0-9a-f]+ '
+	expect_said '^\$1 = 1$'
+	expect_said '^#0 +.*micro_print'
+	expect_said '^#1 +.*micro_main'
+	expect_said 'Cannot insert hardware breakpoint 3'
+	expect_said 'ENABLE=1,NOIRQ=2,NOTIMER=4'
+	expect_said '^Breakpoint 2, micro_power_off'
+	expect_said '^\$2 = 0$'
+	expect_said 'exited normally'
+}
+
+# A Linux that works, on 4 vCPUs: come, look, step each, go; twice. It never notices.
+test_gdb_linux() {
+	local limit=240 round
+	start -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c 4 --pcpus 2 --gdb $gdb_port \
+		-a "console=ttyS0 panic=-1" "$@"
+	children=
+	await_console 'Run /init|workload:'
+	for round in 1 2; do
+		gdb_batch '' 'info threads' 'stepi 20' 'thread 2' 'info registers rip cs eflags cr3' \
+			'stepi 5' 'thread 4' 'stepi 5' 'x/4xb $pc' 'detach'
+		[ "$(grep -ac '^[* ] *[1-4] *Thread' "$said")" -eq 4 ] || wrong "not 4 threads"
+		expect_said '^rip +0xffffffff|^rip +0x[0-9a-f]+ '
+		expect_said 'detached'
+	done
+	for round in $(seq 2000); do
+		kill -0 "$job" 2>/dev/null || break
+		sleep 0.1
+	done
+	await_end
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+}
+
+# It stands still for as long as nobody comes, and --timeout ends it.
+test_gdb_timeout() {
+	boot 6 -k "$GUEST/micro/hello.elf" -c 2 --gdb $gdb_port --gdb-wait
+	expect_status 124
+	expect_ended timeout
+	expect_no_console hello
+}
+
+test_gdb_port_busy() {
+	start -k "$GUEST/micro/spin.elf" -c 1 --pcpus 1 --gdb $gdb_port
+	children=
+	await_port
+	"$POSTERN" run -k "$GUEST/micro/hello.elf" --gdb $gdb_port >"$OUT/gdb.said" 2>&1 </dev/null
+	[ $? -eq 71 ] || wrong "a port that is in use was not refused"
+	grep -qx "postern: --gdb $gdb_port: cannot listen on 127.0.0.1: Address already in use" \
+		"$OUT/gdb.said" || wrong "said: $(head -n 3 "$OUT/gdb.said")"
+	kill -TERM "$job"
+	await_end
+	expect_status 130
+}
+
+check gdb-micro test_gdb_micro
+check gdb-linux test_gdb_linux
+check gdb-timeout test_gdb_timeout
+check gdb-port-busy test_gdb_port_busy
