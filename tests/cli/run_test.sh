@@ -355,7 +355,7 @@ check "VMs: a flood: in order" is "$(sed -n 's/^\[vm1\] \([0-9]\)/\1/p' "$dir/ou
 
 kernel="$dir/kernel"
 # shellcheck disable=SC2086 # words
-for option in "--pcpus 2" "--timeout 1" "--json x" --icount --quiet --verbose; do
+for option in "--pcpus 2" "--timeout 1" "--json x" --icount --quiet --verbose "--gdb 1234" --gdb-wait; do
 	refused "VMs: $option behind --vm" 64 "^postern: ${option%% *}: .* before the first --vm" \
 		run -k "$kernel" --vm -k "$kernel" $option
 done
@@ -512,6 +512,10 @@ refused "not a number of vCPUs" 64 "from 1 to 64" run -c 2x
 refused "too many CPUs" 64 "from 1 to 16" run --pcpus 17
 refused "an instruction too long" 64 "from 0 to 10" run --icount=11
 refused "not a number for an instruction" 64 "from 0 to 10" run --icount=
+for port in 0 65536 -1 x 1234x '' 99999999999999999999; do
+	refused "--gdb '$port'" 64 "not a number from 1 to 65535" run --gdb "$port"
+done
+refused "--gdb-wait alone" 64 "without --gdb" run --gdb-wait
 refused "--icount on two CPUs" 64 "on one processor" run --icount --pcpus 2
 refused "size without unit" 64 "give a number with M or G" run -m 512
 refused "size too small" 64 "must be from 16M" run -m 1M

@@ -223,6 +223,7 @@ static void test_config_says_why(void **state)
 	         "error: configuration: cpu=broadwell: this version does not have that processor"},
 	        {"fly=1", "error: configuration: fly=1: no such key"},
 	        {"memory", "error: configuration: memory: not of the form KEY=VALUE"},
+	        {"debugger-wait=2", "error: configuration: debugger-wait=2: neither 0 nor 1"},
 	        {"reserve-boot-cpu=2", "error: configuration: reserve-boot-cpu=2: neither 0 nor 1"},
 	};
 	char text[1100];
@@ -291,6 +292,7 @@ static void test_config_several_vms_refused(void **state)
 	refused("vm=1\nset.floor=on\n");
 	refused("vm=1\nset.pause-yield=off\n");
 	refused("vm=1\nreserve-boot-cpu=1\n");
+	refused("vm=1\ndebugger-wait=1\n");
 }
 
 int main(void)
