@@ -418,7 +418,7 @@ static void script_starts(void *arg __unused)
 static void debug_stop_and_go(void)
 {
 	await_ready();
-	for (u32 i = 0; i < 40; i++) {
+	for (u32 i = 0; i < 15; i++) {
 		u32 rounds[3];
 		u8 actions[DEBUG_MAX_VCPUS] = {0};
 
@@ -446,7 +446,7 @@ static void debug_stop_and_go(void)
 
 static void test_stop_and_go(void **state __unused)
 {
-	for (u32 seed = 0; seed < 12; seed++) {
+	for (u32 seed = 0; seed < 6; seed++) {
 		create(&(struct harness){.vcpus = 3,
 		                         .cpus = 1 + seed % 3,
 		                         .seed = seed,
