@@ -140,6 +140,9 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 			intr_before_sleep(vcpu);
 			if (sched_block(vcpu))
 				return;
+			/* It goes on: enter() still has to do what belongs to these chores. */
+			if (chores)
+				cpu_kick(cpu);
 			continue;
 		}
 		if (chores && sched_slice_over(cpu, now)) {

@@ -200,6 +200,40 @@ static void test_timer_masked_expires_silently(void **state __unused)
 	harness_destroy();
 }
 
+/*
+ * A vCPU that wants to sleep and is woken at that moment goes on in its turn; others who came to its
+ * processor meanwhile have theirs. The start-up IPI comes right behind the INIT that woke the vCPU.
+ */
+static void ap_counts_for_ever(void *arg __unused)
+{
+	u32 mine = g_index();
+
+	for (u64 n = 1;; n++) {
+		g_set_shared(mine, n);
+		g_out(0x80, 0, 1);
+	}
+}
+
+static void script_awaits_all(void *arg __unused)
+{
+	g_apic_enable();
+	g_start_aps();
+	for (u32 i = 1; i < harness.vcpus; i++)
+		g_await(i, 20);
+	g_exit(0);
+}
+
+static void test_sched_turns_begin_though_somebody_could_not_sleep(void **state __unused)
+{
+	for (u32 seed = 0; seed < 40; seed++) {
+		harness_create(&(struct harness){
+		        .vcpus = 3, .cpus = 2, .seed = seed, .switch_ppm = 5000 * (1 + seed % 8)});
+		guest_bind(HARNESS_BSP, script_awaits_all, NULL);
+		guest_bind(HARNESS_AP, ap_counts_for_ever, NULL);
+		harness_run();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +243,7 @@ int main(void)
 	        cmocka_unit_test(test_sched_state_moves_with_the_vcpu),
 	        cmocka_unit_test(test_sched_sixty_four_vcpus),
 	        cmocka_unit_test(test_timer_masked_expires_silently),
+	        cmocka_unit_test(test_sched_turns_begin_though_somebody_could_not_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
