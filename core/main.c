@@ -6,6 +6,7 @@
 #include "core/debug.h"
 #include "core/machine.h"
 #include "core/report.h"
+#include "platform/firmware.h"
 #include "platform/platform.h"
 #include "postern/port.h"
 #include "postern/report.h"
@@ -22,13 +23,13 @@ static const char elf_magic[] = "\177ELF";
 /* --- loading --- */
 
 /* Boot file NAME0 .. NAME3 of a VM. */
-static const void *vm_file(struct vm *vm, const char *name, u64 *size)
+static const void *vm_file(u32 id, const char *name, u64 *size)
 {
 	char full[16];
 	u64 length = strlen(name);
 
 	memcpy(full, name, length);
-	full[length] = (char)('0' + vm->id);
+	full[length] = (char)('0' + id);
 	full[length + 1] = 0;
 	return port_file(full, size);
 }
@@ -36,7 +37,7 @@ static const void *vm_file(struct vm *vm, const char *name, u64 *size)
 static void copy_cmdline(struct vm *vm, char *cmdline)
 {
 	u64 size = 0;
-	const char *text = vm_file(vm, "cmdline", &size);
+	const char *text = vm_file(vm->id, "cmdline", &size);
 
 	if (!text)
 		size = 0;
@@ -51,11 +52,13 @@ static void copy_cmdline(struct vm *vm, char *cmdline)
 static bool load_guest(struct vm *vm, struct refusal *refusal)
 {
 	u64 kernel_size, multiboot_size, initrd_size = 0;
-	const void *kernel = vm_file(vm, "kernel", &kernel_size);
-	const void *multiboot = vm_file(vm, "multiboot", &multiboot_size);
-	const void *initrd = vm_file(vm, "initrd", &initrd_size);
+	const void *kernel = vm_file(vm->id, "kernel", &kernel_size);
+	const void *multiboot = vm_file(vm->id, "multiboot", &multiboot_size);
+	const void *initrd = vm_file(vm->id, "initrd", &initrd_size);
 	char cmdline[CMDLINE_MAX];
 
+	if (vm->rom.size)
+		return true; /* vCPU 0 starts there */
 	copy_cmdline(vm, cmdline);
 	if (multiboot)
 		return multiboot_load(vm, multiboot, multiboot_size, initrd, initrd_size, cmdline,
@@ -83,28 +86,49 @@ static enum main_result refuse(enum report_refusal kind, const char *why)
 }
 
 /* As refuse(); of several VMs, those behind the first are named. */
-static enum main_result refuse_vm(const struct vm *vm, enum report_refusal kind, const char *why)
+static enum main_result refuse_vm(u32 id, enum report_refusal kind, const char *why)
 {
 	char text[160];
 
-	if (!vm->id)
+	if (!id)
 		return refuse(kind, why);
-	snprintf(text, sizeof(text), "VM %u: %s", vm->id, why);
+	snprintf(text, sizeof(text), "VM %u: %s", id, why);
 	return refuse(kind, text);
 }
 
-static enum main_result create_guest(struct machine *machine, const struct vm_config *config)
+/* The boot file of the VM that comes next, if there is firmware. */
+static bool find_firmware(const struct machine *machine, struct vm_config *config,
+                          struct refusal *refusal)
 {
-	struct refusal refusal = {0};
-	struct vm *vm = vm_create(machine, config);
+	u64 size;
 
+	config->firmware = vm_file(machine->vm_count, "firmware", &config->firmware_size);
+	if (!config->firmware)
+		return true;
+	if (vm_file(machine->vm_count, "kernel", &size) ||
+	    vm_file(machine->vm_count, "multiboot", &size)) {
+		*refusal = REFUSED(CONFIG, "both firmware and a kernel were handed over at boot");
+		return false;
+	}
+	return firmware_accept(config->firmware_size, refusal);
+}
+
+static enum main_result create_guest(struct machine *machine, const struct vm_config *given)
+{
+	struct vm_config config = *given;
+	struct refusal refusal = {0};
+	struct vm *vm;
+
+	if (!find_firmware(machine, &config, &refusal))
+		return refuse_vm(machine->vm_count, refusal.kind, refusal.why);
+	vm = vm_create(machine, &config);
 	if (!vm) /* which has said why */
 		return refused(REPORT_REFUSED_CONFIG);
 	if (!platform_create(vm))
-		return refuse_vm(vm, REPORT_REFUSED_CONFIG,
+		return refuse_vm(vm->id, REPORT_REFUSED_CONFIG,
 		                 "not enough memory for the platform's devices");
 	if (!load_guest(vm, &refusal))
-		return refuse_vm(vm, refusal.kind, refusal.why);
+		return refuse_vm(vm->id, refusal.kind, refusal.why);
 	return MAIN_OK;
 }
 

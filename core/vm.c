@@ -12,7 +12,7 @@
 #include "postern/string.h"
 
 #define LEGACY_HOLE_START 0xa0000ull /* video memory: not RAM */
-#define LEGACY_HOLE_END   0xc0000ull
+#define LEGACY_HOLE_END   VM_SHADOW
 #define HIGH_RAM_START    (4ull << 30)
 
 static void add_region(struct vm *vm, u64 gpa, u64 size, u8 *host)
@@ -20,10 +20,33 @@ static void add_region(struct vm *vm, u64 gpa, u64 size, u8 *host)
 	vm->region[vm->region_count++] = (struct vm_region){GPA(gpa), size, host};
 }
 
-static bool map_region(struct vm *vm, const struct vm_region *region)
+static bool map_region(struct vm *vm, const struct vm_region *region, u32 access)
 {
-	return mmu_map(vm, region->gpa, ptr_to_hpa(region->host), region->size,
-	               MMU_READ | MMU_WRITE | MMU_EXEC);
+	return mmu_map(vm, region->gpa, ptr_to_hpa(region->host), region->size, access);
+}
+
+/* The firmware's ROM, a copy: the file is not the VM's. */
+static bool create_rom(struct vm *vm)
+{
+	u64 size = vm->config.firmware_size;
+	u8 *host;
+
+	if (!vm->config.firmware)
+		return true;
+	host = port_alloc(size, PAGE_SIZE);
+	if (!host)
+		return false;
+	memcpy(host, vm->config.firmware, size);
+	vm->rom = (struct vm_region){GPA(VM_ROM_END - size), size, host};
+	return true;
+}
+
+static bool map_memory(struct vm *vm)
+{
+	for (u32 i = 0; i < vm->region_count; i++)
+		if (!map_region(vm, &vm->region[i], MMU_READ | MMU_WRITE | MMU_EXEC))
+			return false;
+	return !vm->rom.size || map_region(vm, &vm->rom, MMU_READ | MMU_EXEC);
 }
 
 static bool create_memory(struct vm *vm)
@@ -31,25 +54,25 @@ static bool create_memory(struct vm *vm)
 	u64 low = min_u64(vm->config.memory, VM_LOW_RAM_END);
 	u64 high = vm->config.memory - low;
 	u8 *host = port_alloc(vm->config.memory, PAGE_SIZE_2M);
+	u64 upper = vm->config.firmware ? VM_SHADOW_END : LEGACY_HOLE_END;
 
 	if (!host)
 		return false;
 	add_region(vm, 0, LEGACY_HOLE_START, host);
-	add_region(vm, LEGACY_HOLE_END, low - LEGACY_HOLE_END, host + LEGACY_HOLE_END);
+	add_region(vm, upper, low - upper, host + upper);
 	if (high)
 		add_region(vm, HIGH_RAM_START, high, host + low);
-	if (!mmu_create(vm))
-		return false;
-	for (u32 i = 0; i < vm->region_count; i++)
-		if (!map_region(vm, &vm->region[i]))
-			return false;
-	return true;
+	if (vm->config.firmware)
+		vm->shadow = host + VM_SHADOW;
+	return create_rom(vm) && mmu_create(vm) && map_memory(vm);
 }
 
 static void destroy_memory(struct vm *vm)
 {
 	if (vm->mmu.root)
 		mmu_destroy(vm);
+	if (vm->rom.size)
+		port_free(vm->rom.host, vm->rom.size);
 	if (vm->region_count)
 		port_free(vm->region[0].host, vm->config.memory);
 }
@@ -93,7 +116,9 @@ static bool config_is_sane(const struct vm_config *config)
 {
 	return config->vcpus >= 1 && config->vcpus <= MAX_VCPUS &&
 	       config->memory >= (16ull << 20) && config->memory % PAGE_SIZE_2M == 0 &&
-	       !apic_ids_check(&config->apic_ids, config->vcpus, config->x2apic);
+	       !apic_ids_check(&config->apic_ids, config->vcpus, config->x2apic) &&
+	       config->firmware_size <= VM_ROM_MAX && config->firmware_size % PAGE_SIZE == 0 &&
+	       !config->firmware == !config->firmware_size;
 }
 
 /* Everything that can fail for want of memory. */

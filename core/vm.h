@@ -26,6 +26,14 @@ struct machine;
 #define VM_REGIONS     8
 #define VM_LOW_RAM_END 0xc0000000ull /* RAM beyond this continues at 4 GiB */
 
+/* With firmware, what is seen here changes while the VM runs: platform/firmware.h. */
+#define VM_SHADOW      0xc0000ull
+#define VM_SHADOW_END  0x100000ull
+#define VM_SHADOW_SIZE (VM_SHADOW_END - VM_SHADOW)
+
+#define VM_ROM_END (4ull << 30) /* firmware ends here */
+#define VM_ROM_MAX (16ull << 20)
+
 /* Guest RAM, physically contiguous in the host. */
 struct vm_region {
 	gpa_t gpa;
@@ -50,6 +58,8 @@ struct vm_config {
 	const char *cpu;    /* name of the processor model */
 	/* What the vCPUs' initial APIC IDs are; count 0: their numbers. */
 	struct apic_ids apic_ids;
+	const void *firmware; /* ROM that vCPU 0 starts in, copied; NULL: none */
+	u64 firmware_size;    /* whole pages, at most VM_ROM_MAX */
 };
 /*
  * What whoever embeds the core gets unless it says otherwise; vcpus, memory, cpu and accel_modes are for it
@@ -76,6 +86,8 @@ struct vm {
 	struct vcpu *vcpu[MAX_VCPUS];        /* (i) */
 	struct vm_region region[VM_REGIONS]; /* (i) */
 	u32 region_count;                    /* (i) */
+	struct vm_region rom;                /* (i) the firmware, mapped read-only; size 0: none */
+	u8 *shadow; /* (i) RAM at VM_SHADOW, which then is in no region; NULL: it is as any other */
 	struct mmu mmu;
 	struct bus io;                 /* (i) after creation */
 	struct bus memory;             /* (i) after creation */

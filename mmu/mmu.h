@@ -56,7 +56,7 @@ struct mmu {
 #define MMU_WRITE BIT(1)
 #define MMU_EXEC  BIT(2)
 
-/* Size the pool for vm->config.memory and vm->region[], build the root. false: out of memory. */
+/* Size the pool for vm->config.memory, vm->region[] and vm->rom, build the root. false: out of memory. */
 bool mmu_create(struct vm *vm);
 void mmu_destroy(struct vm *vm);
 /* Page-table pages that mapping `memory` bytes of guest RAM takes at most. */

@@ -261,6 +261,8 @@ bool mmu_create(struct vm *vm)
 	for (i = 0; i < vm->region_count; i++)
 		pages += region_pages(&vm->region[i]);
 	pages = max_u64(pages, mmu_pool_pages(vm->config.memory));
+	if (vm->rom.size)
+		pages += region_pages(&vm->rom);
 
 	memset(mmu, 0, sizeof(*mmu));
 	mmu->format = &mmu_format_long_mode;

@@ -11,7 +11,7 @@
  *   does not exempt it from SMAP.
  * - The guest writes its tables while they are read: every entry is read once, as a whole, and
  *   only the copy is looked at.
- * - A table outside RAM counts as not present. A frame outside RAM is an ordinary result: devices
+ * - A table outside memory counts as not present. A frame outside it is an ordinary result: devices
  *   live there.
  * - Reserved bits are checked as far as they do not depend on the width of physical addresses,
  *   which the processor itself has checked before it came to the address that made it exit.
@@ -21,6 +21,7 @@
 
 #include "core/vm.h"
 #include "postern/backend.h"
+#include "postern/port.h"
 #include "postern/string.h"
 
 #define PTE_PSE36_SHIFT 13
@@ -66,9 +67,26 @@ static bool is_canonical(const struct mmu_view *view, u64 address)
 	return (u64)((s64)(address << unused) >> unused) == address;
 }
 
+/*
+ * Memory of the guest, within a page: RAM, or what else is mapped to be executed (firmware, RAM that
+ * firmware may hide). Pages of devices are not.
+ */
+static const void *memory_at(struct vm *vm, gpa_t gpa, u64 len)
+{
+	const void *p = vm_memory(vm, gpa, len);
+	u32 access;
+	hpa_t hpa;
+
+	if (p)
+		return p;
+	if (!mmu_lookup(vm, gpa, &hpa, &access) || !(access & MMU_EXEC))
+		return NULL;
+	return hpa_to_ptr(hpa);
+}
+
 static bool read_entry(const struct mmu_view *view, u64 address, u64 *entry)
 {
-	const void *p = vm_memory(view->vm, GPA(address), view->entry_size);
+	const void *p = memory_at(view->vm, GPA(address), view->entry_size);
 
 	if (!p)
 		return false;
@@ -226,11 +244,15 @@ bool mmu_view_read(const struct mmu_view *view, gva_t gva, u32 access, void *to,
 
 	while (len) {
 		u32 part = bytes_in_page(gva, len);
+		const void *from;
 		gpa_t gpa;
 
 		if (!translate(view, gva, access, &gpa, fault))
 			return false;
-		if (!vm_read(view->vm, gpa, out, part))
+		from = memory_at(view->vm, gpa, part);
+		if (from)
+			memcpy(out, from, part);
+		else
 			memset(out, 0xff, part);
 		out += part;
 		len -= part;

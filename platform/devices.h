@@ -3,6 +3,8 @@
 #ifndef PLATFORM_DEVICES_H
 #define PLATFORM_DEVICES_H
 
+#include "platform/debugcon.h"
+#include "platform/firmware.h"
 #include "platform/fw_cfg.h"
 #include "platform/irqchip.h"
 #include "platform/kbd.h"
@@ -23,6 +25,8 @@ struct platform {
 	struct kbd kbd;
 	struct legacy legacy;
 	struct fw_cfg fw_cfg;
+	struct firmware firmware; /* with firmware only, as the next one */
+	struct debugcon debugcon;
 	struct testdev testdev;
 	struct msidev msidev[MSIDEV_MAX];
 };

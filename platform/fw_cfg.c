@@ -5,11 +5,14 @@
  * belongs to it big-endian; an item that does not exist, and what lies behind an item's end, reads
  * as zeros. Writing data has had no effect since QEMU 2.4. The ID says "traditional interface only":
  * there is no DMA.
+ *
+ * Files that say how firmware has to go on are there only for it: docs/boot.md lists them.
  */
 #include "platform/fw_cfg.h"
 
 #include "core/vm.h"
 #include "platform/layout.h"
+#include "platform/uart.h"
 #include "postern/string.h"
 
 #define DATA_OFFSET 1
@@ -25,10 +28,6 @@
 
 #define ID_TRADITIONAL 1
 
-/* Files, in the directory's order: sorted by name. */
-#define FILE_COUNT 1
-static const char file_e820[] = "etc/e820";
-
 struct fw_cfg_file {
 	u32 size;   /* big-endian */
 	u16 select; /* big-endian */
@@ -42,18 +41,6 @@ static void put_number(struct fw_cfg *fw_cfg, u64 value, u32 size)
 	fw_cfg->size = size;
 }
 
-static void put_directory(struct fw_cfg *fw_cfg)
-{
-	struct layout_range map[LAYOUT_RANGES];
-	u32 bytes = (u32)(layout_memory_map(fw_cfg->vm, map) * sizeof(map[0]));
-	struct fw_cfg_file file = {__builtin_bswap32(bytes), __builtin_bswap16(KEY_FILE), 0, {0}};
-
-	memcpy(file.name, file_e820, sizeof(file_e820));
-	put_number(fw_cfg, __builtin_bswap32(FILE_COUNT), 4);
-	memcpy(fw_cfg->item + 4, &file, sizeof(file));
-	fw_cfg->size += (u32)sizeof(file);
-}
-
 static void put_memory_map(struct fw_cfg *fw_cfg)
 {
 	struct layout_range map[LAYOUT_RANGES];
@@ -61,6 +48,54 @@ static void put_memory_map(struct fw_cfg *fw_cfg)
 	_Static_assert(sizeof(map) <= FW_CFG_ITEM_SIZE, "the map fits");
 	fw_cfg->size = (u32)(layout_memory_map(fw_cfg->vm, map) * sizeof(map[0]));
 	memcpy(fw_cfg->item, map, fw_cfg->size);
+}
+
+/* Nothing to boot: stop there, instead of starting again after a while. */
+static void put_no_retry(struct fw_cfg *fw_cfg)
+{
+	put_number(fw_cfg, 0xffffffff, 4);
+}
+
+/* Where the screen's text goes, and keys come from. */
+static void put_console(struct fw_cfg *fw_cfg)
+{
+	put_number(fw_cfg, UART_PORT, 2);
+}
+
+/* Files, in the directory's order: sorted by name. The first one's selector is KEY_FILE. */
+static const struct {
+	const char *name;
+	bool firmware; /* for firmware only */
+	void (*put)(struct fw_cfg *fw_cfg);
+} files[] = {
+        {"etc/boot-fail-wait", true, put_no_retry},
+        {"etc/e820", false, put_memory_map},
+        {"etc/sercon-port", true, put_console},
+};
+
+static bool has_file(const struct fw_cfg *fw_cfg, u32 index)
+{
+	return index < ARRAY_SIZE(files) && (!files[index].firmware || fw_cfg->vm->rom.size);
+}
+
+static void put_directory(struct fw_cfg *fw_cfg)
+{
+	struct fw_cfg_file file[ARRAY_SIZE(files)] = {0};
+	u32 count = 0;
+
+	_Static_assert(4 + sizeof(file) <= FW_CFG_ITEM_SIZE, "the directory fits");
+	for (u32 i = 0; i < ARRAY_SIZE(files); i++) {
+		if (!has_file(fw_cfg, i))
+			continue;
+		files[i].put(fw_cfg);
+		file[count].size = __builtin_bswap32(fw_cfg->size);
+		file[count].select = __builtin_bswap16((u16)(KEY_FILE + i));
+		memcpy(file[count].name, files[i].name, strlen(files[i].name));
+		count++;
+	}
+	put_number(fw_cfg, __builtin_bswap32(count), 4);
+	memcpy(fw_cfg->item + 4, file, count * sizeof(file[0]));
+	fw_cfg->size += (u32)(count * sizeof(file[0]));
 }
 
 static void select_item(struct fw_cfg *fw_cfg, u16 selector)
@@ -89,8 +124,9 @@ static void select_item(struct fw_cfg *fw_cfg, u16 selector)
 	case KEY_FILE_DIR:
 		put_directory(fw_cfg);
 		break;
-	case KEY_FILE:
-		put_memory_map(fw_cfg);
+	default:
+		if (selector >= KEY_FILE && has_file(fw_cfg, selector - KEY_FILE))
+			files[selector - KEY_FILE].put(fw_cfg);
 		break;
 	}
 }

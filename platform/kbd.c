@@ -20,13 +20,19 @@
 
 #define CMD_READ_CONFIG  0x20
 #define CMD_WRITE_CONFIG 0x60
+#define CMD_AUX_OFF      0xa7
+#define CMD_AUX_ON       0xa8
 #define CMD_TEST_AUX     0xa9
 #define CMD_SELF_TEST    0xaa
 #define CMD_TEST_KBD     0xab
+#define CMD_KBD_OFF      0xad
+#define CMD_KBD_ON       0xae
 #define CMD_READ_OUTPUT  0xd0
 #define CMD_WRITE_OUTPUT 0xd1
 
-#define CONFIG_POWER_ON 0x30 /* both clocks off */
+#define CONFIG_KBD_OFF  0x10 /* its clock is held low */
+#define CONFIG_AUX_OFF  0x20
+#define CONFIG_POWER_ON (CONFIG_KBD_OFF | CONFIG_AUX_OFF)
 #define SELF_TEST_OK    0x55
 #define TEST_CLOCK_LOW  0x01   /* result of a port's test: nothing answers */
 #define OUTPUT_NO_RESET BIT(0) /* low: the processor is held in reset */
@@ -55,6 +61,18 @@ static bool kbd_command(struct kbd *kbd, u8 command)
 	case CMD_TEST_KBD:
 	case CMD_TEST_AUX:
 		kbd_answer(kbd, TEST_CLOCK_LOW);
+		break;
+	case CMD_AUX_OFF:
+		kbd->config |= CONFIG_AUX_OFF;
+		break;
+	case CMD_AUX_ON:
+		kbd->config &= (u8)~CONFIG_AUX_OFF;
+		break;
+	case CMD_KBD_OFF:
+		kbd->config |= CONFIG_KBD_OFF;
+		break;
+	case CMD_KBD_ON:
+		kbd->config &= (u8)~CONFIG_KBD_OFF;
 		break;
 	case CMD_READ_OUTPUT:
 		kbd_answer(kbd, OUTPUT_NO_RESET | OUTPUT_A20);

@@ -27,16 +27,22 @@ static u32 layout_add(struct layout_range *map, u32 count, u64 base, u64 end, u3
 
 u32 layout_memory_map(const struct vm *vm, struct layout_range map[LAYOUT_RANGES])
 {
+	u64 from = LAYOUT_HIGH_RAM;
 	u32 n = 0;
 
-	n = layout_add(map, n, 0, LAYOUT_EBDA, LAYOUT_RANGE_RAM);
-	n = layout_add(map, n, LAYOUT_EBDA, LAYOUT_VGA_HOLE, LAYOUT_RANGE_RESERVED);
-	n = layout_add(map, n, LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_END, LAYOUT_RANGE_RESERVED);
+	if (vm->rom.size) {
+		n = layout_add(map, n, 0, layout_low_ram_end(vm), LAYOUT_RANGE_RAM);
+		from = VM_ROM_END;
+	} else {
+		n = layout_add(map, n, 0, LAYOUT_EBDA, LAYOUT_RANGE_RAM);
+		n = layout_add(map, n, LAYOUT_EBDA, LAYOUT_VGA_HOLE, LAYOUT_RANGE_RESERVED);
+		n = layout_add(map, n, LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_END, LAYOUT_RANGE_RESERVED);
+	}
 	for (u32 i = 0; i < vm->region_count; i++) {
 		const struct vm_region *region = &vm->region[i];
 
-		n = layout_add(map, n, max_u64(region->gpa.v, LAYOUT_HIGH_RAM),
-		               region->gpa.v + region->size, LAYOUT_RANGE_RAM);
+		n = layout_add(map, n, max_u64(region->gpa.v, from), region->gpa.v + region->size,
+		               LAYOUT_RANGE_RAM);
 	}
 	return n;
 }

@@ -41,8 +41,9 @@ struct vm;
 #define LAYOUT_MSIDEV         0xfeb00000u /* registers of the test devices, a page each */
 
 /* Ports that are Postern's own choice; the others are where PCs have them. */
-#define LAYOUT_PM_BASE 0x600
-#define LAYOUT_PM_SIZE 0x10
+#define LAYOUT_PM_BASE     0x600
+#define LAYOUT_PM_FIRMWARE 0xb000 /* in its place with firmware, which puts it there on QEMU */
+#define LAYOUT_PM_SIZE     0x10
 
 /* ISA interrupt lines. */
 #define LAYOUT_UART_IRQ 4
@@ -55,8 +56,9 @@ u64 layout_low_ram_end(const struct vm *vm);
 
 /*
  * The memory map as firmware reports it (ACPI specification, "System Address Map Interfaces"):
- * conventional memory, the firmware's areas, RAM from 1 MiB up. Ascending; entries with nothing in
- * them are left out. Returns how many; at most LAYOUT_RANGES.
+ * conventional memory, the firmware's areas, RAM from 1 MiB up. For firmware itself: the RAM, what lies
+ * below 4 GiB as one range. Ascending; entries with nothing in them are left out. Returns how many; at
+ * most LAYOUT_RANGES.
  */
 #define LAYOUT_RANGES         16
 #define LAYOUT_RANGE_RAM      1

@@ -207,12 +207,13 @@ static u64 pci_read(void *device, __unused struct vcpu *vcpu, u64 offset, u32 si
 	return value;
 }
 
-static void pci_write_config(struct pci *pci, u32 reg, u32 size, u64 value)
+/* Returns the function that was written to, NULL: none. */
+static struct pci_function *pci_write_config(struct pci *pci, u32 reg, u32 size, u64 value)
 {
 	struct pci_function *function = pci_selected(pci);
 
 	if (!function)
-		return;
+		return NULL;
 	for (u32 i = 0; i < size; i++) {
 		u8 mask = function->writable[reg + i];
 		u8 byte = (u8)(value >> (8 * i));
@@ -221,6 +222,7 @@ static void pci_write_config(struct pci *pci, u32 reg, u32 size, u64 value)
 		        (u8)((function->config[reg + i] & ~mask) | (byte & mask));
 	}
 	pci_config_changed_locked(function);
+	return function;
 }
 
 /* Returns true if the write resets the machine. */
@@ -234,18 +236,21 @@ static bool pci_write_reset(struct pci *pci, u8 value)
 
 static void pci_write(void *device, __unused struct vcpu *vcpu, u64 offset, u32 size, u64 value)
 {
+	struct pci_function *written = NULL;
 	struct pci *pci = device;
 	bool reset = false;
 
 	spin_lock(&pci->lock);
 	if (offset >= DATA_OFFSET)
-		pci_write_config(pci, (pci->address & 0xfc) + (u32)(offset - DATA_OFFSET), size,
-		                 value);
+		written = pci_write_config(pci, (pci->address & 0xfc) + (u32)(offset - DATA_OFFSET),
+		                           size, value);
 	else if (offset == 0 && size == 4)
 		pci->address = (u32)value & ADDRESS_MASK;
 	else if (offset == RESET_OFFSET && size == 1)
 		reset = pci_write_reset(pci, (u8)value);
 	spin_unlock(&pci->lock);
+	if (written && written->changed)
+		written->changed(written->device);
 	if (reset)
 		guest_exit_reset(pci->vm);
 }
@@ -343,6 +348,14 @@ u32 pci_messages_sent(struct pci_function *function)
 	messages = function->messages;
 	spin_unlock(&function->pci->lock);
 	return messages;
+}
+
+void pci_read_config(struct pci_function *function, u32 reg, u8 *to, u32 size)
+{
+	spin_lock(&function->pci->lock);
+	for (u32 i = 0; i < size; i++)
+		to[i] = function->config[reg + i];
+	spin_unlock(&function->pci->lock);
 }
 
 enum pci_dma pci_dma_write32(struct pci_function *function, u64 gpa, u32 value)

@@ -43,6 +43,9 @@ struct pci_function {
 	bool asserted;                /* [pci->lock] it is: neither disabled nor replaced by MSI */
 	bool msi_held;                /* [pci->lock] a message waits until it may be sent */
 	u32 messages;                 /* [pci->lock] sent */
+	/* (i) Called with no lock held after a guest's write to config[]; NULL: nobody wants to know. */
+	void (*changed)(void *device);
+	void *device; /* (i) its argument */
 };
 
 struct pci {
@@ -96,6 +99,9 @@ enum pci_dma {
 	PCI_DMA_NOT_MASTER, /* bus mastering is off */
 	PCI_DMA_NO_MEMORY,  /* no RAM at that address */
 };
+
+/* Bytes of its configuration space. Any processor; the device's lock may be held. */
+void pci_read_config(struct pci_function *function, u32 reg, u8 *to, u32 size);
 
 /* One aligned dword into guest memory, in one piece. Any processor; the device's lock may be held. */
 enum pci_dma pci_dma_write32(struct pci_function *function, u64 gpa, u32 value);

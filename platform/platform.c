@@ -7,6 +7,7 @@
 #include "platform/devices.h"
 #include "platform/exit.h"
 #include "platform/layout.h"
+#include "platform/piix.h"
 #include "postern/port.h"
 
 /* BIOS data area, offsets from LAYOUT_BIOS_DATA. Kernels reserve memory by these two words. */
@@ -20,6 +21,19 @@ static void platform_write_bios_data(struct vm *vm)
 
 	vm_write(vm, GPA(LAYOUT_BIOS_DATA + BIOS_EBDA_SEGMENT), &ebda, sizeof(ebda));
 	vm_write(vm, GPA(LAYOUT_BIOS_DATA + BIOS_MEMORY_KIB), &kib, sizeof(kib));
+}
+
+/* Firmware writes its tables itself, and looks for more chips. Without it, what it would have written. */
+static bool platform_add_firmware(struct platform *platform, struct vm *vm)
+{
+	if (!vm->rom.size) {
+		platform_write_bios_data(vm);
+		return acpi_build(vm);
+	}
+	piix_init(&platform->pci);
+	firmware_init(&platform->firmware, vm, &platform->pci);
+	debugcon_init(&platform->debugcon, vm);
+	return true;
 }
 
 bool platform_create(struct vm *vm)
@@ -39,8 +53,8 @@ bool platform_create(struct vm *vm)
 	legacy_init(&platform->legacy, vm);
 	fw_cfg_init(&platform->fw_cfg, vm);
 	guest_exit_init(vm);
-	platform_write_bios_data(vm);
-	if (!acpi_build(vm) || (vm->config.testdev && !testdev_init(&platform->testdev, vm)) ||
+	if (!platform_add_firmware(platform, vm) ||
+	    (vm->config.testdev && !testdev_init(&platform->testdev, vm)) ||
 	    !msidev_create(platform->msidev, vm, &platform->pci)) {
 		platform_destroy(vm);
 		return false;

@@ -11,8 +11,8 @@ struct vm;
 
 /*
  * Create the devices of `vm` (UART at 3F8h/IRQ 4, RTC, ACPI PM block, PCI host bridge, keyboard
- * controller's reset, exit port) on its buses and write the ACPI tables into guest memory. Before
- * vm_start(). false: out of memory.
+ * controller's reset, exit port) on its buses and write the ACPI tables into guest memory, or, with
+ * firmware, add what that looks for. Before vm_start(). false: out of memory.
  */
 bool platform_create(struct vm *vm);
 void platform_destroy(struct vm *vm);

@@ -130,7 +130,8 @@ void pm_init(struct pm *pm, struct vm *vm)
 	pm->deadline = TSC_NEVER;
 	timer_init(&pm->timer, pm_timer_fire);
 	line_init(&pm->line, vm, LAYOUT_SCI_IRQ);
-	bus_register(&vm->io, LAYOUT_PM_BASE, LAYOUT_PM_SIZE, &pm_ops, pm);
+	bus_register(&vm->io, vm->rom.size ? LAYOUT_PM_FIRMWARE : LAYOUT_PM_BASE, LAYOUT_PM_SIZE,
+	             &pm_ops, pm);
 }
 
 void pm_destroy(struct pm *pm)

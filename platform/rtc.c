@@ -414,17 +414,32 @@ static void rtc_set16(struct rtc *rtc, u32 index, u64 value)
 	rtc->reg[index + 1] = (u8)(value >> 8);
 }
 
-/* Memory sizes where firmware of the PC/AT and its successors keeps them. */
+/* RAM from 4 GiB up. */
+static u64 rtc_high_memory(const struct vm *vm)
+{
+	u64 size = 0;
+
+	for (u32 i = 0; i < vm->region_count; i++)
+		if (vm->region[i].gpa.v >= VM_ROM_END)
+			size += vm->region[i].size;
+	return size;
+}
+
+/* Memory sizes where firmware of the PC/AT and its successors keeps them, and as QEMU's looks for. */
 static void rtc_set_memory(struct rtc *rtc, const struct vm *vm)
 {
 	u64 low = layout_low_ram_end(vm);
 	u64 above_1m = low > (1 << 20) ? low - (1 << 20) : 0;
 	u64 above_16m = low > (16 << 20) ? low - (16 << 20) : 0;
+	u64 high = rtc_high_memory(vm);
 
 	rtc_set16(rtc, 0x15, 640);
 	rtc_set16(rtc, 0x17, above_1m >> 10);
 	rtc_set16(rtc, 0x30, above_1m >> 10);
 	rtc_set16(rtc, 0x34, above_16m >> 16);
+	rtc_set16(rtc, 0x5b, high >> 16 & 0xffff);
+	rtc->reg[0x5d] = (u8)(high >> 32);
+	rtc->reg[0x5f] = (u8)(vm->vcpu_count - 1);
 }
 
 void rtc_init(struct rtc *rtc, struct vm *vm)

@@ -6,7 +6,8 @@
  * the boot processor runs no vCPU (docs/emulators.md says why QEMU needs that), and debugger-wait=1 if
  * VM 0 is to start when a debugger says so. All this is VM 0's
  * or the whole machine's; a line vm=1 begins VM 1's own lines, vm=2 the next one's. The guest's
- * files are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text) for VM 0, and so on.
+ * files are boot files "kernel0" (or "multiboot0"), "initrd0", "cmdline0" (text), or "firmware0" alone,
+ * for VM 0, and so on.
  */
 #ifndef POSTERN_SETTINGS_H
 #define POSTERN_SETTINGS_H

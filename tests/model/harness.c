@@ -169,6 +169,8 @@ void harness_create(const struct harness *config)
 	vm_config.hyperv = harness.hyperv;
 	vm_config.hv_autoeoi = harness.hv_autoeoi;
 	vm_config.kvm_clock = harness.kvm_clock;
+	vm_config.firmware = harness.firmware;
+	vm_config.firmware_size = harness.firmware_size;
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))
 		fail_msg("machine_init: %s", why);

@@ -2,6 +2,7 @@
 /* See platform_fake.h. Like core/bus.c this bus never lets an access cross a range. */
 #include "platform_fake.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,23 @@ void port_free(void *p, u64 size)
 u64 port_tsc(void)
 {
 	return fake->tsc;
+}
+
+/* Host-physical addresses are pointers. */
+hpa_t ptr_to_hpa(const void *p)
+{
+	return HPA((uintptr_t)p);
+}
+
+/* One line, without its end. */
+void port_log(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(fake->log, sizeof(fake->log), fmt, args);
+	va_end(args);
+	fake->logs++;
 }
 
 u64 port_wallclock(void)
@@ -237,6 +255,27 @@ bool vm_write(struct vm *vm, gpa_t gpa, const void *from, u64 len)
 	return to;
 }
 
+/* Weak, as mmu_zap(): only the pages that firmware can switch, one by one. */
+__attribute__((weak)) bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
+{
+	assert_ptr_equal(vm, &fake->vm);
+	assert_false((gpa.v | hpa.v | size) & ~PAGE_MASK);
+	assert_true(size && gpa.v >= VM_SHADOW && gpa.v + size <= VM_SHADOW_END);
+	for (u64 at = 0; at < size; at += PAGE_SIZE) {
+		u64 page = (gpa.v - VM_SHADOW + at) / PAGE_SIZE;
+
+		fake->map[page].host = hpa.v ? (const u8 *)(uintptr_t)(hpa.v + at) : NULL;
+		fake->map[page].access = access;
+	}
+	fake->maps++;
+	return true;
+}
+
+__attribute__((weak)) bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
+{
+	return mmu_map(vm, gpa, HPA(0), size, 0);
+}
+
 void vm_end(struct vm *vm, enum ending ending, u32 code)
 {
 	assert_ptr_equal(vm, &fake->vm);
@@ -351,12 +390,40 @@ int fake_setup(void **state)
 	return platform_create(&fake->vm) ? 0 : -1;
 }
 
+int fake_setup_firmware(void **state)
+{
+	fake_setup_bare(state);
+	fake_set_rom(FAKE_ROM);
+	return platform_create(&fake->vm) ? 0 : -1;
+}
+
+/* As core/vm.c does with firmware. Byte n of the ROM, from its end, follows from n. */
+void fake_set_rom(u64 size)
+{
+	struct vm *vm = &fake->vm;
+
+	free(fake->rom);
+	fake->rom = aligned_alloc(PAGE_SIZE, size);
+	for (u64 i = 0; i < size; i++)
+		fake->rom[i] = fake_rom_byte(size - i);
+	vm->rom = (struct vm_region){GPA(VM_ROM_END - size), size, fake->rom};
+	vm->shadow = fake->memory + VM_SHADOW;
+	vm->region[1] = (struct vm_region){GPA(VM_SHADOW_END), vm->config.memory - VM_SHADOW_END,
+	                                   fake->memory + VM_SHADOW_END};
+}
+
+u8 fake_rom_byte(u64 from_end)
+{
+	return (u8)(from_end * 7 + (from_end >> 12) * 31 + 1);
+}
+
 int fake_teardown(void **state)
 {
 	(void)state;
 	platform_destroy(&fake->vm);
 	assert_int_equal(fake->allocated, 0);
 	free(fake->memory);
+	free(fake->rom);
 	free(fake);
 	fake = NULL;
 	return 0;

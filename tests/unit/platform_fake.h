@@ -23,6 +23,7 @@
 #define FAKE_MEMORY    (64ull << 20)
 #define FAKE_WALLCLOCK 1709208000ull /* 2024-02-29 12:00:00 UTC, a Thursday */
 #define FAKE_LINES     24
+#define FAKE_ROM       (256u << 10)
 #define FAKE_SECOND    1000000000ull
 
 struct fake {
@@ -58,6 +59,15 @@ struct fake {
 	u32 flushes_of_all;  /* vcpu_request_all() to flush */
 	u32 hand_overs;      /* calls of irqchip_hand_over() behind the last of those */
 	bool small_firmware; /* no memory at the firmware area */
+	u8 *rom;
+	/* What is mapped from VM_SHADOW on, page by page; host NULL: nothing. */
+	struct {
+		const u8 *host;
+		u32 access;
+	} map[VM_SHADOW_SIZE / PAGE_SIZE];
+	u32 maps;      /* calls of mmu_map() and mmu_zap() */
+	char log[256]; /* the latest line */
+	u32 logs;
 };
 
 extern struct fake *fake;
@@ -65,9 +75,14 @@ extern struct fake *fake;
 /* cmocka fixtures: a VM with platform_create() done, and without. */
 int fake_setup(void **state);
 int fake_setup_bare(void **state);
+/* The same with firmware of FAKE_ROM bytes. */
+int fake_setup_firmware(void **state);
 int fake_teardown(void **state);
 
 void fake_set_memory(u64 size, u32 vcpus);
+/* Firmware of that size, before platform_create(); fake_rom_byte(1) is its last byte. */
+void fake_set_rom(u64 size);
+u8 fake_rom_byte(u64 from_end);
 /* Let time pass, timers firing in order. */
 void fake_advance(u64 ns);
 

@@ -130,6 +130,27 @@ static void test_kbd_output_port_resets(void **state)
 	expect_end(ENDED_RESET, 0);
 }
 
+/* Enabling and disabling its ports is seen in the configuration byte, and nowhere else. */
+static void test_kbd_ports_are_switched(void **state)
+{
+	static const struct {
+		u8 command, config;
+	} steps[] = {{0xae, 0x20}, {0xa8, 0x00}, {0xad, 0x10}, {0xa7, 0x30},
+	             {0xa7, 0x30}, {0xae, 0x20}, {0x01, 0x20}, {0xaa, 0x30}};
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(steps); i++) {
+		fake_out(0x64, 1, steps[i].command);
+		assert_int_equal(fake_in(0x64, 1) & 1, steps[i].command == 0xaa);
+		fake_in(0x60, 1);
+		fake_out(0x64, 1, 0x20);
+		assert_int_equal(fake_in(0x64, 1) & 1, 1);
+		assert_int_equal(fake_in(0x60, 1), steps[i].config);
+		assert_int_equal(fake_in(0x64, 1) & 1, 0);
+	}
+	assert_int_equal(fake->ends, 0);
+}
+
 static void test_kbd_port_a(void **state)
 {
 	(void)state;
@@ -182,19 +203,13 @@ static void test_legacy_ports_are_quiet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        TEST(test_pm_timer_rate),
-	        TEST(test_pm_timer_carry),
-	        TEST(test_pm_registers),
-	        TEST(test_pm_soft_off),
-	        TEST(test_pm_soft_off_by_bytes),
-	        TEST(test_exit_status_is_one_byte),
-	        TEST(test_exit_debug_byte),
-	        TEST(test_exit_debug_dword),
-	        TEST(test_kbd_pulse_resets),
-	        TEST(test_kbd_output_port_resets),
-	        TEST(test_kbd_port_a),
-	        TEST(test_kbd_answers_at_once),
-	        TEST(test_legacy_ports_are_quiet),
+	        TEST(test_pm_timer_rate),          TEST(test_pm_timer_carry),
+	        TEST(test_pm_registers),           TEST(test_pm_soft_off),
+	        TEST(test_pm_soft_off_by_bytes),   TEST(test_exit_status_is_one_byte),
+	        TEST(test_exit_debug_byte),        TEST(test_exit_debug_dword),
+	        TEST(test_kbd_pulse_resets),       TEST(test_kbd_output_port_resets),
+	        TEST(test_kbd_ports_are_switched), TEST(test_kbd_port_a),
+	        TEST(test_kbd_answers_at_once),    TEST(test_legacy_ports_are_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,7 +262,9 @@ static void test_rtc_memory(void **state)
 	assert_int_equal(rtc_get(0x17) | rtc_get(0x18) << 8, 63 * 1024);
 	assert_int_equal(rtc_get(0x30) | rtc_get(0x31) << 8, 63 * 1024);
 	assert_int_equal(rtc_get(0x34) | rtc_get(0x35) << 8, 48 * 16);
-	rtc_put(0x0f, 0x0a); /* shutdown status, written by SMP kernels */
+	assert_int_equal(rtc_get(0x5b) | rtc_get(0x5c) << 8 | rtc_get(0x5d) << 16, 0);
+	assert_int_equal(rtc_get(0x5f), 3); /* processors beside the first */
+	rtc_put(0x0f, 0x0a);                /* shutdown status, written by SMP kernels */
 	assert_int_equal(rtc_get(0x0f), 0x0a);
 	rtc_put(0x8e, 0x77); /* bit 7 gates NMIs, it is no address bit */
 	assert_int_equal(rtc_get(0x0e), 0x77);
@@ -271,6 +273,22 @@ static void test_rtc_memory(void **state)
 	assert_int_equal(fake_in(0x70, 1), 0xff);
 	fake_out(0x70, 2, 0x550e); /* two byte accesses */
 	assert_int_equal(fake_in(0x70, 2), 0x55ff);
+}
+
+/* What lies above 4 GiB, in units of 64 KiB, and how many processors. */
+static void test_rtc_high_memory(void **state)
+{
+	struct vm *vm;
+
+	fake_setup_bare(state);
+	vm = &fake->vm;
+	vm->region[vm->region_count++] = (struct vm_region){GPA(4ull << 30), 61ull << 30, NULL};
+	vm->vcpu_count = 1;
+	assert_true(platform_create(vm));
+	assert_int_equal(rtc_get(0x5b) | rtc_get(0x5c) << 8 | rtc_get(0x5d) << 16, 61 << 14);
+	assert_int_equal(rtc_get(0x5f), 0);
+	assert_int_equal(rtc_get(0x34) | rtc_get(0x35) << 8, 48 * 16);
+	fake_teardown(state);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
@@ -292,6 +310,7 @@ int main(void)
 	        TEST(test_rtc_alarm),
 	        TEST(test_rtc_alarm_found_late),
 	        TEST(test_rtc_memory),
+	        cmocka_unit_test(test_rtc_high_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

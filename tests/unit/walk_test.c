@@ -11,6 +11,7 @@
 
 #include "core/vm.h"
 #include "postern/backend.h"
+#include "postern/port.h"
 
 #define RAM_SIZE   (1u << 20)
 #define FULL       (PTE_P | PTE_W | PTE_U)
@@ -47,6 +48,28 @@ bool vm_write(struct vm *of, gpa_t gpa, const void *from, u64 len)
 	if (to)
 		memcpy(to, from, len);
 	return to;
+}
+
+/* Above RAM: a page of ROM, and one of a device, which is not executable. */
+#define ROM_PAGE    0x200000u
+#define DEVICE_PAGE 0x201000u
+static u8 rom[PAGE_SIZE], device[PAGE_SIZE];
+
+bool mmu_lookup(struct vm *of, gpa_t gpa, hpa_t *hpa, u32 *access)
+{
+	bool is_rom = (gpa.v & PAGE_MASK) == ROM_PAGE;
+
+	assert_ptr_equal(of, &vm);
+	if (!is_rom && (gpa.v & PAGE_MASK) != DEVICE_PAGE)
+		return false;
+	*hpa = HPA((uintptr_t)(is_rom ? rom : device) + (gpa.v & ~PAGE_MASK));
+	*access = MMU_READ | (is_rom ? MMU_EXEC : MMU_WRITE);
+	return true;
+}
+
+void *hpa_to_ptr(hpa_t hpa)
+{
+	return (void *)(uintptr_t)hpa.v;
 }
 
 static void get_state(struct vcpu *of, struct vcpu_state *to)
@@ -387,6 +410,38 @@ static void test_walk_copy_outside_ram(void **unused)
 	assert_true(mmu_write_linear(&vcpu, GVA(0x3010), 0, bytes, 4, &fault, &error));
 }
 
+/* Firmware runs in ROM, and may have its tables there. A device's page is mapped and is no memory. */
+static void test_walk_rom_is_memory_and_devices_are_not(void **unused)
+{
+	gva_t fault;
+	u8 bytes[8];
+	u64 entry;
+	u32 error;
+
+	(void)unused;
+	memset(rom, 0x5a, sizeof(rom));
+	memset(device, 0x5a, sizeof(device));
+	state.cr0 = CR0_PE;
+	assert_true(
+	        mmu_read_linear(&vcpu, GVA(ROM_PAGE + 0xff8), PF_FETCH, bytes, 8, &fault, &error));
+	for (u32 i = 0; i < sizeof(bytes); i++)
+		assert_int_equal(bytes[i], 0x5a);
+	/* From ROM into the device: what is no memory is ones. */
+	assert_true(mmu_read_linear(&vcpu, GVA(ROM_PAGE + 0xffc), 0, bytes, 8, &fault, &error));
+	assert_int_equal(bytes[3], 0x5a);
+	assert_int_equal(bytes[4], 0xff);
+	use_long_mode();
+	set64(0x1000, 0x2000 | FULL);
+	set64(0x2000, 0x3000 | FULL);
+	set64(0x3000, ROM_PAGE | FULL);
+	entry = 0x7000 | FULL;
+	memcpy(rom + 8, &entry, 8);
+	memcpy(device + 8, &entry, 8);
+	expect_gpa(0x1234, PF_WRITE, 0x7234);
+	set64(0x3000, DEVICE_PAGE | FULL);
+	expect_fault(0x1234, PF_WRITE, PF_WRITE);
+}
+
 static void test_walk_faulting_copy_names_the_page_and_writes_nothing(void **unused)
 {
 	u8 bytes[4] = {1, 2, 3, 4};
@@ -423,6 +478,7 @@ int main(void)
 	        TEST(test_walk_survives_random_tables),
 	        TEST(test_walk_copies_across_pages),
 	        TEST(test_walk_copy_outside_ram),
+	        TEST(test_walk_rom_is_memory_and_devices_are_not),
 	        TEST(test_walk_faulting_copy_names_the_page_and_writes_nothing),
 	};
 
