@@ -53,6 +53,7 @@ static const struct {
 enum {
 	OPT_PCPUS = 256,
 	OPT_MULTIBOOT,
+	OPT_FIRMWARE,
 	OPT_CPU,
 	OPT_SET,
 	OPT_TIMEOUT,
@@ -68,6 +69,7 @@ enum {
 
 static const struct option long_options[] = {
         {"multiboot", required_argument, NULL, OPT_MULTIBOOT},
+        {"firmware", required_argument, NULL, OPT_FIRMWARE},
         {"pcpus", required_argument, NULL, OPT_PCPUS},
         {"cpu", required_argument, NULL, OPT_CPU},
         {"set", required_argument, NULL, OPT_SET},
@@ -445,6 +447,9 @@ static bool parse_option(struct options *options, int option, const char *value)
 	case 'k':
 	case OPT_MULTIBOOT:
 		return parse_kernel(vm, option, value);
+	case OPT_FIRMWARE:
+		vm->firmware = value;
+		return true;
 	case 'i':
 		vm->initrd = value;
 		return true;
@@ -530,9 +535,30 @@ static bool check_apic_ids(const struct options_vm *vm)
 	return !wrong;
 }
 
+/* Firmware loads by itself what it finds, so that there is nothing to hand it over. */
+static bool is_alone(const struct options_vm *vm)
+{
+	const char *other = NULL;
+
+	if (vm->kernel)
+		other = vm->multiboot ? "--multiboot" : "-k";
+	else if (vm->initrd)
+		other = "-i";
+	else if (vm->cmdline)
+		other = "-a";
+	else if (vm->command_words > 0)
+		other = "a command behind --";
+	if (other)
+		say("--firmware: %s does not go with it; firmware starts what it finds by itself",
+		    other);
+	return !other;
+}
+
 /* What the options of one VM leave open, and what they do not allow together. */
 static bool finish_vm(struct options_vm *vm)
 {
+	if (vm->firmware && !is_alone(vm))
+		return false;
 	if (!vm->cmdline)
 		vm->cmdline = vm->multiboot ? "" : OPTIONS_CMDLINE;
 	if (vm->multiboot && vm->command_words > 0) {
@@ -608,5 +634,5 @@ enum options_result options_parse(struct options *options, int argc, char *const
 
 bool options_wants_demo_initrd(const struct options_vm *vm)
 {
-	return !vm->initrd && (!vm->kernel || vm->command_words > 0);
+	return !vm->initrd && !vm->firmware && (!vm->kernel || vm->command_words > 0);
 }

@@ -22,11 +22,12 @@
 
 /* What is given for each VM. */
 struct options_vm {
-	const char *kernel;  /* NULL: the demonstration guest's */
-	bool multiboot;      /* `kernel` is a Multiboot kernel, to be loaded as one */
-	const char *initrd;  /* NULL: see options_wants_demo_initrd() */
-	const char *cmdline; /* never NULL */
-	const char *cpu;     /* a name of CPU_MODELS */
+	const char *kernel;   /* NULL: the demonstration guest's */
+	bool multiboot;       /* `kernel` is a Multiboot kernel, to be loaded as one */
+	const char *firmware; /* in the place of all files of a guest; NULL: none */
+	const char *initrd;   /* NULL: see options_wants_demo_initrd() */
+	const char *cmdline;  /* never NULL */
+	const char *cpu;      /* a name of CPU_MODELS */
 	u32 vcpus;
 	u64 memory; /* bytes */
 	bool has_setting[SETTING_COUNT];

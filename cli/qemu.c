@@ -34,6 +34,9 @@
 /* Boot files lie below 4 GiB, beside what else lies there. */
 #define QEMU_MAX_FILES (2ull << 30)
 
+#define FIRMWARE_MAX  (16ull << 20)
+#define FIRMWARE_PAGE 4096
+
 /* What the hypervisor itself needs beside the guests' memory and the boot files. */
 #define QEMU_OVERHEAD (96ull << 20)
 #define QEMU_VM       (8ull << 20) /* and for each VM but the first */
@@ -259,12 +262,36 @@ static enum status check_room(const char *dir, const struct options_vm *vm, u32 
 	return STATUS_OK;
 }
 
+/* As the image would refuse it. */
+static enum status prepare_firmware(const char *dir, const struct options_vm *vm, u32 index,
+                                    u64 *all)
+{
+	struct vm_file name = vm_file("firmware", index);
+	enum status status = link_input(dir, name.name, "firmware", vm->firmware, NULL, "");
+	u64 size = file_size(dir, name.name);
+
+	if (status != STATUS_OK)
+		return status;
+	*all += size;
+	if (size > FIRMWARE_MAX) {
+		say("firmware %s: larger than 16 MiB", vm->firmware);
+		return STATUS_BAD_INPUT;
+	}
+	if (size % FIRMWARE_PAGE) {
+		say("firmware %s: not a multiple of 4 KiB", vm->firmware);
+		return STATUS_BAD_INPUT;
+	}
+	return STATUS_OK;
+}
+
 static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 index, u64 *all)
 {
 	static const char guest_hint[] = "; 'make guest' makes it";
 	bool has_command = vm->command_words > 0;
 	enum status status;
 
+	if (vm->firmware)
+		return prepare_firmware(dir, vm, index, all);
 	status = link_input(dir, vm_file("kernel", index).name, "kernel", vm->kernel,
 	                    "guest/vmlinuz", guest_hint);
 	if (status == STATUS_OK && (vm->initrd || options_wants_demo_initrd(vm)))
@@ -356,6 +383,7 @@ static u64 machine_memory(const struct qemu *qemu, const struct options *options
 
 	for (u32 i = 0; i < options->vms; i++)
 		low += file_size(qemu->dir, vm_file("kernel", i).name) +
+		       2 * file_size(qemu->dir, vm_file("firmware", i).name) + /* and a copy */
 		       file_size(qemu->dir, vm_file("initrd", i).name);
 	for (u32 i = 0; i < options->vms; i++) {
 		if (low + options->vm[i].memory <= QEMU_LOW)
@@ -373,6 +401,10 @@ static void list_modules(char *modules, size_t size, const struct qemu *qemu,
 	size_t at = (size_t)snprintf(modules, size, "config");
 
 	for (u32 i = 0; i < options->vms; i++) {
+		if (options->vm[i].firmware) {
+			at += (size_t)snprintf(modules + at, size - at, ",firmware%u", i);
+			continue;
+		}
 		at += (size_t)snprintf(modules + at, size - at, ",kernel%u %s%u,cmdline%u", i,
 		                       options->vm[i].multiboot ? "multiboot" : "kernel", i, i);
 		if (file_size(qemu->dir, vm_file("initrd", i).name))

@@ -595,7 +595,7 @@ static void say_file(const struct run *run, const char *text)
 	const struct options_vm *vm = &run->options->vm[id];
 	const struct {
 		const char *what, *name;
-	} files[] = {{"kernel", vm->kernel}, {"initrd", vm->initrd}};
+	} files[] = {{"kernel", vm->kernel}, {"initrd", vm->initrd}, {"firmware", vm->firmware}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		size_t len = strlen(files[i].what);

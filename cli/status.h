@@ -13,8 +13,9 @@
 #define STATUSES(X)                                                                                \
 	X(OK, 0, "the guest powered off by itself and gave no status")                             \
 	X(USAGE, 64, "wrong usage: an option, value or combination that makes no sense")           \
-	X(BAD_INPUT, 65, "the kernel is damaged, cut off, or of no kind that can be booted")       \
-	X(NO_INPUT, 66, "the kernel, the initrd or the image cannot be read")                      \
+	X(BAD_INPUT, 65,                                                                           \
+	  "the kernel or the firmware is damaged, cut off, or of no kind that can be booted")      \
+	X(NO_INPUT, 66, "the kernel, the initrd, the firmware or the image cannot be read")        \
 	X(NO_ROOM, 67, "the kernel or the initrd does not fit into the guest's memory")            \
 	X(OLD_QEMU, 68, "QEMU is too old")                                                         \
 	X(NO_QEMU, 69, "QEMU cannot be started, or does not start the image")                      \

@@ -248,7 +248,8 @@ static void show_inputs(int argc, char *argv[])
 		char name[32];
 
 		snprintf(name, sizeof(name), "cmdline%u", vm);
-		show_file(name);
+		if (access(name, F_OK) == 0) /* firmware has none */
+			show_file(name);
 	}
 	if (copy) {
 		snprintf(command, sizeof(command), "cp initrd0 '%s'", copy);

@@ -308,6 +308,10 @@ check "VMs: command lines: VM 0" out "^zero$"
 check "VMs: command lines: VM 1" out "^one$"
 check "VMs: command lines: VM 2, by multiboot" out "^kernel two$"
 check "VMs: memory for all of them" out "^1920M$"
+truncate -s 8192 "$work/rom"
+run inputs --vm --firmware "$work/rom" -c 1
+clean_end "firmware: inputs" 0
+check "firmware: it is its VM's only file" out "^config,kernel0 kernel0,cmdline0,firmware1$"
 run inputs -m 2G --vm -k "$dir/kernel" -m 2G
 check "VMs: memory in two pieces, below 4 GiB and above" out "^5120M$"
 run inputs -m 4G
@@ -559,6 +563,24 @@ ln -s loop "$work/loop"
 refused "kernel is a link to itself" 66 "symbolic links" run -k "$work/loop"
 refused "Multiboot kernel is missing" 66 "No such file" run --multiboot "$dir/none"
 long=$(head -c 5000 /dev/zero | tr '\0' x)
+refused "missing firmware" 66 "firmware $dir/none: No such file" run --firmware "$dir/none"
+refused "empty firmware" 66 "firmware $dir/empty: the file is empty" run --firmware "$dir/empty"
+refused "firmware is a directory" 66 "not a regular file" run --firmware "$dir"
+printf '%4097s' '' >"$work/odd"
+refused "firmware of no whole pages" 65 "firmware $work/odd: not a multiple of 4 KiB" \
+	run --firmware "$work/odd"
+truncate -s $((16 * 1024 * 1024 + 4096)) "$work/long"
+refused "firmware larger than it may be" 65 "firmware $work/long: larger than 16 MiB" \
+	run --firmware "$work/long"
+refused "firmware without a name" 64 "needs a value" run --firmware
+for other in -k --multiboot -i -a; do
+	refused "firmware and $other" 64 "firmware: $other does not go with it" \
+		run --firmware "$work/rom" $other "$dir/kernel"
+done
+refused "firmware and a command" 64 "a command behind -- does not go with it" \
+	run --firmware "$work/rom" -- true
+refused "firmware and a kernel, of the second VM" 64 "does not go with it" \
+	run -k "$dir/kernel" --vm -k "$dir/kernel" --firmware "$work/rom"
 refused "kernel with too long a name" 66 "name too long" run -k "$long"
 echo secret >"$work/unreadable"
 chmod 000 "$work/unreadable"

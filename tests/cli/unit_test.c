@@ -394,6 +394,31 @@ static void test_options_command(__unused void **state)
 	assert_false(options_wants_demo_initrd(options.vm));
 }
 
+/* Firmware is a VM's all, and brings no initrd of ours with it. */
+static void test_options_firmware(__unused void **state)
+{
+	static const char *const alone[] = {"run", "--firmware", "F", "-c", "3", "--vm", NULL};
+	static const char *const with_kernel[] = {"run", "-k", "K", "--firmware", "F", NULL};
+	static const char *const with_multiboot[] = {"run",         "--firmware", "F",
+	                                             "--multiboot", "K",          NULL};
+	static const char *const with_initrd[] = {"run", "-i", "I", "--firmware", "F", NULL};
+	static const char *const with_cmdline[] = {"run", "--firmware", "F", "-a", "", NULL};
+	static const char *const with_command[] = {"run", "--firmware", "F", "--", "true", NULL};
+	struct options options;
+
+	assert_int_equal(parse(&options, alone), OPTIONS_OK);
+	assert_string_equal(options.vm[0].firmware, "F");
+	assert_null(options.vm[0].kernel);
+	assert_false(options_wants_demo_initrd(&options.vm[0]));
+	assert_null(options.vm[1].firmware);
+	assert_true(options_wants_demo_initrd(&options.vm[1]));
+	assert_int_equal(parse(&options, with_kernel), OPTIONS_BAD);
+	assert_int_equal(parse(&options, with_multiboot), OPTIONS_BAD);
+	assert_int_equal(parse(&options, with_initrd), OPTIONS_BAD);
+	assert_int_equal(parse(&options, with_cmdline), OPTIONS_BAD);
+	assert_int_equal(parse(&options, with_command), OPTIONS_BAD);
+}
+
 /* Options behind --vm are that VM's, and begin with the defaults. */
 static void test_options_vms(__unused void **state)
 {
@@ -664,6 +689,7 @@ int main(void)
 	        cmocka_unit_test(test_options_seconds),
 	        cmocka_unit_test(test_options_defaults),
 	        cmocka_unit_test(test_options_command),
+	        cmocka_unit_test(test_options_firmware),
 	        cmocka_unit_test(test_options_vms),
 	        cmocka_unit_test(test_console_filter),
 	        cmocka_unit_test(test_cpio_script),
