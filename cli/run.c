@@ -13,7 +13,7 @@
  * processor from QEMU. So after a read the next one waits a little, which the pipes are large
  * enough for.
  */
-#include "cli/run.h"
+#include "cli/run_priv.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -36,72 +36,18 @@
 #include "cli/report.h"
 #include "cli/say.h"
 
-#define MS                  1000000ull
-#define NEVER               UINT64_MAX
-#define GRACE_NS            (3000 * MS) /* from asking for the end to killing QEMU */
-#define EXIT_NS             (2000 * MS) /* from END or PANIC to killing QEMU */
-#define ASK_AGAIN_NS        (500 * MS)  /* a command sent before the image listens may be lost */
-#define SAMPLE_NS           (20 * MS)
-#define CONSOLE_NS          (2 * MS)
-#define STATUS_NS           (250 * MS)
-#define SILENCE_NS          (150 * MS) /* of the guest before the status line is drawn */
-#define HOLD_NS             (500 * MS) /* that other VMs' lines wait for the end of VM 0's */
-#define RATE_NS             (500 * MS) /* over which exits per second are taken, at least */
-#define READ_MAX            8192
-#define CONSOLE_BUFFER_SIZE 4096 /* PIPE_BUF: never blocks when poll() says it can be written */
-
-enum {
-	SIGNALS,
-	GUEST_OUT,
-	STDOUT,
-	RECORDS,
-	COMMANDS,
-	ERRORS,
-	STDIN,
-	GUEST_IN,
-	GDB,
-	CONTROL, /* and those behind it */
-	SLOTS = CONTROL + CONTROL_SLOTS
-};
-
-struct run {
-	const struct options *options;
-	struct qemu qemu;
-	struct console console;
-	struct report report;
-	struct channel channel[2]; /* debug console, second serial line */
-	struct json_file json;
-	struct control control;
-	struct gdb gdb;
-	int signals;
-	sigset_t signals_before;
-	struct pollfd slot[SLOTS];
-
-	u8 out[CONSOLE_BUFFER_SIZE]; /* from the guests, not yet written */
-	size_t out_len;
-	struct lines lines;         /* from the VMs behind the first */
-	u8 in[CONSOLE_BUFFER_SIZE]; /* to the guest, not yet written */
-	size_t in_len;
-	bool out_failed; /* nobody reads the standard output */
-	int out_errno;
-	int log_errno; /* 0: all messages could be written */
-
-	char asked; /* REPORT_CMD_TIMEOUT, REPORT_CMD_INTERRUPT; 0: nothing */
-	u64 start;
-	u64 ask_at;
-	u64 kill_at;
-	u64 sample_at;
-	u64 output_at; /* last guest output */
-	u64 status_at;
-
-	u64 rate; /* exits per second */
-	u64 rate_at;
-	u64 rate_exits;
-	/* Of the log: the last error, as long as there is none the last line. */
-	char last_log[512];
-};
-
-static const char error_prefix[] = "error: ";
+#define MS           1000000ull
+#define NEVER        UINT64_MAX
+#define GRACE_NS     (3000 * MS) /* from asking for the end to killing QEMU */
+#define EXIT_NS      (2000 * MS) /* from END or PANIC to killing QEMU */
+#define ASK_AGAIN_NS (500 * MS)  /* a command sent before the image listens may be lost */
+#define SAMPLE_NS    (20 * MS)
+#define CONSOLE_NS   (2 * MS)
+#define STATUS_NS    (250 * MS)
+#define SILENCE_NS   (150 * MS) /* of the guest before the status line is drawn */
+#define HOLD_NS      (500 * MS) /* that other VMs' lines wait for the end of VM 0's */
+#define RATE_NS      (500 * MS) /* over which exits per second are taken, at least */
+#define READ_MAX     8192
 
 static u64 now_ns(void)
 {
@@ -111,17 +57,12 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-static bool is_error(const char *text)
-{
-	return strncmp(text, error_prefix, strlen(error_prefix)) == 0;
-}
-
 static void on_text(void *context, enum report_type type, const char *text)
 {
 	struct run *run = context;
 	bool panic = type == REPORT_PANIC;
 
-	if (panic || is_error(text) || !is_error(run->last_log))
+	if (panic || judge_is_error(text) || !judge_is_error(run->last_log))
 		snprintf(run->last_log, sizeof(run->last_log), "%s", text);
 	if ((panic || run->options->verbose) && !console_say(&run->console, text) &&
 	    errno != EAGAIN && !run->log_errno)
@@ -542,196 +483,6 @@ static void drain(struct run *run)
 	}
 }
 
-static enum status status_of_code(s32 code)
-{
-	return (enum status)(code >= 0 && code <= 255 ? code : 255);
-}
-
-static enum status status_of_ending(enum ending ending, s32 code)
-{
-	switch (ending) {
-	case ENDED_RESET:
-		return STATUS_RESET;
-	case ENDED_TRIPLE_FAULT:
-		return STATUS_TRIPLE_FAULT;
-	case ENDED_TIMEOUT:
-		return STATUS_TIMEOUT;
-	case ENDED_INTERRUPTED:
-		return STATUS_INTERRUPTED;
-	case ENDED_PANIC:
-		return STATUS_PANIC;
-	default:
-		return status_of_code(code);
-	}
-}
-
-/* The image's last line of log, which gives the reason for an end. */
-static const char *reason(const struct run *run)
-{
-	const char *text = run->last_log;
-
-	if (is_error(text))
-		text += strlen(error_prefix);
-	return *text ? text : "it gave no reason";
-}
-
-/* "VM 1: " and what follows. Without it VM 0 is meant. */
-static u32 skip_vm(const char **text)
-{
-	unsigned int vm;
-	int len = 0;
-
-	if (sscanf(*text, "VM %u: %n", &vm, &len) != 1 || !len || vm >= MAX_VMS)
-		return 0;
-	*text += len;
-	return vm;
-}
-
-/* "kernel: what is wrong with it", by the name that the user gave the file. */
-static void say_file(const struct run *run, const char *text)
-{
-	const char *rest = text;
-	u32 id = skip_vm(&rest);
-	const struct options_vm *vm = &run->options->vm[id];
-	const struct {
-		const char *what, *name;
-	} files[] = {{"kernel", vm->kernel}, {"initrd", vm->initrd}, {"firmware", vm->firmware}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		size_t len = strlen(files[i].what);
-
-		if (!files[i].name || strncmp(rest, files[i].what, len) != 0 ||
-		    strncmp(rest + len, ": ", 2) != 0)
-			continue;
-		say("%.*s%s %s%s", (int)(rest - text), text, files[i].what, files[i].name,
-		    rest + len);
-		return;
-	}
-	say("%s", text);
-}
-
-/* The image has started no guest. */
-static enum status explain_refusal(const struct run *run, s32 refusal)
-{
-	switch (refusal) {
-	case REPORT_REFUSED_PROCESSOR:
-		say("cannot run here: %s", reason(run));
-		return STATUS_NO_PROCESSOR;
-	case REPORT_REFUSED_FILE:
-		say_file(run, reason(run));
-		return STATUS_BAD_INPUT;
-	case REPORT_REFUSED_ROOM:
-		say_file(run, reason(run));
-		return STATUS_NO_ROOM;
-	default:
-		say("the image refuses: %s", reason(run));
-		return STATUS_CONFIG;
-	}
-}
-
-/* QEMU ended and neither the image nor the user has said why. Says so in one line. */
-static enum status explain_loss(struct run *run)
-{
-	int status = run->qemu.wait_status;
-	const char *error = qemu_last_error(&run->qemu);
-
-	/* The image could say it by the exit device only. */
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 2 * REPORT_EXIT_REFUSED + 1)
-		return explain_refusal(run, REPORT_REFUSED_CONFIG);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 2 * REPORT_EXIT_PANIC + 1) {
-		say("the hypervisor stopped with a panic: %s", reason(run));
-		return STATUS_PANIC;
-	}
-	if (WIFSIGNALED(status)) {
-		say("QEMU was killed by signal %d (%s)%s%s%s", WTERMSIG(status),
-		    strsignal(WTERMSIG(status)),
-		    run->report.has_hello ? "" : " before the image ran", *error ? ": " : "",
-		    error);
-		return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
-	}
-	say("QEMU ended with status %d%s: %s", WEXITSTATUS(status),
-	    run->report.has_hello ? "" : " before the image ran",
-	    *error ? error : "it gave no reason");
-	return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
-}
-
-/* The image has started no guest; `refusal` is its kind. */
-static bool is_refused(const struct run *run, s32 *refusal)
-{
-	for (u32 i = 0; i < run->options->vms; i++) {
-		const struct report_vm *vm = &run->report.vm[i];
-
-		if (!vm->ended || vm->ending != ENDED_REFUSED)
-			continue;
-		*refusal = vm->code;
-		return true;
-	}
-	return false;
-}
-
-/* How one VM ended. Its status counts where the others' are 0. */
-static enum status judge_vm(const struct run *run, u32 vm, struct outcome_vm *outcome)
-{
-	const struct report_vm *report = &run->report.vm[vm];
-	enum ending ending;
-	s32 refusal;
-
-	*outcome = (struct outcome_vm){.ended = OUTCOME_LOST, .elapsed_ns = report->elapsed_ns};
-	if (report->ended)
-		ending = report->ending;
-	else if (is_refused(run, &refusal))
-		ending = ENDED_REFUSED; /* with the one that was */
-	else if (run->report.panicked || run->report.ended)
-		ending = ENDED_PANIC;
-	else if (run->asked)
-		ending = run->asked == REPORT_CMD_TIMEOUT ? ENDED_TIMEOUT : ENDED_INTERRUPTED;
-	else
-		return STATUS_LOST;
-	outcome->ended = report_ending_name(ending);
-	outcome->code = ending == ENDED_REFUSED ? 0 : report->code;
-	return status_of_ending(ending, report->code);
-}
-
-/* The image has ended a VM. */
-static bool was_ended(const struct run *run)
-{
-	for (u32 i = 0; i < run->options->vms; i++)
-		if (run->report.vm[i].ended && run->report.vm[i].ending == ENDED_PANIC)
-			return !run->report.panicked;
-	return false;
-}
-
-static void judge(struct run *run, struct outcome *outcome)
-{
-	const struct report *report = &run->report;
-	s32 refusal;
-
-	*outcome = (struct outcome){.options = run->options, .report = report};
-	for (u32 i = 0; i < run->options->vms; i++) {
-		enum status status = judge_vm(run, i, &outcome->vm[i]);
-
-		if (outcome->status == STATUS_OK)
-			outcome->status = status;
-	}
-	if (report->foreign) {
-		say("the hypervisor image and this command are of different builds");
-		outcome->status = STATUS_NO_QEMU;
-	} else if (is_refused(run, &refusal)) {
-		outcome->status = explain_refusal(run, refusal);
-	} else if (was_ended(run)) {
-		say("the hypervisor ended the guest: %s", reason(run));
-	} else if (!report->ended && !report->panicked && !run->asked) {
-		outcome->status = explain_loss(run);
-	}
-	if (run->out_failed) {
-		say("cannot write the standard output: %s", strerror(run->out_errno));
-		outcome->status = status_of_write(run->out_errno, STATUS_NO_OUTPUT);
-	}
-	/* There is nowhere left to say it. */
-	if (run->log_errno)
-		outcome->status = status_of_write(run->log_errno, STATUS_NO_OUTPUT);
-}
-
 static enum status prepare(struct run *run)
 {
 	enum status status;
@@ -766,7 +517,7 @@ static enum status tell(struct run *run, const struct outcome *outcome)
 		status = outcome->status;
 	sigprocmask(SIG_SETMASK, &run->signals_before, NULL);
 	/* Of a guest that was refused there is nothing to account for. */
-	if (run->options->quiet || run->out_failed || is_refused(run, &refusal))
+	if (run->options->quiet || run->out_failed || judge_is_refused(run, &refusal))
 		return status;
 	if (run->console.in_line)
 		putchar('\n');
@@ -808,7 +559,7 @@ int run(const struct options *options)
 		gdb_end(&state.gdb);
 		console_close(&state.console);
 		qemu_cleanup(&state.qemu);
-		judge(&state, &outcome);
+		judge_run(&state, &outcome);
 		status = tell(&state, &outcome);
 	}
 	gdb_end(&state.gdb);
