@@ -10,9 +10,9 @@ expect_refusal() {
 	[ "$(cat "$err")" = "postern: $2" ] || wrong "standard error: $(head -n 3 "$err")"
 	[ ! -s "$log" ] || wrong "standard output: $(head -n 3 "$log")"
 	expect_ended refused
-	[ -z "$(ls -A "$OUT/tmp")" ] || wrong "temporary files are left: $(ls -A "$OUT/tmp")"
+	[ -z "$(ls -A "$tmp")" ] || wrong "temporary files are left: $(ls -A "$tmp")"
 	# The emulator works in that directory, even if it has been removed.
-	left=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$OUT/tmp/*" 2>/dev/null)
+	left=$(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$tmp/*" 2>/dev/null)
 	[ -z "$left" ] || wrong "processes are left: $left"
 }
 
@@ -20,14 +20,13 @@ expect_refusal() {
 refused() {
 	local want=$1 line=$2
 	shift 2
-	rm -rf "$OUT/tmp" "$json"
-	mkdir -p "$OUT/tmp"
-	TMPDIR=$OUT/tmp boot 60 "$@"
+	rm -rf "$tmp" "$json"
+	mkdir -p "$tmp"
+	TMPDIR=$tmp boot 60 "$@"
 	expect_refusal "$want" "$line"
 }
 
 # cut FILE BYTES: the beginning of a file, as $cut.
-cut=$OUT/cut
 cut() {
 	head -c "$2" "$1" >"$cut"
 }
@@ -117,18 +116,18 @@ test_panic() {
 
 # From a CD by GRUB: Multiboot 2, no host command, records nowhere.
 test_grub() {
-	printf 'vcpus=1\nmemory=67108864\n%s' "$1" >"$OUT/grub.config"
-	scripts/make-iso "$OUT/grub.iso" "$BUILD/postern.elf" log=console \
-		config="$OUT/grub.config" kernel0="$GUEST/micro/hello.elf" 2>"$err" ||
+	printf 'vcpus=1\nmemory=67108864\n%s' "$1" >"$OUT/$name.config"
+	scripts/make-iso "$OUT/$name.iso" "$BUILD/postern.elf" log=console \
+		config="$OUT/$name.config" kernel0="$GUEST/micro/hello.elf" 2>"$err" ||
 		wrong "no CD image: $(tail -n 1 "$err")"
 	status=0
 	timeout -k 10 120 "${POSTERN_QEMU:-qemu-system-x86_64}" -accel tcg -machine pc -cpu max \
 		-m 256M -vga std -display none -nodefaults -no-user-config -no-reboot \
-		-cdrom "$OUT/grub.iso" -boot d -serial stdio \
+		-cdrom "$OUT/$name.iso" -boot d -serial stdio \
 		-device isa-debug-exit,iobase=0x501,iosize=2 </dev/null >"$log" 2>"$err" || status=$?
 	expect_status "$2" # twice what the image writes to the exit device, and one
 	expect_console "$3"
-	rm -f "$OUT/grub.iso"
+	rm -f "$OUT/$name.iso"
 }
 
 test_flat() {

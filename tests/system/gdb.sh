@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Part of tests/system/run: gdb at guests, by postern run --gdb.
 
-gdb_port=$((20000 + $$ % 20000))
 
 # gdb_batch FILE COMMAND...: what gdb says goes to $said. FILE: the guest's symbols, "" for none.
 gdb_batch() {
 	local file=$1 command options=()
 	shift
-	said=$OUT/gdb.said
+	said=$OUT/$name.said
 	for command in 'set pagination off' 'set confirm off' "target remote 127.0.0.1:$gdb_port" "$@"; do
 		options+=(-ex "$command")
 	done
@@ -90,10 +89,10 @@ test_gdb_port_busy() {
 	start -k "$GUEST/micro/spin.elf" -c 1 --pcpus 1 --gdb $gdb_port
 	children=
 	await_port
-	"$POSTERN" run -k "$GUEST/micro/hello.elf" --gdb $gdb_port >"$OUT/gdb.said" 2>&1 </dev/null
+	"$POSTERN" run -k "$GUEST/micro/hello.elf" --gdb $gdb_port >"$OUT/$name.said" 2>&1 </dev/null
 	[ $? -eq 71 ] || wrong "a port that is in use was not refused"
 	grep -qx "postern: --gdb $gdb_port: cannot listen on 127.0.0.1: Address already in use" \
-		"$OUT/gdb.said" || wrong "said: $(head -n 3 "$OUT/gdb.said")"
+		"$OUT/$name.said" || wrong "said: $(head -n 3 "$OUT/$name.said")"
 	kill -TERM "$job"
 	await_end
 	expect_status 130
@@ -101,5 +100,6 @@ test_gdb_port_busy() {
 
 check gdb-micro test_gdb_micro
 check gdb-linux test_gdb_linux
+check gdb-linux-genoa test_gdb_linux --cpu genoa
 check gdb-timeout test_gdb_timeout
 check gdb-port-busy test_gdb_port_busy

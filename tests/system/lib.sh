@@ -10,32 +10,57 @@ case $BUILD in
 *) OUT=$PWD/$BUILD/check/system ;;
 esac
 
-passed=0
-failed=0
+# As many tests at a time as there are processors: each is a shell of its own.
+TEST_JOBS=${TEST_JOBS:-$(nproc)}
+tests=0
+rm -rf "$OUT/results"
+mkdir -p "$OUT/results"
 
 # check NAME FUNCTION [ARGUMENT...]: one test. FUNCTION calls wrong() for each thing that is not
 # right, and note() for figures worth printing.
 check() {
+	[[ $1 == $pattern ]] || return 0
+	while [ "$(jobs -rp | wc -l)" -ge "$TEST_JOBS" ]; do
+		wait -n
+	done
+	tests=$((tests + 1))
+	{
+		run_test "$@" >"$OUT/results/$1"
+		# In one write, so that two tests' lines do not mix.
+		printf '%s\n' "$(cat "$OUT/results/$1")"
+	} &
+}
+
+# All have ended: false if one is not ok, or has not said so.
+finish_tests() {
+	local passed
+	wait
+	passed=$(cat "$OUT"/results/* 2>/dev/null | grep -c '^ok ')
+	echo "# system tests: $passed passed, $((tests - passed)) failed"
+	[ "$passed" -eq "$tests" ]
+}
+
+run_test() {
 	local name=$1 reason
 	shift
-	[[ $name == $pattern ]] || return 0
 	reasons=()
 	notes=()
 	log=$OUT/$name.log
 	err=$OUT/$name.err
 	json=$OUT/$name.json
+	tmp=$OUT/tmp.$name # TMPDIR of those that look at what is left there
+	cut=$OUT/$name.cut
+	gdb_port=$((20000 + ($$ * 64 + tests) % 20000))
 	rm -f "$log" "$err" "$json"
 	"$@"
 	if [ ${#reasons[@]} -eq 0 ]; then
 		echo "ok $name${notes:+ # ${notes[*]}}"
-		passed=$((passed + 1))
 	else
 		echo "not ok $name"
 		for reason in "${reasons[@]}"; do
 			echo "#   $reason"
 		done
 		echo "#   logs: $log $err $json"
-		failed=$((failed + 1))
 	fi
 }
 
@@ -153,11 +178,11 @@ expect_workload() {
 # start ARGUMENT...: `postern run` in the background, as a job with a process group of its own. It ends
 # after $limit seconds, 120 if not set.
 start() {
-	rm -rf "$OUT/tmp"
-	mkdir -p "$OUT/tmp"
+	rm -rf "$tmp"
+	mkdir -p "$tmp"
 	set -m
 	# The tests themselves may run in the background, which ignores interrupts; this is about them.
-	TMPDIR=$OUT/tmp env --default-signal=INT,QUIT "$POSTERN" run --timeout "${limit:-120}" \
+	TMPDIR=$tmp env --default-signal=INT,QUIT "$POSTERN" run --timeout "${limit:-120}" \
 		--json "$json" "$@" </dev/null >"$log" 2>"$err" &
 	job=$!
 	set +m
@@ -200,5 +225,5 @@ await_end() {
 	for child in $children; do
 		! kill -0 "$child" 2>/dev/null || wrong "process $child is left"
 	done
-	[ -z "$(ls -A "$OUT/tmp")" ] || wrong "temporary files are left: $(ls -A "$OUT/tmp")"
+	[ -z "$(ls -A "$tmp")" ] || wrong "temporary files are left: $(ls -A "$tmp")"
 }
