@@ -4,6 +4,7 @@
 #   make check-unit    one source file each, over fakes           (ASan, UBSan)
 #   make check-model   the hypervisor over the processor model    (ASan, UBSan)
 #   make check-model-avic  the same on processors with AVIC
+#   make check-model-inhibit  what guests see while acceleration is switched off and on
 #   make check-tsan    the same with a thread for each processor  (TSan)
 #   make check-soak    interrupts between threads by the hundred thousand, each accounted for
 #   make check-race    all interleavings of small scenarios
@@ -189,8 +190,8 @@ bench:
 # processors.
 run = @printf '%s\n' $(1) | xargs -P "$$(nproc)" -I PROGRAM sh -c '$(TAP) "$$(basename PROGRAM)" $(2) PROGRAM'
 
-.PHONY: check check-full check-build check-unit check-model check-model-avic check-tsan check-soak \
-	check-race check-clang host-tests
+.PHONY: check check-full check-build check-unit check-model check-model-avic check-model-inhibit check-tsan \
+	check-soak check-race check-clang host-tests
 host-tests: $(UNIT_TESTS) $(MODEL_TESTS)
 
 check-build: all guest
@@ -210,6 +211,19 @@ check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test,$(MODEL_TESTS)); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
+
+# Tests that look at nothing but what a guest sees, with acceleration inhibited throughout, and switched
+# between any two instructions. All processors in check-full.
+INHIBIT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
+	extint msi nmi)),$(MODEL_TESTS))
+INHIBIT_RUNS := genoa/toggled milan/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
+	rome/inhibited milan/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
+	assist-$(cpu)/inhibited))
+check-model-inhibit: $(INHIBIT_TESTS)
+	@for run in $(INHIBIT_RUNS); do for test in $(INHIBIT_TESTS); do \
+		echo "$$run $(TAP) $$(echo $$run | tr / -)-$$(basename $$test) 1200 $$test"; \
+	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'run=$$0; POSTERN_TEST_CPU=$${run%/*} \
+		POSTERN_TEST_INHIBIT=$${run#*/} exec "$$@"'
 
 check-tsan: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
 check-tsan: $(TSAN)/threads $(TSAN)/soak
@@ -231,7 +245,7 @@ check-clang:
 	@echo "ok clang: build"
 	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit check-model
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-tsan check-soak \
+CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-inhibit check-tsan check-soak \
 	check-race check-fuzz check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check

@@ -110,7 +110,7 @@ static void begin_inhibits(void)
 {
 	const char *what = getenv("POSTERN_TEST_INHIBIT");
 
-	if (!what || !harness_vm->accel.modes)
+	if (!what || harness.by_hand || !harness_vm->accel.modes)
 		return;
 	if (!strcmp(what, "inhibited")) {
 		inhibit_set(harness_vm, INHIBIT_STORM);

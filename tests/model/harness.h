@@ -61,6 +61,7 @@ struct harness {
 	bool hyperv, hv_autoeoi, kvm_clock; /* the settings of these names */
 	const void *firmware;               /* ROM; the script starts as ever */
 	u64 firmware_size;
+	bool by_hand; /* the test enters by itself: POSTERN_TEST_INHIBIT is not for it */
 };
 
 /* State of the test that runs. */

@@ -274,7 +274,7 @@ static void test_nmi_waits_for_a_shadow_that_two_exits_left(void **state __unuse
 		struct vcpu_state st;
 		struct vcpu *vcpu;
 
-		harness_create(&(struct harness){.features = features[i]});
+		harness_create(&(struct harness){.features = features[i], .by_hand = true});
 		guest_bind(HARNESS_BSP, script_shadow, NULL);
 		vcpu = harness_vm->vcpu[0];
 		assert_true(backend_op(cpu_init)(this_cpu()));

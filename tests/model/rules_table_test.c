@@ -184,11 +184,14 @@ static void set_ldr(u32 id)
 }
 
 static bool answer[RULES_VCPUS];
+static u32 answers[RULES_VCPUS];
 
 static void answer_by_interrupt(u8 vector)
 {
-	if (vector == 0x22)
-		answer[rules_me()] = in_bitmap(asked);
+	if (vector != 0x22)
+		return;
+	answer[rules_me()] = in_bitmap(asked);
+	__atomic_fetch_add(&answers[rules_me()], 1, __ATOMIC_SEQ_CST);
 }
 
 /* Set of vCPUs whose bitmap has `vector`; each looks itself. */
@@ -197,11 +200,11 @@ static u64 who_watches(u8 vector)
 	u64 set = 0;
 
 	for (u32 id = 1; id < harness.vcpus; id++) {
-		u32 before = rules.count[id][0x22];
+		u32 before = answers[id];
 
 		asked = vector;
 		rules_fixed(id, 0x22);
-		while (rules.count[id][0x22] == before)
+		while (__atomic_load_n(&answers[id], __ATOMIC_SEQ_CST) == before)
 			g_pause();
 		set |= answer[id] ? BIT64(id) : 0;
 	}
