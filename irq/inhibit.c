@@ -19,34 +19,47 @@ void inhibit_create(struct vm *vm, u32 needed)
 
 /* --- the account --- */
 
+/*
+ * A time goes on since `since`, if that is not 0, and has been `before` until then. A reader takes `before`
+ * first, and the writer changes it last: what they disagree about is not told, rather than told twice.
+ */
+static void stop_time(u64 *before, u64 *since)
+{
+	u64 passed = port_tsc() - counter_read(since);
+
+	counter_set(since, 0);
+	counter_add(before, passed);
+}
+
+static u64 time_ns(const u64 *before, const u64 *since)
+{
+	u64 ticks = counter_read(before);
+	u64 begun = counter_read(since);
+
+	return timer_tsc_to_ns(ticks + (begun ? port_tsc() - begun : 0));
+}
+
 void inhibit_note(struct inhibit_account *account, bool stands, const struct vcpu *vcpu)
 {
-	u64 now = port_tsc();
-
 	if (!stands) {
-		account->clears++;
-		account->held += now - account->since;
-		account->since = 0;
+		counter_add(&account->clears, 1);
+		stop_time(&account->held, &account->since);
 		return;
 	}
-	account->sets++;
-	account->since = now;
-	account->vcpu = vcpu ? vcpu->index : INHIBIT_BY_HOST;
-	account->rip = vcpu ? vcpu->regs.rip : 0;
+	counter_add(&account->sets, 1);
+	counter_set(&account->since, port_tsc());
+	counter_set(&account->vcpu, vcpu ? vcpu->index : INHIBIT_BY_HOST);
+	counter_set(&account->rip, vcpu ? vcpu->regs.rip : 0);
 }
 
 u64 inhibit_held_ns(const struct inhibit_account *account)
 {
-	u64 since = account->since;
-
-	return timer_tsc_to_ns(account->held + (since ? port_tsc() - since : 0));
+	return time_ns(&account->held, &account->since);
 }
 
 u64 inhibit_active_ns(const struct vm *vm)
 {
-	u64 since = vm->inhibit.active_since;
-
-	return timer_tsc_to_ns(vm->inhibit.active + (since ? port_tsc() - since : 0));
+	return time_ns(&vm->inhibit.active, &vm->inhibit.active_since);
 }
 
 /* Whose exit is handled on this processor, if it is one of this VM's. */
@@ -70,12 +83,10 @@ static void note_changes(struct vm *vm, u32 old, u32 new)
 	}
 	if (!old == !new)
 		return;
-	if (!new)
-		inhibit->active_since = port_tsc();
-	else
-		inhibit->active += port_tsc() - inhibit->active_since;
 	if (new)
-		inhibit->active_since = 0;
+		stop_time(&inhibit->active, &inhibit->active_since);
+	else
+		counter_set(&inhibit->active_since, port_tsc());
 }
 
 /* --- the lock --- */
@@ -120,8 +131,8 @@ void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
 		return;
 	/* The order: inhibit.h. Changes among masks that are not 0 concern no vCPU (S3.4). */
 	if (!old != !new) {
-		inhibit->rounds++;
-		inhibit->kicked += vcpu_request_all(vm, VCPU_REQUEST_ACCEL);
+		counter_add(&inhibit->rounds, 1);
+		counter_add(&inhibit->kicked, vcpu_request_all(vm, VCPU_REQUEST_ACCEL));
 	}
 	note_changes(vm, old, new);
 	atomic32_set(&inhibit->mask, new);

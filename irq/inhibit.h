@@ -34,14 +34,12 @@
 struct vcpu;
 struct vm;
 
-#define INHIBIT_BY_HOST (~0u)
-
-/* One reason's history. Times in TSC. */
+/* One reason's history, with one writer; reports read it at any time. Times in TSC. */
 struct inhibit_account {
 	u64 sets, clears;
 	u64 since; /* it stands since then; 0: it does not stand */
 	u64 held;  /* how long it stood before that */
-	u32 vcpu;  /* who set it last: that vCPU of the VM, or INHIBIT_BY_HOST */
+	u64 vcpu;  /* who set it last: that vCPU of the VM, or INHIBIT_BY_HOST */
 	u64 rip;   /* where that vCPU was */
 };
 

@@ -352,7 +352,7 @@ static void end_zap(struct vm *vm, bool narrowed)
 	struct mmu *mmu = &vm->mmu;
 
 	if (narrowed) {
-		mmu->counts.remote_flushes++;
+		counter_add(&mmu->counts.remote_flushes, 1);
 		vcpu_request_all(vm, VCPU_REQUEST_FLUSH);
 	}
 	atomic32_set(&mmu->invalidate_seq, atomic32_read_relaxed(&mmu->invalidate_seq) + 1);
@@ -413,7 +413,7 @@ bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
 	size = min_u64(size, ADDRESS_LIMIT - gpa.v);
 
 	write_lock(&mmu->lock);
-	mmu->counts.zaps++;
+	counter_add(&mmu->counts.zaps, 1);
 	begin_zap(mmu);
 	ok = unmap_locked(mmu, gpa.v, gpa.v + size, &narrowed);
 	end_zap(vm, narrowed);

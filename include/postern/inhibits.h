@@ -13,6 +13,9 @@
 
 #include "postern/types.h"
 
+/* In place of a vCPU that has set a reason. */
+#define INHIBIT_BY_HOST (~0u)
+
 enum inhibit_scope {
 	INHIBIT_SCOPE_VM,
 	INHIBIT_SCOPE_VCPU,

@@ -122,6 +122,12 @@ static inline void counter_add_shared(u64 *c, u64 n)
 	__atomic_fetch_add(c, n, __ATOMIC_RELAXED);
 }
 
+/* Whoever adds to it gives it another value. */
+static inline void counter_set(u64 *c, u64 v)
+{
+	__atomic_store_n(c, v, __ATOMIC_RELAXED);
+}
+
 static inline u64 counter_read(const u64 *c)
 {
 	return __atomic_load_n(c, __ATOMIC_RELAXED);
