@@ -146,7 +146,7 @@ static void svm_features_text(char *text, u32 size)
 	text[used] = 0;
 }
 
-#define X(id, name, scope, needed, what, set_by, cleared_by)                                       \
+#define X(id, name, scope, needed, what, set_by, cleared_by, test)                                 \
 	(INHIBIT_ON_##needed & INHIBIT_ON_SVM ? INHIBIT_BIT(id) : 0) |
 #define SVM_INHIBITS (INHIBITS(X) 0)
 

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Three vCPUs that run and send each other interrupts while something inhibits acceleration, for
+ * inhibit_test.c (by the host) and inhibit_apic_test.c (by the guest).
+ *
+ * Scripts run on the stepper, in one thread with the hypervisor, and so look at its state between two
+ * operations. Who is accelerated is told by what is not injected: each vCPU's interrupts are counted where
+ * they are handled and where software injects them.
+ */
+#ifndef TESTS_MODEL_INHIBIT_GUEST_H
+#define TESTS_MODEL_INHIBIT_GUEST_H
+
+#include "core/machine.h"
+#include "irq/inhibit.h"
+#include "tests/model/harness.h"
+
+#define VCPUS  3
+#define ALL    (BIT(VCPUS) - 1)
+#define PING   0x61
+#define PONG   0x71 /* and the number of who answers */
+#define ROUNDS 4
+#define ALONE  9 /* an ID that nobody has */
+
+static const char *const processors[] = {"rome", "milan", "genoa", "assist-milan", "assist-genoa"};
+
+/* --- the vCPUs --- */
+
+/* By vCPU. */
+static struct seat {
+	u64 base;            /* where its script finds its APIC; 0: in MSRs */
+	u32 pinged, ponged;  /* interrupts it has handled; answers of it that vCPU 0 has */
+	void (*order)(void); /* what it is to do; NULL when it has done it */
+	bool up;
+} seat[VCPUS];
+
+/* By code area, which go by who started first. */
+static u32 vcpu_of[VCPUS];
+
+static struct {
+	struct mmu_counts mmu;
+	u64 rounds, injected[VCPUS];
+	u32 handled[VCPUS];
+} before;
+
+static struct seat *mine(void)
+{
+	return &seat[vcpu_of[g_index()]];
+}
+
+static void apic_write(u32 reg, u32 value)
+{
+	if (mine()->base)
+		g_mmio_write(mine()->base + reg, value);
+	else
+		g_wrmsr(MSR_X2APIC_FIRST + reg / 16, value);
+}
+
+static void apic_icr(u32 dest, u32 low)
+{
+	if (mine()->base) {
+		apic_write(APIC_ICR2, dest << 24);
+		apic_write(APIC_ICR, low);
+	} else {
+		g_wrmsr(MSR_X2APIC_FIRST + APIC_ICR / 16, (u64)dest << 32 | low);
+	}
+}
+
+static void on_ping(u8 vector __unused, u32 error __unused)
+{
+	struct seat *self = mine();
+
+	self->pinged++;
+	if (self != seat)
+		apic_icr(0, APIC_LEVEL_ASSERT | (PONG + (u32)(self - seat)));
+	apic_write(APIC_EOI, 0);
+}
+
+static void on_pong(u8 vector, u32 error __unused)
+{
+	seat[vector - PONG].ponged++;
+	apic_write(APIC_EOI, 0);
+}
+
+/* Where it says that the APIC is: as it was found, or in MSRs. */
+static void enable(void)
+{
+	mine()->base = harness.xapic ? APIC_BASE_DEFAULT : 0;
+	g_apic_enable();
+}
+
+static void other(void *arg __unused)
+{
+	u32 number = harness.xapic ? g_mmio_read(APIC_BASE_DEFAULT + APIC_ID) >> 24 : 0;
+	struct seat *self;
+
+	if (!harness.xapic) {
+		g_wrmsr(MSR_APIC_BASE, g_rdmsr(MSR_APIC_BASE) | APIC_BASE_EXTD);
+		number = (u32)g_rdmsr(MSR_X2APIC_FIRST + APIC_ID / 16);
+	}
+	vcpu_of[g_index()] = number;
+	self = &seat[number];
+	enable();
+	g_sti();
+	for (self->up = true;; g_pause()) {
+		if (!self->order)
+			continue;
+		self->order();
+		self->order = NULL;
+	}
+}
+
+/* Nobody waits for a window: without acceleration that happens, and is a reason of its own. */
+static void await_no_windows(void)
+{
+	while (atomic32_read(&harness_vm->inhibit.windows))
+		g_in(0x40, 1); /* an exit */
+}
+
+static void do_on(u32 vcpu, void (*order)(void))
+{
+	await_no_windows();
+	if (vcpu == 0) {
+		order();
+		return;
+	}
+	seat[vcpu].order = order;
+	while (seat[vcpu].order)
+		g_pause();
+}
+
+static void await(const u32 *count, u32 value)
+{
+	while (*count < value)
+		g_pause();
+	G_CHECK_EQUAL(*count, value);
+}
+
+/* What all have handled so far, and what each has answered. */
+static u32 pinged[VCPUS], ponged[VCPUS];
+
+static void listen(void)
+{
+	for (u32 v = 0; v < VCPUS; v++) {
+		pinged[v] = seat[v].pinged;
+		ponged[v] = seat[v].ponged;
+	}
+}
+
+/* Since listen() those in `targets` have been sent one, and answer; nobody else hears anything of it. */
+static void expect_heard(u32 targets)
+{
+	for (u32 v = 0; v < VCPUS; v++) {
+		await(&seat[v].pinged, pinged[v] + (targets >> v & 1));
+		await(&seat[v].ponged, ponged[v] + (v && targets >> v & 1));
+	}
+}
+
+/* vCPU 0 sends to itself and to the others, at once or to each by its ID. */
+static void exchange(u32 targets, bool by_id)
+{
+	listen();
+	apic_icr(0, APIC_DEST_SELF | APIC_LEVEL_ASSERT | PING);
+	if (!by_id)
+		apic_icr(0, APIC_DEST_OTHERS | APIC_LEVEL_ASSERT | PING);
+	for (u32 v = 1; by_id && v < VCPUS; v++)
+		apic_icr(v, APIC_LEVEL_ASSERT | PING);
+	expect_heard(targets);
+}
+
+/* --- what there is to see --- */
+
+static struct vcpu *vcpu(u32 v)
+{
+	return harness_vm->vcpu[v];
+}
+
+static u32 handled(u32 v)
+{
+	u32 sum = seat[v].pinged;
+
+	for (u32 i = 1; v == 0 && i < VCPUS; i++)
+		sum += seat[i].ponged;
+	return sum;
+}
+
+static u64 injected(u32 v)
+{
+	return counter_read(&vcpu(v)->account.counters[COUNTER_INJ_IPI]);
+}
+
+static void note(void)
+{
+	before.mmu = harness_vm->mmu.counts;
+	before.rounds = harness_vm->inhibit.rounds;
+	for (u32 v = 0; v < VCPUS; v++) {
+		before.injected[v] = injected(v);
+		before.handled[v] = handled(v);
+	}
+}
+
+/* Since note(): one update of all for each change between none and some, one zap if it was to some. */
+static void expect_changes(u32 rounds, u32 zaps)
+{
+	G_CHECK_EQUAL(harness_vm->inhibit.rounds - before.rounds, rounds);
+	G_CHECK_EQUAL(harness_vm->mmu.counts.zaps - before.mmu.zaps, zaps);
+	G_CHECK(harness_vm->mmu.counts.remote_flushes - before.mmu.remote_flushes <= zaps);
+}
+
+/* IRQWIN may have come and gone while others stood: then nobody looks. */
+static void expect_mask(u32 mask)
+{
+	u32 ignored = mask & ~INHIBIT_BIT(IRQWIN) ? INHIBIT_BIT(IRQWIN) : 0;
+
+	G_CHECK_EQUAL(atomic32_read(&harness_vm->inhibit.mask) & ~ignored, mask);
+}
+
+/* Those in `accelerated` are, the others are not; all in `targets` take part. */
+static void expect_only(u32 accelerated, u32 targets, bool by_id)
+{
+	exchange(targets, by_id); /* whoever was outside of the guest has entered since */
+	note();
+	for (u32 i = 0; i < ROUNDS; i++)
+		exchange(targets, by_id && i & 1);
+	for (u32 v = 0; v < VCPUS; v++) {
+		u32 count = handled(v) - before.handled[v];
+		bool on = accelerated >> v & 1;
+
+		G_CHECK_EQUAL(accel_is_on(&vcpu(v)->accel), on);
+		G_CHECK_EQUAL(injected(v) - before.injected[v], on ? 0 : count);
+	}
+}
+
+static void expect_accelerated(u32 accelerated)
+{
+	expect_only(accelerated, ALL, true);
+}
+
+static const struct inhibit_account *account_of(u32 reason)
+{
+	return &harness_vm->inhibit.account[reason];
+}
+
+static void expect_account(const struct inhibit_account *account, u32 sets, u32 clears, u32 who)
+{
+	G_CHECK_EQUAL(account->sets, sets);
+	G_CHECK_EQUAL(account->clears, clears);
+	G_CHECK_EQUAL(account->since != 0, sets > clears);
+	if (!sets)
+		return;
+	G_CHECK_EQUAL(account->vcpu, who);
+	/* Where its instructions are, or nowhere for the host. */
+	G_CHECK(who == INHIBIT_BY_HOST ? account->rip == 0 : account->rip >= GUEST_CODE);
+}
+
+/* --- a run --- */
+
+static void (*scenario)(void);
+
+static void first(void *arg __unused)
+{
+	g_set_handler(PING, on_ping);
+	for (u32 v = 1; v < VCPUS; v++)
+		g_set_handler(PONG + v, on_pong);
+	enable();
+	g_start_aps();
+	for (u32 v = 1; v < VCPUS; v++)
+		while (!seat[v].up)
+			g_pause();
+	g_sti();
+	scenario();
+	g_exit(0);
+}
+
+static void run(struct harness config, void (*script)(void))
+{
+	memset(seat, 0, sizeof(seat));
+	memset(vcpu_of, 0, sizeof(vcpu_of));
+	scenario = script;
+	config.vcpus = VCPUS;
+	config.cpus = VCPUS + (config.device ? 1 : 0);
+	harness_create(&config);
+	guest_bind(HARNESS_BSP, first, NULL);
+	guest_bind(HARNESS_AP, other, NULL);
+	harness_run_to_end(ENDED_DEBUG_EXIT);
+	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
+	assert_int_equal(harness_counter(COUNTER_ACCEL_MISMATCHES), 0);
+	assert_int_equal(atomic32_read(&harness_vm->inhibit.windows), 0);
+	harness_destroy();
+}
+
+/* In xAPIC mode, which all that accelerate have. */
+static void on_each(struct harness config, void (*script)(void))
+{
+	config.xapic = true;
+	for (u32 i = 0; i < ARRAY_SIZE(processors); i++) {
+		config.processor = processors[i];
+		run(config, script);
+	}
+}
+
+/* --- what a vCPU is told to do: an ID that is not its own, and its own --- */
+
+static void take_id_alone(void)
+{
+	apic_write(APIC_ID, ALONE << 24);
+}
+
+static void take_id_1(void)
+{
+	apic_write(APIC_ID, 1u << 24);
+}
+
+#define MODIFIED INHIBIT_BIT(APIC_ID_MODIFIED)
+
+#endif
