@@ -102,7 +102,7 @@ run:
 
 # Checks of the tree's own rules, and runs of the whole thing on an emulator. Each prints "ok NAME"
 # or "not ok NAME" lines and fails when one of them is not ok.
-.PHONY: check-style check-layers check-size check-headers check-rule-list check-model-doc \
+.PHONY: check-style check-layers check-size check-headers check-rule-list check-model-doc check-inhibits \
 	check-rules check-system \
 	check-system-full boot-ratio
 check-style:
@@ -117,7 +117,10 @@ check-rule-list:
 	@scripts/check-rule-list
 check-model-doc:
 	@scripts/check-model-doc
-check-rules: check-style check-layers check-size check-headers check-rule-list check-model-doc
+check-inhibits:
+	@CC="$(CC)" scripts/inhibits-doc --check
+check-rules: check-style check-layers check-size check-headers check-rule-list check-model-doc \
+	check-inhibits
 
 check-system: all guest guest-kernels micro
 	@BUILD=$(BUILD) tests/system/run
