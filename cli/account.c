@@ -160,8 +160,78 @@ static void print_rest(struct table *table)
 	}
 }
 
+/* --- acceleration --- */
+
+/* Worth telling of: the VM can have it, or would be without it for more than that it has none. */
+static bool has_apicv(const struct report_vm *vm, u32 vcpus)
+{
+	for (u32 i = 0; i < INHIBIT_COUNT; i++) {
+		if (i != INHIBIT_DISABLED && i != INHIBIT_ABSENT &&
+		    report_inhibit_total(vm, vcpus, i).sets)
+			return true;
+	}
+	return vm->apicv.able;
+}
+
+static void print_number(const struct table *table, const char *label, u64 value, enum unit unit)
+{
+	fprintf(table->out, "  %-*s", LABEL_WIDTH - 2, label);
+	print_value(table, value, unit);
+	fputc('\n', table->out);
+}
+
+static void print_by(FILE *out, const struct report_inhibit *inhibit)
+{
+	if (inhibit->vcpu == INHIBIT_BY_HOST)
+		fprintf(out, "  %s\n", report_inhibit_set_by(inhibit->reason));
+	else
+		fprintf(out, "  vCPU %u at RIP %llx\n", inhibit->vcpu,
+		        (unsigned long long)inhibit->rip);
+}
+
+/* Every reason that was ever set, whether it stands or not. */
+static void print_inhibits(const struct table *table, const struct report_vm *vm)
+{
+	fprintf(table->out, "%-*s%*s%*s%*s%*s%*s  last set by\n", LABEL_WIDTH, "inhibits",
+	        table->width, "scope", table->width, "sets", table->width, "clears", table->width,
+	        "seconds", table->width, "stands");
+	for (u32 i = 0; i < INHIBIT_COUNT; i++) {
+		struct report_inhibit total = report_inhibit_total(vm, table->vcpus, i);
+
+		if (!total.sets)
+			continue;
+		fprintf(table->out, "  %-*s%*s", LABEL_WIDTH - 2, report_inhibit_name(i),
+		        table->width, report_inhibit_is_vcpus(i) ? "vcpu" : "vm");
+		print_value(table, total.sets, COUNT);
+		print_value(table, total.clears, COUNT);
+		print_value(table, total.held_ns, NANOSECONDS);
+		fprintf(table->out, "%*s", table->width, total.stands ? "yes" : "no");
+		print_by(table->out, &total);
+	}
+}
+
+static void print_apicv(const struct table *table, const struct report_vm *vm,
+                        const struct account *total)
+{
+	const struct report_apicv *apicv = &vm->apicv;
+
+	if (!has_apicv(vm, table->vcpus))
+		return;
+	fputs("acceleration\n", table->out);
+	print_number(table, "active, in seconds", apicv->active_ns, NANOSECONDS);
+	print_number(table, "lock-shared", apicv->lock_shared, COUNT);
+	print_number(table, "lock-exclusive", apicv->lock_exclusive, COUNT);
+	print_number(table, "update-rounds", apicv->rounds, COUNT);
+	print_number(table, "vcpus-kicked", apicv->kicked, COUNT);
+	print_number(table, "mismatches", total->counters[COUNTER_ACCEL_MISMATCHES], COUNT);
+	print_number(table, "zaps", apicv->zaps, COUNT);
+	print_number(table, "remote-flushes", apicv->tlb_flushes, COUNT);
+	print_number(table, "fault-retries", apicv->fault_retries, COUNT);
+	print_inhibits(table, vm);
+}
+
 /* Wide enough for the largest number in any column and two blanks. */
-static int column_width(const struct account *total)
+static int column_width(const struct account *total, const struct report_apicv *apicv)
 {
 	u64 largest = max_u64(report_exits(total), report_injected(total));
 	int width = 10;
@@ -170,6 +240,7 @@ static int column_width(const struct account *total)
 		if (i != COUNTER_HLT_NS && i != COUNTER_RUN_NS && i != COUNTER_WAIT_NS)
 			largest = max_u64(largest, total->counters[i]);
 	}
+	largest = max_u64(largest, max_u64(apicv->lock_shared, apicv->lock_exclusive));
 	for (u64 limit = 100000000; width < 22 && largest >= limit; limit *= 10) {
 		width++;
 		if (limit > UINT64_MAX / 10)
@@ -210,7 +281,7 @@ static void print_vm(FILE *out, const struct outcome *outcome, u32 vm)
 		return;
 	}
 	report_total(report, table.vcpus, &total);
-	table.width = column_width(&total);
+	table.width = column_width(&total, &report->apicv);
 	print_heads(&table);
 	print_exits(&table);
 	table.title = "interrupts injected, by route";
@@ -222,6 +293,7 @@ static void print_vm(FILE *out, const struct outcome *outcome, u32 vm)
 	print_row(&table, "received", value_counter, COUNTER_IPI_RECEIVED, COUNT);
 	print_times(&table);
 	print_rest(&table);
+	print_apicv(&table, report, &total);
 }
 
 void account_print(FILE *out, const struct outcome *outcome)

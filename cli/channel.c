@@ -37,6 +37,12 @@ static bool header_plausible(const struct report_header *h)
 	case REPORT_ANSWER:
 		return h->len >= sizeof(struct report_answer) &&
 		       h->len - sizeof(struct report_answer) <= REPORT_ASK_TEXT;
+	case REPORT_APICV:
+		return h->len == sizeof(struct report_apicv);
+	case REPORT_INHIBITS:
+		return h->len >= sizeof(struct report_inhibits) &&
+		       (h->len - sizeof(struct report_inhibits)) % sizeof(struct report_inhibit) ==
+		               0;
 	case REPORT_LOG:
 	case REPORT_PANIC:
 		return true;

@@ -10,7 +10,7 @@ CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 # The tests run a second build, with sanitizers.
 CLI_SAN_OBJ := $(CLI_SRC:%.c=$(BUILD)/san/%.o)
 CLI_TEST_PARTS := $(filter-out %/main.o,$(CLI_SAN_OBJ))
-CLI_TESTS := $(patsubst %,$(BUILD)/tests/cli/%_test,unit control gdb terminal)
+CLI_TESTS := $(patsubst %,$(BUILD)/tests/cli/%_test,unit apicv control gdb terminal)
 
 $(BUILD)/postern: $(CLI_OBJ)
 	@mkdir -p $(@D)
@@ -43,6 +43,7 @@ $(BUILD)/tests/cli/fake_qemu: $(BUILD)/san/tests/cli/fake_qemu.o
 .PHONY: check-cli
 check-cli: $(CLI_TESTS) $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	$(BUILD)/tests/cli/unit_test
+	$(BUILD)/tests/cli/apicv_test
 	$(BUILD)/tests/cli/control_test
 	$(BUILD)/tests/cli/gdb_test
 	$(BUILD)/tests/cli/terminal_test $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu

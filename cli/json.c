@@ -111,6 +111,94 @@ static bool add_vcpus(cJSON *object, const struct report_vm *vm, u32 vcpus)
 	return ok;
 }
 
+/* Who set a reason last: null if nobody ever did. */
+static bool add_by(cJSON *object, const struct report_inhibit *inhibit)
+{
+	bool by_host = inhibit->vcpu == INHIBIT_BY_HOST;
+	cJSON *by;
+
+	if (!inhibit->sets)
+		return cJSON_AddNullToObject(object, "by") != NULL;
+	by = cJSON_AddObjectToObject(object, "by");
+	if (by_host)
+		return by && cJSON_AddNullToObject(by, "vcpu") &&
+		       cJSON_AddNullToObject(by, "rip") &&
+		       cJSON_AddStringToObject(by, "option",
+		                               report_inhibit_set_by(inhibit->reason));
+	return by && add_count(by, "vcpu", inhibit->vcpu) && add_count(by, "rip", inhibit->rip) &&
+	       cJSON_AddNullToObject(by, "option");
+}
+
+static bool add_history(cJSON *object, const struct report_inhibit *inhibit)
+{
+	return cJSON_AddBoolToObject(object, "stands", inhibit->stands) &&
+	       add_count(object, "sets", inhibit->sets) &&
+	       add_count(object, "clears", inhibit->clears) &&
+	       add_count(object, "held_ns", inhibit->held_ns) && add_by(object, inhibit);
+}
+
+/* Each vCPU's own, of a reason that is theirs. */
+static bool add_vcpu_histories(cJSON *object, const struct report_vm *vm, u32 vcpus, u32 reason)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, "vcpu"), *vcpu;
+	bool ok = array != NULL;
+
+	for (u32 v = 0; ok && report_inhibit_is_vcpus(reason) && v < vcpus; v++) {
+		vcpu = add_object(array);
+		ok = vcpu && add_count(vcpu, "index", v) &&
+		     add_history(vcpu, &vm->vcpu_inhibit[v][reason]);
+	}
+	return ok;
+}
+
+static bool add_inhibit(cJSON *array, const struct report_vm *vm, u32 vcpus, u32 reason)
+{
+	struct report_inhibit total = report_inhibit_total(vm, vcpus, reason);
+	cJSON *object = add_object(array);
+
+	return object && cJSON_AddStringToObject(object, "reason", report_inhibit_name(reason)) &&
+	       cJSON_AddStringToObject(object, "scope",
+	                               report_inhibit_is_vcpus(reason) ? "vcpu" : "vm") &&
+	       add_history(object, &total) && add_vcpu_histories(object, vm, vcpus, reason);
+}
+
+static bool add_inhibits(cJSON *object, const struct report_vm *vm, u32 vcpus)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, "inhibits");
+	bool ok = array != NULL;
+
+	for (u32 i = 0; ok && i < INHIBIT_COUNT; i++)
+		ok = add_inhibit(array, vm, vcpus, i);
+	return ok;
+}
+
+/* An object of two counts. */
+static bool add_pair(cJSON *object, const char *name, const char *first, u64 first_value,
+                     const char *second, u64 second_value)
+{
+	cJSON *pair = cJSON_AddObjectToObject(object, name);
+
+	return pair && add_count(pair, first, first_value) && add_count(pair, second, second_value);
+}
+
+static bool add_apicv(cJSON *object, const struct report_vm *vm, u32 vcpus,
+                      const struct account *total)
+{
+	const struct report_apicv *apicv = &vm->apicv;
+	cJSON *in = cJSON_AddObjectToObject(object, "apicv");
+
+	return in && cJSON_AddBoolToObject(in, "able", apicv->able) &&
+	       add_count(in, "active_ns", apicv->active_ns) && add_inhibits(in, vm, vcpus) &&
+	       add_pair(in, "lock", "shared", apicv->lock_shared, "exclusive",
+	                apicv->lock_exclusive) &&
+	       add_pair(in, "updates", "rounds", apicv->rounds, "kicked", apicv->kicked) &&
+	       add_count(in, "mismatches", total->counters[COUNTER_ACCEL_MISMATCHES]) &&
+	       add_count(in, "zaps", apicv->zaps) &&
+	       add_count(in, "tlb_flushes", apicv->tlb_flushes) &&
+	       add_count(in, "fault_retries", apicv->fault_retries) &&
+	       add_count(in, "irq_windows", total->counters[COUNTER_IRQ_WINDOWS]);
+}
+
 /* The members that tell about one VM. */
 static bool add_vm(cJSON *object, const struct outcome *outcome, u32 vm)
 {
@@ -128,7 +216,8 @@ static bool add_vm(cJSON *object, const struct outcome *outcome, u32 vm)
 	       add_count(object, "model_overhead_exits", total.model_overhead) &&
 	       add_group(object, "injected", &total, report_counter_is_route) &&
 	       add_group(object, "ipi", &total, report_counter_is_ipi) &&
-	       add_counters(object, &total) && add_vcpus(object, report, vcpus);
+	       add_counters(object, &total) && add_apicv(object, report, vcpus, &total) &&
+	       add_vcpus(object, report, vcpus);
 }
 
 static bool fill_root(cJSON *root, const struct outcome *outcome)

@@ -26,6 +26,17 @@ static const char *const ending_names[] = {
 #undef X
 };
 
+static const struct {
+	const char *name;
+	bool of_vcpu;
+	const char *set_by;
+} inhibits[] = {
+#define X(id, name, scope, needs, what, set_by, cleared_by, test)                                  \
+	[INHIBIT_##id] = {name, INHIBIT_SCOPE_##scope == INHIBIT_SCOPE_VCPU, set_by},
+        INHIBITS(X)
+#undef X
+};
+
 const char *report_exit_name(u32 kind)
 {
 	return exit_names[kind];
@@ -39,6 +50,21 @@ const char *report_counter_name(u32 counter)
 const char *report_ending_name(u32 ending)
 {
 	return ending_names[ending];
+}
+
+const char *report_inhibit_name(u32 reason)
+{
+	return inhibits[reason].name;
+}
+
+bool report_inhibit_is_vcpus(u32 reason)
+{
+	return inhibits[reason].of_vcpu;
+}
+
+const char *report_inhibit_set_by(u32 reason)
+{
+	return inhibits[reason].set_by;
 }
 
 bool report_counter_is_route(u32 counter)
@@ -95,6 +121,29 @@ void report_total(const struct report_vm *vm, u32 vcpus, struct account *total)
 			total->counters[i] += account->counters[i];
 		total->model_overhead += account->model_overhead;
 	}
+}
+
+struct report_inhibit report_inhibit_total(const struct report_vm *vm, u32 vcpus, u32 reason)
+{
+	struct report_inhibit total = {.reason = (u8)reason};
+	u64 longest = 0;
+
+	if (!report_inhibit_is_vcpus(reason))
+		return vm->inhibit[reason];
+	for (u32 v = 0; v < vcpus && v < REPORT_MAX_VCPUS; v++) {
+		const struct report_inhibit *one = &vm->vcpu_inhibit[v][reason];
+
+		if (one->sets && (!total.sets || one->held_ns > longest)) {
+			longest = one->held_ns;
+			total.vcpu = one->vcpu;
+			total.rip = one->rip;
+		}
+		total.sets += one->sets;
+		total.clears += one->clears;
+		total.held_ns += one->held_ns;
+		total.stands |= one->stands;
+	}
+	return total;
 }
 
 void report_init(struct report *report, report_text_fn on_text, void *context)
@@ -196,6 +245,51 @@ static bool take_answer(struct report *report, const struct report_header *h, co
 	return true;
 }
 
+static bool take_apicv(struct report_vm *vm, const u8 *payload)
+{
+	struct report_apicv apicv;
+
+	memcpy(&apicv, payload, sizeof(apicv));
+	if (apicv.able > 1)
+		return false;
+	vm->apicv = apicv;
+	return true;
+}
+
+/* A reason once, and where it belongs; set by somebody who can be. Counts may have been changing. */
+static bool inhibit_holds(const struct report_inhibit *item, const struct report_inhibit *before,
+                          bool of_vcpu)
+{
+	return item->reason < INHIBIT_COUNT && !before[item->reason].sets && item->sets &&
+	       item->stands <= 1 && inhibits[item->reason].of_vcpu == of_vcpu &&
+	       (item->vcpu < REPORT_MAX_VCPUS || item->vcpu == INHIBIT_BY_HOST);
+}
+
+static bool take_inhibits(struct report *report, const struct report_header *h, const u8 *payload)
+{
+	struct report_vm *vm = &report->vm[h->vm];
+	struct report_inhibit item, taken[INHIBIT_COUNT] = {0};
+	struct report_inhibits head;
+	bool of_vcpu;
+
+	memcpy(&head, payload, sizeof(head));
+	payload += sizeof(head);
+	of_vcpu = head.vcpu != REPORT_OF_VM;
+	if ((of_vcpu && head.vcpu >= REPORT_MAX_VCPUS) || head.count > head.reasons ||
+	    h->len != sizeof(head) + (u32)head.count * sizeof(item))
+		return false;
+	if (report->foreign || head.reasons != INHIBIT_COUNT)
+		return true; /* a record, but its reasons mean something else */
+	for (u32 i = 0; i < head.count; i++) {
+		memcpy(&item, payload + i * sizeof(item), sizeof(item));
+		if (!inhibit_holds(&item, taken, of_vcpu))
+			return false;
+		taken[item.reason] = item;
+	}
+	memcpy(of_vcpu ? vm->vcpu_inhibit[head.vcpu] : vm->inhibit, taken, sizeof(taken));
+	return true;
+}
+
 static bool take_end(struct report *report, struct report_vm *vm, const u8 *payload)
 {
 	struct report_end end;
@@ -245,6 +339,10 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 		return take_status(&report->vm[h->vm], payload);
 	case REPORT_ACCOUNT:
 		return take_account(report, h, payload);
+	case REPORT_APICV:
+		return take_apicv(&report->vm[h->vm], payload);
+	case REPORT_INHIBITS:
+		return take_inhibits(report, h, payload);
 	case REPORT_END:
 		return take_end(report, &report->vm[h->vm], payload);
 	case REPORT_ANSWER:

@@ -22,7 +22,11 @@ struct report_vm {
 	struct report_status status;
 	struct account vcpu[REPORT_MAX_VCPUS]; /* the last ACCOUNT of each */
 	u32 vcpus_seen;                        /* highest vCPU number with an ACCOUNT, plus one */
-	u64 elapsed_ns;                        /* the latest that any record told */
+	struct report_apicv apicv;             /* the last APICV, all 0 without one */
+	/* By reason, the last INHIBITS: those of the VM, and each vCPU's own. sets == 0: it was never set. */
+	struct report_inhibit inhibit[INHIBIT_COUNT];
+	struct report_inhibit vcpu_inhibit[REPORT_MAX_VCPUS][INHIBIT_COUNT];
+	u64 elapsed_ns; /* the latest that any record told */
 	bool ended;
 	enum ending ending;
 	s32 code;
@@ -54,6 +58,16 @@ bool report_take(void *context, const struct report_header *h, const u8 *payload
 const char *report_exit_name(u32 kind);
 const char *report_counter_name(u32 counter);
 const char *report_ending_name(u32 ending);
+
+/* Of a reason below INHIBIT_COUNT: its name, whether it is a vCPU's own, who sets it. */
+const char *report_inhibit_name(u32 reason);
+bool report_inhibit_is_vcpus(u32 reason);
+const char *report_inhibit_set_by(u32 reason);
+/*
+ * What a reason comes to: the VM's own, or, if it is the vCPUs', the sums over the first `vcpus` of them,
+ * and who set that of the one that held it longest.
+ */
+struct report_inhibit report_inhibit_total(const struct report_vm *vm, u32 vcpus, u32 reason);
 
 /* The group that a counter belongs to by its name: "inj-", "ipi-"; received IPIs are in none. */
 bool report_counter_is_route(u32 counter);

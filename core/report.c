@@ -2,6 +2,7 @@
 /* Accounts into records. Records are built on the stack and written whole. */
 #include "core/report.h"
 #include "core/machine.h"
+#include "irq/inhibit.h"
 #include "postern/port.h"
 #include "postern/report.h"
 #include "postern/string.h"
@@ -15,6 +16,14 @@ struct account_record {
 } __packed;
 _Static_assert(sizeof(struct account_record) - sizeof(struct report_header) <= REPORT_MAX_LEN,
                "a vCPU's account fits one record");
+
+struct inhibits_record {
+	struct report_header header;
+	struct report_inhibits inhibits;
+	struct report_inhibit item[INHIBIT_COUNT];
+} __packed;
+_Static_assert(sizeof(struct inhibits_record) - sizeof(struct report_header) <= REPORT_MAX_LEN,
+               "all reasons fit one record");
 
 static struct report_header header(enum report_type type, u32 vm, u64 len)
 {
@@ -113,12 +122,66 @@ static void report_vcpu(struct vm *vm, struct vcpu *vcpu)
 	port_report_write(&record, (u32)(sizeof(record.header) + len));
 }
 
+static void report_apicv(struct vm *vm)
+{
+	const struct inhibit_vm *inhibit = &vm->inhibit;
+	const struct mmu_counts *counts = &vm->mmu.counts;
+	struct {
+		struct report_header header;
+		struct report_apicv apicv;
+	} __packed record = {.header = header(REPORT_APICV, vm->id, sizeof(record.apicv))};
+
+	record.apicv.able = vm->accel.modes != 0;
+	record.apicv.active_ns = inhibit_active_ns(vm);
+	record.apicv.lock_shared = counter_read(&inhibit->shared);
+	record.apicv.lock_exclusive = counter_read(&inhibit->exclusive);
+	record.apicv.rounds = counter_read(&inhibit->rounds);
+	record.apicv.kicked = counter_read(&inhibit->kicked);
+	record.apicv.zaps = counter_read(&counts->zaps);
+	record.apicv.tlb_flushes = counter_read(&counts->remote_flushes);
+	record.apicv.fault_retries = counter_read(&counts->fault_retries);
+	port_report_write(&record, sizeof(record));
+}
+
+static struct report_inhibit inhibit_item(u32 reason, const struct inhibit_account *account)
+{
+	return (struct report_inhibit){
+	        .reason = (u8)reason,
+	        .stands = counter_read(&account->since) != 0,
+	        .vcpu = (u32)counter_read(&account->vcpu),
+	        .rip = counter_read(&account->rip),
+	        .sets = counter_read(&account->sets),
+	        .clears = counter_read(&account->clears),
+	        .held_ns = inhibit_held_ns(account),
+	};
+}
+
+static void report_inhibits(struct vm *vm, u32 vcpu, const struct inhibit_account *account)
+{
+	struct inhibits_record record;
+	u8 count = 0;
+	u64 len;
+
+	for (u32 i = 0; i < INHIBIT_COUNT; i++) {
+		if (counter_read(&account[i].sets))
+			record.item[count++] = inhibit_item(i, &account[i]);
+	}
+	len = sizeof(record.inhibits) + count * sizeof(record.item[0]);
+	record.inhibits = (struct report_inhibits){(u16)vcpu, INHIBIT_COUNT, count};
+	record.header = header(REPORT_INHIBITS, vm->id, len);
+	port_report_write(&record, (u32)(sizeof(record.header) + len));
+}
+
 void report_account(struct vm *vm)
 {
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm)
 		report_vcpu(vm, vcpu);
+	report_apicv(vm);
+	report_inhibits(vm, REPORT_OF_VM, vm->inhibit.account);
+	for_each_vcpu (vcpu, vm)
+		report_inhibits(vm, vcpu->index, vcpu->accel.account);
 }
 
 void report_answer(u16 sequence, const char *wrong)

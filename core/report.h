@@ -10,7 +10,7 @@ struct vm;
 
 void report_hello(struct machine *machine, const char *cpu);
 void report_status(struct vm *vm, u8 phase);
-/* One record per vCPU; whoever runs them may be counting meanwhile. */
+/* One record per vCPU, and the VM's acceleration; whoever runs them may be counting meanwhile. */
 void report_account(struct vm *vm);
 /* To a frame of the host command: `wrong` is what is wrong with it, "" if nothing is. */
 void report_answer(u16 sequence, const char *wrong);

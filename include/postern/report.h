@@ -5,28 +5,31 @@
  * that loses step looks for the next REPORT_MAGIC.
  *
  * Image to host command: HELLO once, then LOG, STATUS (about four times a second), ACCOUNT (all of
- * a VM's vCPUs, about once a second and at the end), END last; DEBUG when a debugger asks. Host command to
+ * a VM's vCPUs, with APICV and INHIBITS behind them, about once a second and at the end), END last; DEBUG when a debugger asks. Host command to
  * image: single bytes (REPORT_CMD_*), or one of them with a request behind it.
  */
 #ifndef POSTERN_REPORT_H
 #define POSTERN_REPORT_H
 
 #include "postern/account.h"
+#include "postern/inhibits.h"
 
 #define REPORT_MAGIC   0x5250 /* "PR" */
 #define REPORT_VERSION 3
 #define REPORT_MAX_LEN 2048 /* payload */
 
 enum report_type {
-	REPORT_HELLO = 1,   /* struct report_hello */
-	REPORT_LOG = 2,     /* text, no newline, no NUL */
-	REPORT_STATUS = 3,  /* struct report_status */
-	REPORT_ACCOUNT = 4, /* struct report_account + items */
-	REPORT_END = 5,     /* struct report_end */
-	REPORT_PANIC = 6,   /* text: one line of a panic message */
-	REPORT_CONSOLE = 7, /* bytes of the console of a VM that is not VM 0 */
-	REPORT_ANSWER = 8,  /* struct report_answer, then text: what was wrong; none: nothing */
-	REPORT_DEBUG = 9,   /* struct report_debug + data: postern/debug.h */
+	REPORT_HELLO = 1,     /* struct report_hello */
+	REPORT_LOG = 2,       /* text, no newline, no NUL */
+	REPORT_STATUS = 3,    /* struct report_status */
+	REPORT_ACCOUNT = 4,   /* struct report_account + items */
+	REPORT_END = 5,       /* struct report_end */
+	REPORT_PANIC = 6,     /* text: one line of a panic message */
+	REPORT_CONSOLE = 7,   /* bytes of the console of a VM that is not VM 0 */
+	REPORT_ANSWER = 8,    /* struct report_answer, then text: what was wrong; none: nothing */
+	REPORT_DEBUG = 9,     /* struct report_debug + data: postern/debug.h */
+	REPORT_APICV = 10,    /* struct report_apicv */
+	REPORT_INHIBITS = 11, /* struct report_inhibits + items */
 };
 
 struct report_header {
@@ -77,6 +80,36 @@ struct report_account {
 struct report_item {
 	u16 index;
 	u64 value;
+} __packed;
+
+/* A VM's acceleration, in total. What its vCPUs count themselves is in their accounts. */
+struct report_apicv {
+	u8 able;       /* its processors have acceleration that it may use */
+	u64 active_ns; /* that no reason of scope VM stood */
+	u64 lock_shared, lock_exclusive;
+	u64 rounds, kicked; /* updates of all vCPUs; vCPUs that had to leave the guest for them */
+	u64 zaps, tlb_flushes, fault_retries; /* of the VM's nested page tables */
+} __packed;
+
+/*
+ * Why acceleration was off: `count` items follow, a reason each, those that have ever been set. One record
+ * for the VM with reasons of scope VM, and one for each vCPU with those of scope vCPU.
+ */
+struct report_inhibits {
+	u16 vcpu;   /* or REPORT_OF_VM */
+	u8 reasons; /* INHIBIT_COUNT, checked against the host command's own */
+	u8 count;
+} __packed;
+
+#define REPORT_OF_VM 0xffffu
+
+struct report_inhibit {
+	u8 reason; /* enum inhibit_reason */
+	u8 stands; /* now */
+	u32 vcpu;  /* who set it last: that vCPU, at `rip`, or INHIBIT_BY_HOST */
+	u64 rip;
+	u64 sets, clears;
+	u64 held_ns;
 } __packed;
 
 struct report_end {
