@@ -14,8 +14,10 @@ bool machine_init(struct machine *machine, const char **why)
 {
 	const char *refusal[ARRAY_SIZE(backends)];
 
-	for (u32 i = 0; i < machine->cpu_count; i++)
+	for (u32 i = 0; i < machine->cpu_count; i++) {
 		timer_queue_init(&machine->cpu[i].timers);
+		machine->cpu[i].armed_deadline = TSC_NEVER;
+	}
 	for (u32 i = 0; i < ARRAY_SIZE(backends); i++) {
 		if (!backends[i]->probe(&refusal[i]))
 			continue;

@@ -234,6 +234,36 @@ static void test_sched_turns_begin_though_somebody_could_not_sleep(void **state 
 	}
 }
 
+/* --- the boot processor --- */
+
+static void script_end_at_once(void *arg __unused)
+{
+	g_apic_enable();
+	g_start_aps();
+	g_exit(0);
+}
+
+static void device_until_the_end(void)
+{
+	while (!vm_has_ended(harness_vm))
+		race_relax();
+}
+
+/* Busy elsewhere until the VM ends, it sees that all vCPUs have, whenever the last one does, and stops the rest. */
+static void test_sched_first_sleep_of_the_boot_processor(void **state __unused)
+{
+	for (u32 seed = 0; seed < 300; seed++) {
+		harness_create(&(struct harness){.vcpus = 3,
+		                                 .cpus = 4,
+		                                 .seed = seed,
+		                                 .switch_ppm = 1000u << seed % 9,
+		                                 .device = device_until_the_end});
+		guest_bind(HARNESS_BSP, script_end_at_once, NULL);
+		guest_bind(HARNESS_AP, ap_spins, NULL);
+		harness_run();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +274,7 @@ int main(void)
 	        cmocka_unit_test(test_sched_sixty_four_vcpus),
 	        cmocka_unit_test(test_timer_masked_expires_silently),
 	        cmocka_unit_test(test_sched_turns_begin_though_somebody_could_not_sleep),
+	        cmocka_unit_test(test_sched_first_sleep_of_the_boot_processor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
