@@ -58,20 +58,35 @@ static void add_logical_xapic(struct apic_map *map, const struct lapic *lapic, u
 	} /* other models are not defined: no logical destination */
 }
 
+/*
+ * Its ID in the mode that it is in: in x2APIC mode its own, whatever the register says. One that changes to
+ * that mode meanwhile does so before it changes the register, which is read first here: so the register of one
+ * found in xAPIC mode is of that mode.
+ */
+static u32 current_id(const struct vcpu *vcpu, bool *x2apic)
+{
+	u32 id = lapic_get(&vcpu->lapic, APIC_ID);
+
+	smp_mb();
+	*x2apic = lapic_in_x2apic(&vcpu->lapic);
+	return *x2apic ? vcpu->apic_id : id >> 24;
+}
+
 static void add_vcpu(struct apic_map *map, const struct vcpu *vcpu)
 {
 	const struct lapic *lapic = &vcpu->lapic;
 	u64 bit = BIT64(vcpu->index);
+	bool x2apic;
 	u32 id;
 
 	if (!lapic->page || !lapic_hardware_enabled(lapic))
 		return;
-	id = lapic_get(lapic, APIC_ID);
+	id = current_id(vcpu, &x2apic);
 	map->all |= bit;
 	map->software_enabled |= lapic_software_enabled(lapic) ? bit : 0;
-	if (!lapic_in_x2apic(lapic)) {
+	if (!x2apic) {
 		map->xapic |= bit;
-		map->xapic_id[id >> 24] |= bit;
+		map->xapic_id[id] |= bit;
 		add_logical_xapic(map, lapic, bit);
 		return;
 	}
@@ -115,12 +130,11 @@ static bool has_several(u64 set)
 
 static bool is_modified(const struct vcpu *vcpu)
 {
-	u32 id = lapic_get(&vcpu->lapic, APIC_ID);
+	bool x2apic;
+	u32 id = current_id(vcpu, &x2apic);
 
 	/* "Local APIC ID": the register in xAPIC mode has 8 bits of an ID. */
-	if (lapic_in_x2apic(&vcpu->lapic))
-		return id != vcpu->apic_id;
-	return id >> 24 != (vcpu->apic_id & 0xff);
+	return !x2apic && id != (vcpu->apic_id & 0xff);
 }
 
 static bool is_moved(const struct lapic *lapic)
@@ -132,10 +146,9 @@ static bool is_moved(const struct lapic *lapic)
 /* Whom a physical destination that is this vCPU's ID reaches. */
 static u64 with_id_of(const struct apic_map *map, const struct vcpu *vcpu)
 {
-	u32 id = lapic_get(&vcpu->lapic, APIC_ID);
+	bool x2apic;
+	u32 id = current_id(vcpu, &x2apic);
 
-	if (!lapic_in_x2apic(&vcpu->lapic))
-		id >>= 24;
 	return (id < SMALL_IDS ? map->xapic_id[id] : 0) | with_x2apic_id(map, id);
 }
 

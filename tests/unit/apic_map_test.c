@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "irq/inhibit.h"
+#include "irq/lapic_priv.h"
 #include "tests/unit/irq_fake.h"
 #include "x86/apic.h"
 #include "x86/msr.h"
@@ -17,6 +19,16 @@
 #define FLAT          0xffffffffu
 #define CLUSTER       0x0fffffffu
 #define EVERYBODY     0xffffffffu
+
+/* Reasons that the map has given, and those of them that stand. */
+static u32 given, standing;
+
+void inhibit_change(struct vm *vm, u32 reasons, u32 stand)
+{
+	assert_ptr_equal(vm, fake.vm);
+	given |= stand;
+	standing = (standing & ~reasons) | (stand & reasons);
+}
 
 static struct vcpu *cpu(u32 i)
 {
@@ -79,6 +91,7 @@ static int setup(void **state)
 {
 	(void)state;
 	fake_create(8);
+	given = standing = 0;
 	return 0;
 }
 
@@ -229,6 +242,30 @@ static void test_lapic_map_mixed_modes(void **state)
 	assert_true(logical8(0x01) == (BIT64(0) | BIT64(2)));
 	assert_true(physical8(0xff) == 0xff);
 	assert_true(physical32(EVERYBODY) == 0xff);
+}
+
+/* A change of mode is two stores: whoever builds a map between them takes none of it for another ID. */
+static void test_lapic_map_in_the_midst_of_a_change_of_mode(void **state)
+{
+	struct lapic *lapic = &cpu(3)->lapic;
+
+	(void)state;
+	atomic64_set(&lapic->base, APIC_BASE_DEFAULT | APIC_BASE_EN | APIC_BASE_EXTD);
+	apic_map_rebuild(fake.vm);
+	assert_true(physical32(3) == BIT64(3));
+	assert_true(physical32(3u << 24) == BIT64(0)); /* which sees 8 bits of it */
+	lapic_load_identity(lapic);
+	apic_map_rebuild(fake.vm);
+	assert_true(physical32(3) == BIT64(3));
+	assert_int_equal(given, 0);
+	/* What is another ID is told. */
+	wr(4, APIC_ID, 0x42000000);
+	assert_int_equal(standing, INHIBIT_BIT(APIC_ID_MODIFIED));
+	wr(4, APIC_ID, 0x05000000);
+	assert_int_equal(standing,
+	                 INHIBIT_BIT(APIC_ID_MODIFIED) | INHIBIT_BIT(PHYSICAL_ID_ALIASED));
+	wr(4, APIC_ID, 0x04000000);
+	assert_int_equal(standing, 0);
 }
 
 static void test_lapic_map_disabled_is_no_destination(void **state)
@@ -535,6 +572,7 @@ int main(void)
 		T(test_lapic_map_x2apic_large_ids),
 		T(test_lapic_map_xapic_large_ids),
 		T(test_lapic_map_mixed_modes),
+		T(test_lapic_map_in_the_midst_of_a_change_of_mode),
 		T(test_lapic_map_disabled_is_no_destination),
 		T(test_lapic_map_software_enabled),
 		T(test_lapic_map_shorthands),
