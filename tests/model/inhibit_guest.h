@@ -271,7 +271,7 @@ static void first(void *arg __unused)
 	g_exit(0);
 }
 
-static void run(struct harness config, void (*script)(void))
+static void run_once(struct harness config, void (*script)(void))
 {
 	memset(seat, 0, sizeof(seat));
 	memset(vcpu_of, 0, sizeof(vcpu_of));
@@ -286,6 +286,18 @@ static void run(struct harness config, void (*script)(void))
 	assert_int_equal(harness_counter(COUNTER_ACCEL_MISMATCHES), 0);
 	assert_int_equal(atomic32_read(&harness_vm->inhibit.windows), 0);
 	harness_destroy();
+}
+
+/* In several orders: processors take turns between operations, or at any atomic access of the hypervisor. */
+static void run(struct harness config, void (*script)(void))
+{
+	u32 orders = getenv("POSTERN_TEST_FULL") ? 40 : 4;
+
+	for (u32 i = 0; i < orders; i++) {
+		config.seed = i;
+		config.switch_ppm = i ? 1000u << i % 9 : 0;
+		run_once(config, script);
+	}
 }
 
 /* In xAPIC mode, which all that accelerate have. */
