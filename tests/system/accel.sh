@@ -32,6 +32,62 @@ expect_ipi_exits() {
 		wrong "$(number accelerated) IPIs without an exit in spite of the erratum"
 }
 
+# inhibit REASON COLUMN: of the account: 2 scope, 3 sets, 4 clears, 5 seconds, 6 stands. Empty: never set.
+inhibit() {
+	awk -v row="$1" -v column="$2" \
+		'/^inhibits / { on = 1 } on && $1 == row { print $column; exit }' "$log"
+}
+
+# expect_inhibit REASON SCOPE [TIMES]: it was set and cleared, each so often at least.
+expect_inhibit() {
+	[ "$(inhibit "$1" 2)" = "$2" ] || wrong "$1 has scope '$(inhibit "$1" 2)', not $2"
+	[ "$(inhibit "$1" 3)" -ge "${3:-1}" ] 2>/dev/null || wrong "$1 was set '$(inhibit "$1" 3)' times"
+	[ "$(inhibit "$1" 4)" -ge "${3:-1}" ] 2>/dev/null || wrong "$1 was cleared '$(inhibit "$1" 4)' times"
+}
+
+# Each update of all is a change of the VM's reasons between none and some, so there are no more than
+# changes, an even number if none stands now, and a zap for every second one but that of the creation.
+expect_updates() {
+	local changes standing rounds zaps
+	changes=$(awk '/^inhibits / { on = 1 } on && $2 == "vm" { n += $3 + $4 } END { print n + 0 }' "$log")
+	standing=$(awk '/^inhibits / { on = 1 } on && $2 == "vm" && $6 == "yes" { n = 1 } END { print n + 0 }' "$log")
+	rounds=$(account update-rounds)
+	zaps=$(account zaps)
+	[ "$(account mismatches)" = 0 ] || wrong "mismatches: '$(account mismatches)'"
+	[ "${rounds:-0}" -gt 0 ] && [ $rounds -le $changes ] && [ $((rounds % 2)) = $standing ] ||
+		wrong "'$rounds' updates of all for $changes changes, of which $standing stands"
+	[ "${zaps:-0}" -ge $(((${rounds:-0} + 1) / 2 - 1)) ] || wrong "'$zaps' zaps for '$rounds' updates"
+	[ "$(report rounds)-$(report zaps)" = "$rounds-$zaps" ] ||
+		wrong "the report has $(report rounds) updates and $(report zaps) zaps"
+}
+
+# test_account_of_inhibits CPU APIC VCPUS: Linux boots, and the account says what kept its vCPUs from being
+# accelerated meanwhile: creation, and each until its APIC was enabled.
+test_account_of_inhibits() {
+	local option=
+	[ "$2" = x2apic ] || option=$2
+	boot 300 --cpu "$1" -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$3" --pcpus 2 \
+		-a "console=ttyS0 panic=-1 $option"
+	expect_status 0
+	expect_workload
+	expect_inhibit ABSENT vm
+	[ "$(inhibit ABSENT 3)$(inhibit ABSENT 4)$(inhibit ABSENT 6)" = 11no ] ||
+		wrong "ABSENT: $(inhibit ABSENT 3) sets, $(inhibit ABSENT 4) clears, stands: $(inhibit ABSENT 6)"
+	expect_inhibit APIC_DISABLED vcpu "$3"
+	if [ "$1-$2" = milan-x2apic ]; then
+		expect_inhibit X2APIC vcpu
+	else
+		[ -z "$(inhibit X2APIC 3)" ] || wrong "X2APIC was set"
+	fi
+	[ -z "$(inhibit DISABLED 3)" ] || wrong "DISABLED was set"
+	tr -d '\n\t' <"$json" | grep -q '"apicv":{"able":true,' ||
+		wrong "the report denies that there is acceleration"
+	expect_updates
+	note "updates $(account update-rounds), lock $(account lock-shared) shared," \
+		"$(account lock-exclusive) exclusive; APIC_DISABLED $(inhibit APIC_DISABLED 3) times," \
+		"$(inhibit APIC_DISABLED 5) s"
+}
+
 # test_accelerated CPU KERNEL VCPUS PCPUS APIC: Linux with its workload. Nearly every interrupt is
 # delivered and ended without an exit, and none is lost.
 test_accelerated() {
@@ -47,6 +103,7 @@ test_accelerated() {
 	expect_no_complaints
 	expect_no_loss $((2 * $3))
 	expect_ipi_exits "$1"
+	expect_updates
 	delivered=$(account hw-delivered)
 	[ "${delivered:-0}" -ge $least ] || wrong "${delivered:-0} interrupts delivered without an exit"
 	note "delivered ${delivered:-0}; requests $(number hw-requests), by software $(number accepted);" \
@@ -216,6 +273,12 @@ check inhibit-storm-milan-100 test_inhibit_storm milan 100 nox2apic
 if $full; then
 	check inhibit-storm-genoa-1 test_inhibit_storm genoa 1 ""
 	check inhibit-storm-rome-1000 test_inhibit_storm rome 1000 nox2apic
+fi
+check account-inhibits-genoa test_account_of_inhibits genoa x2apic 4
+check account-inhibits-milan test_account_of_inhibits milan x2apic 2
+if $full; then
+	check account-inhibits-genoa-xapic test_account_of_inhibits genoa nox2apic 4
+	check account-inhibits-milan-xapic test_account_of_inhibits milan nox2apic 4
 fi
 check accelerated-msi-genoa test_msi_accelerated genoa on 4 2
 check accelerated-msi-milan test_msi_accelerated milan off 4 2
