@@ -25,10 +25,19 @@ enum actor_state {
 	FINISHED
 };
 
+#define READS 16
+
+/*
+ * What it has read since it last wrote or waited: a condition that it waits for is among that. If somebody
+ * has written there meanwhile the condition was not what it was found to be, and it looks once more.
+ */
 struct actor {
 	struct coro coro;
 	enum actor_state state;
 	struct access next;
+	const volatile void *read[READS];
+	u32 reads;  /* beyond READS: of any place */
+	bool stale; /* somebody has */
 };
 
 /* One choice on the current path. */
@@ -120,8 +129,12 @@ static void point(const volatile void *addr, enum race_kind kind)
 
 static void relax(void)
 {
-	ex.actor[ex.running].state = BLOCKED;
-	ex.actor[ex.running].next = (struct access){NULL, false};
+	struct actor *actor = &ex.actor[ex.running];
+
+	actor->state = actor->stale ? READY : BLOCKED;
+	actor->stale = false;
+	actor->reads = 0;
+	actor->next = (struct access){NULL, false};
 	give_turn_back();
 }
 
@@ -267,6 +280,31 @@ static void wake_blocked(u32 except)
 			ex.actor[i].state = READY;
 }
 
+static bool has_read(const struct actor *actor, const volatile void *addr)
+{
+	for (u32 i = 0; i < actor->reads && i < READS; i++)
+		if (actor->read[i] == addr)
+			return true;
+	return actor->reads > READS;
+}
+
+/* For the sake of those who wait for several things. */
+static void note_step(u32 index, const struct access *access)
+{
+	struct actor *actor = &ex.actor[index];
+
+	if (!access->write) {
+		if (access->addr && actor->reads < READS)
+			actor->read[actor->reads] = access->addr;
+		actor->reads += access->addr != NULL;
+		return;
+	}
+	actor->reads = 0;
+	actor->stale = false;
+	for (u32 i = 0; i < ex.scenario->actors; i++)
+		ex.actor[i].stale |= i != index && has_read(&ex.actor[i], access->addr);
+}
+
 static void start(void)
 {
 	arena_restore();
@@ -278,6 +316,8 @@ static void start(void)
 	posix.mode = POSIX_EXPLORER;
 	for (u32 i = 0; i < ex.scenario->actors; i++) {
 		ex.actor[i].state = READY;
+		ex.actor[i].reads = 0;
+		ex.actor[i].stale = false;
 		coro_init(&ex.actor[i].coro, stacks[i], ACTOR_STACK, actor_main,
 		          (void *)(uintptr_t)i);
 	}
@@ -313,6 +353,7 @@ static const char *execute(bool *pruned)
 		}
 		access = ex.actor[next].next;
 		ex.depth++;
+		note_step((u32)next, &access);
 		run_actor((u32)next);
 		if (access.write)
 			wake_blocked((u32)next);

@@ -14,8 +14,9 @@
  *  - sleep sets (Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems"):
  * two accesses that do not depend on each other are explored in one order only.
  *
- * An actor that waits (race_relax()) is blocked until another actor writes something. All actors
- * finished or blocked, and one of them blocked: a deadlock, which is a failure.
+ * An actor that waits (race_relax()) is blocked until another actor writes something, unless one has
+ * already written to what the actor has just looked at. All actors finished or blocked, and one of them
+ * blocked: a deadlock, which is a failure.
  */
 #ifndef TESTS_RACE_EXPLORE_H
 #define TESTS_RACE_EXPLORE_H
