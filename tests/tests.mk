@@ -234,7 +234,7 @@ check-soak: $(RACE)/soak
 	@$(TAP) soak 7200 $(RACE)/soak $(if $(POSTERN_TEST_FULL),100000000,700000)
 
 check-race: $(RACE)/explorer
-	@$(TAP) explorer 600 $(RACE)/explorer
+	@$(TAP) explorer $(if $(POSTERN_TEST_FULL),3600,900) $(RACE)/explorer
 
 check-bench: $(BENCH_LOOKUP) $(BENCH_AVIC) all micro
 	@BUILD=$(BUILD) bench/run

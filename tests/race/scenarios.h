@@ -59,5 +59,37 @@ extern const struct race_scenario race_avic_loop_move;
 extern const struct race_scenario race_avic_loop_move_post;
 extern const struct race_scenario race_avic_loop_move_erratum; /* must fail */
 extern const struct race_scenario race_avic_loop_move_workaround;
+/* inhibit_turn.c */
+extern const struct race_scenario race_inhibit_set;
+extern const struct race_scenario race_inhibit_clear;
+extern const struct race_scenario race_inhibit_toggle;
+extern const struct race_scenario race_inhibit_set_two;
+extern const struct race_scenario race_inhibit_callers_set;
+extern const struct race_scenario race_inhibit_callers;
+/* inhibit_window.c */
+extern const struct race_scenario race_window_storm;
+extern const struct race_scenario race_window_storm_kept;
+extern const struct race_scenario race_window_rising;
+extern const struct race_scenario race_window_falling;
+extern const struct race_scenario race_window_two;
+extern const struct race_scenario race_window_two_kept;
+extern const struct race_scenario race_window_two_storm;
+/* inhibit_page.c */
+extern const struct race_scenario race_page_fault;
+extern const struct race_scenario race_page_mapped;
+extern const struct race_scenario race_page_again;
+extern const struct race_scenario race_page_off_on_off;
+extern const struct race_scenario race_page_caller;
+extern const struct race_scenario race_page_two;
+/* inhibit_loop.c */
+extern const struct race_scenario race_loop_page;
+extern const struct race_scenario race_loop_page_again;
+extern const struct race_scenario race_hand_over_level;
+extern const struct race_scenario race_hand_over_level_again;
+extern const struct race_scenario race_hand_over_level_sleep;
+extern const struct race_scenario race_hand_over_ipi;
+extern const struct race_scenario race_hand_over_ipi_sleep;
+extern const struct race_scenario race_hand_over_post;
+extern const struct race_scenario race_hand_over_all;
 
 #endif

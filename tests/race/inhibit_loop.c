@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The whole run loop of a vCPU whose acceleration is switched off and on meanwhile, with VMRUN as the model
+ * processor has it:
+ *
+ *   reader     its guest reads the APIC's page in xAPIC mode: never anything but what the register holds
+ *   hand-over  its guest waits for interrupts, or sleeps: IPIs by another processor's microcode, a device's
+ *              messages, and a level-triggered line that stays high beyond the first EOI, so that what comes
+ *              next is the I/O APIC's answer to that EOI
+ *
+ * Whatever is lost leaves all standing still: a deadlock to the explorer. What comes twice is counted.
+ */
+#include "tests/race/avic.h"
+#include "tests/race/inhibit.h"
+#include "tests/race/scenarios.h"
+
+#include "core/machine.h"
+#include "core/sched.h"
+#include "cpu_model/guest.h"
+#include "cpu_model/model.h"
+#include "platform/longmode.h"
+#include "platform/platform.h"
+#include "posix.h"
+#include "postern/port.h"
+#include "x86/apic.h"
+#include "x86/msr.h"
+
+#define ENTRY        0x30000u
+#define LINE         16 /* an input of the I/O APIC that nothing else has */
+#define LINE_VECTOR  0x61
+#define LINE_PORT    0xe00 /* a device that lowers it when it is written to; to read it is an exit */
+#define IOAPIC_ENTRY (0x10 + 2 * LINE)
+#define IOAPIC_LEVEL BIT(15)
+#define REMOTE_IRR   BIT(14)
+#define READS        3
+
+/* What the guest is to get, and has got. */
+static struct got {
+	u32 ipis, posts, levels;
+} wanted, got;
+
+static void begin(void)
+{
+	inhibit_stage_begin();
+	got = (struct got){0};
+}
+
+static void begin_avic(void)
+{
+	begin();
+	avic_stage_begin();
+}
+
+static void finish(void)
+{
+	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+}
+
+/* --- the reader --- */
+
+static void read_page(void *arg __unused)
+{
+	u32 version = lapic_register(&inhibit_vm->vcpu[0]->lapic, APIC_VERSION);
+
+	for (u32 i = 0; i < READS; i++)
+		G_CHECK_EQUAL(g_mmio_read(APIC_BASE_DEFAULT + APIC_VERSION), version);
+	finish();
+}
+
+static void setup_reader(void)
+{
+	const struct vm_config config = {
+	        .vcpus = 1, .memory = 16ull << 20, .accel_modes = ACCEL_MODE(ACCEL_XAPIC)};
+	const char *why = "";
+
+	posix_machine_reset(&(struct posix_config){.cpus = 2}, MODEL_MILAN);
+	if (!machine_init(port_machine(), &why))
+		port_panic("machine_init: %s", why);
+	inhibit_vm = vm_create(port_machine(), &config);
+	ASSERT(inhibit_vm && platform_create(inhibit_vm) && longmode_start(inhibit_vm, ENTRY));
+	inhibit_stage_hook();
+	lapic_mmio_write(inhibit_vm->vcpu[0], APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+	guest_bind(ENTRY, read_page, NULL);
+	vm_start(inhibit_vm);
+	port_machine()->housekeeping_due = TSC_NEVER - 1;
+}
+
+/* --- hand-over --- */
+
+static void have_all(void)
+{
+	if (got.ipis >= wanted.ipis && got.posts >= wanted.posts && got.levels >= wanted.levels)
+		finish();
+}
+
+/* Behind an exit, at which the mode may change with the interrupt in service. */
+static void eoi(void)
+{
+	g_in(LINE_PORT, 1);
+	g_wrmsr(MSR_X2APIC_FIRST + APIC_EOI / 16, 0);
+}
+
+static void on_ipi(u8 vector __unused, u32 error __unused)
+{
+	got.ipis++;
+	eoi();
+	have_all();
+}
+
+static void on_post(u8 vector __unused, u32 error __unused)
+{
+	got.posts++;
+	eoi();
+	have_all();
+}
+
+static void on_level(u8 vector __unused, u32 error __unused)
+{
+	if (++got.levels == 2)
+		g_out(LINE_PORT, 0, 1);
+	eoi();
+	have_all();
+}
+
+static void lower_line(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
+                       u32 size __unused, u64 value __unused)
+{
+	irq_set_line(vcpu->vm, LINE, false);
+}
+
+static u64 read_line(void *device __unused, struct vcpu *vcpu __unused, u64 offset __unused,
+                     u32 size __unused)
+{
+	return 0;
+}
+
+static void spin(void *arg __unused)
+{
+	g_sti();
+	for (;;)
+		g_pause();
+}
+
+static void sleep(void *arg __unused)
+{
+	for (;;) {
+		g_sti();
+		g_hlt();
+	}
+}
+
+static void ioapic_register(u32 index, u32 value)
+{
+	ioapic_write(avic_vm, 0, 4, index);
+	ioapic_write(avic_vm, 0x10, 4, value);
+}
+
+static u32 line_entry(void)
+{
+	ioapic_write(avic_vm, 0, 4, IOAPIC_ENTRY);
+	return (u32)ioapic_read(avic_vm, 0x10, 4);
+}
+
+/* vCPU 0 waits in processor 0's queue, accelerated. */
+static void create(struct got what, guest_script script)
+{
+	static const struct bus_ops port = {.read = read_line, .write = lower_line};
+
+	wanted = what;
+	avic_stage_create(&(struct avic_stage){0});
+	inhibit_vm = avic_vm;
+	ASSERT(platform_create(avic_vm) && longmode_start(avic_vm, ENTRY));
+	inhibit_stage_hook();
+	bus_register(&avic_vm->io, LINE_PORT, 1, &port, NULL);
+	ioapic_register(IOAPIC_ENTRY + 1, avic_target->apic_id << 24);
+	ioapic_register(IOAPIC_ENTRY, IOAPIC_LEVEL | LINE_VECTOR);
+	guest_bind(ENTRY, script, NULL);
+	g_set_handler(AVIC_VECTOR, on_ipi);
+	g_set_handler(AVIC_VECTOR_POST, on_post);
+	g_set_handler(LINE_VECTOR, on_level);
+	/* vCPU 1 never starts: its processor is the sender. */
+	atomic32_set(&avic_vm->live_vcpus, avic_vm->vcpu_count);
+	vcpu_handle_requests(avic_target);
+	ASSERT(accel_is_on(&avic_target->accel));
+	accel_running(avic_target, NULL);
+	if (what.levels)
+		irq_set_line(avic_vm, LINE, true);
+	sched_wake(avic_target);
+}
+
+static void setup_ipi(void)
+{
+	create((struct got){.ipis = 1}, spin);
+}
+
+static void setup_ipi_sleep(void)
+{
+	create((struct got){.ipis = 1}, sleep);
+}
+
+static void setup_post(void)
+{
+	create((struct got){.posts = 1}, spin);
+}
+
+static void setup_level(void)
+{
+	create((struct got){.levels = 2}, spin);
+}
+
+static void setup_level_sleep(void)
+{
+	create((struct got){.levels = 2}, sleep);
+}
+
+static void setup_all(void)
+{
+	create((struct got){.ipis = 1, .levels = 2}, spin);
+}
+
+/* --- actors --- */
+
+static void processor(void)
+{
+	cpu_main(this_cpu());
+}
+
+static void off(void)
+{
+	inhibit_stand(INHIBIT_STORM, true);
+}
+
+static void off_and_on(void)
+{
+	inhibit_stand(INHIBIT_STORM, true);
+	inhibit_stand(INHIBIT_STORM, false);
+}
+
+/* --- */
+
+static const char *check(void)
+{
+	struct vcpu *vcpu;
+
+	for_each_vcpu (vcpu, inhibit_vm)
+		if (counter_read(&vcpu->account.counters[COUNTER_ACCEL_MISMATCHES]))
+			return "a vCPU entered in a state that the mask does not demand";
+	return atomic32_read(&inhibit_vm->ended) == ENDED_DEBUG_EXIT ? NULL
+	                                                             : "the VM has not ended";
+}
+
+static const char *check_hand_over(void)
+{
+	if (got.ipis != wanted.ipis || got.posts != wanted.posts || got.levels != wanted.levels)
+		return "an interrupt has come twice";
+	if (line_entry() & REMOTE_IRR)
+		return "the I/O APIC waits for an EOI that has been";
+	return check();
+}
+
+#define LOOP(id, what, bound, prepare, start, judge, ...)                                          \
+	const struct race_scenario id = {                                                          \
+	        .name = what,                                                                      \
+	        .setup = prepare,                                                                  \
+	        .begin = start,                                                                    \
+	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
+	        .actor = {__VA_ARGS__},                                                            \
+	        .cpu = {0, 1, AVIC_SENDER_CPU},                                                    \
+	        .preemptions = bound,                                                              \
+	        .check = judge,                                                                    \
+	}
+#define HAND_OVER(id, what, bound, prepare, ...)                                                   \
+	LOOP(id, "hand-over: " what, bound, prepare, begin_avic, check_hand_over, processor,       \
+	     __VA_ARGS__)
+
+LOOP(race_loop_page, "APIC page: the run loop meets switching off", 2, setup_reader, begin, check,
+     processor, off);
+LOOP(race_loop_page_again, "APIC page: the run loop meets switching off and on", 2, setup_reader,
+     begin, check, processor, off_and_on);
+HAND_OVER(race_hand_over_level, "a level-triggered line meets switching off", 3, setup_level, off);
+HAND_OVER(race_hand_over_level_again, "a level-triggered line meets switching off and on", 2,
+          setup_level, off_and_on);
+HAND_OVER(race_hand_over_level_sleep, "a level-triggered line, HLT, switching off and on", 2,
+          setup_level_sleep, off_and_on);
+HAND_OVER(race_hand_over_ipi, "an IPI meets switching off and on", 1, setup_ipi, off_and_on,
+          avic_send_ipi);
+HAND_OVER(race_hand_over_ipi_sleep, "an IPI meets HLT and switching off and on", 1, setup_ipi_sleep,
+          off_and_on, avic_send_ipi);
+HAND_OVER(race_hand_over_post, "a device's message meets switching off and on", 1, setup_post,
+          off_and_on, avic_post);
+HAND_OVER(race_hand_over_all, "a line and an IPI meet switching off and on", 1, setup_all,
+          off_and_on, avic_send_ipi);
