@@ -4,6 +4,8 @@
  * processor has it:
  *
  *   reader     its guest reads the APIC's page in xAPIC mode: never anything but what the register holds
+ *   window     its guest keeps interrupts off while the 8259 has one for it, takes it, and goes on: irq/intr.c
+ *              opens and closes the window that counts
  *   hand-over  its guest waits for interrupts, or sleeps: IPIs by another processor's microcode, a device's
  *              messages, and a level-triggered line that stays high beyond the first EOI, so that what comes
  *              next is the I/O APIC's answer to that EOI
@@ -33,10 +35,14 @@
 #define IOAPIC_LEVEL BIT(15)
 #define REMOTE_IRR   BIT(14)
 #define READS        3
+#define PIC_PORT     0x20
+#define PIC_EOI      0x20
+#define PIC_VECTOR   0x30
+#define PIC_LINE     5
 
 /* What the guest is to get, and has got. */
 static struct got {
-	u32 ipis, posts, levels;
+	u32 ipis, posts, levels, extints;
 } wanted, got;
 
 static void begin(void)
@@ -56,6 +62,20 @@ static void finish(void)
 	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
 }
 
+static void lower_line(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
+                       u32 size __unused, u64 value __unused)
+{
+	irq_set_line(vcpu->vm, LINE, false);
+}
+
+static u64 read_line(void *device __unused, struct vcpu *vcpu __unused, u64 offset __unused,
+                     u32 size __unused)
+{
+	return 0;
+}
+
+static const struct bus_ops line_port = {.read = read_line, .write = lower_line};
+
 /* --- the reader --- */
 
 static void read_page(void *arg __unused)
@@ -67,7 +87,7 @@ static void read_page(void *arg __unused)
 	finish();
 }
 
-static void setup_reader(void)
+static void create_xapic(guest_script script)
 {
 	const struct vm_config config = {
 	        .vcpus = 1, .memory = 16ull << 20, .accel_modes = ACCEL_MODE(ACCEL_XAPIC)};
@@ -80,9 +100,53 @@ static void setup_reader(void)
 	ASSERT(inhibit_vm && platform_create(inhibit_vm) && longmode_start(inhibit_vm, ENTRY));
 	inhibit_stage_hook();
 	lapic_mmio_write(inhibit_vm->vcpu[0], APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
-	guest_bind(ENTRY, read_page, NULL);
+	guest_bind(ENTRY, script, NULL);
+	bus_register(&inhibit_vm->io, LINE_PORT, 1, &line_port, NULL);
 	vm_start(inhibit_vm);
 	port_machine()->housekeeping_due = TSC_NEVER - 1;
+}
+
+static void setup_reader(void)
+{
+	create_xapic(read_page);
+}
+
+/* --- a window --- */
+
+static void on_extint(u8 vector __unused, u32 error __unused)
+{
+	got.extints++;
+	g_in(LINE_PORT, 1);
+	g_out(PIC_PORT, PIC_EOI, 1);
+}
+
+static void keep_off(void *arg __unused)
+{
+	for (u32 i = 0; i < 2; i++)
+		g_in(LINE_PORT, 1);
+	g_sti();
+	for (u32 i = 0; i < 2; i++)
+		g_in(LINE_PORT, 1);
+	finish();
+}
+
+static void out(u16 port, u8 value)
+{
+	ASSERT(bus_write(&inhibit_vm->io, inhibit_vm->vcpu[0], port, 1, value));
+}
+
+/* One interrupt waits at the 8259, which the APIC passes on. */
+static void setup_window(void)
+{
+	static const u8 words[] = {PIC_VECTOR, BIT(2), 1, (u8)~BIT(PIC_LINE)};
+
+	create_xapic(keep_off);
+	g_set_handler(PIC_VECTOR + PIC_LINE, on_extint);
+	lapic_mmio_write(inhibit_vm->vcpu[0], APIC_LVT0, 4, APIC_DM_EXTINT);
+	out(PIC_PORT, 0x11);
+	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
+		out(PIC_PORT + 1, words[i]);
+	irq_set_line(inhibit_vm, PIC_LINE, true);
 }
 
 /* --- hand-over --- */
@@ -122,18 +186,6 @@ static void on_level(u8 vector __unused, u32 error __unused)
 	have_all();
 }
 
-static void lower_line(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
-                       u32 size __unused, u64 value __unused)
-{
-	irq_set_line(vcpu->vm, LINE, false);
-}
-
-static u64 read_line(void *device __unused, struct vcpu *vcpu __unused, u64 offset __unused,
-                     u32 size __unused)
-{
-	return 0;
-}
-
 static void spin(void *arg __unused)
 {
 	g_sti();
@@ -164,14 +216,12 @@ static u32 line_entry(void)
 /* vCPU 0 waits in processor 0's queue, accelerated. */
 static void create(struct got what, guest_script script)
 {
-	static const struct bus_ops port = {.read = read_line, .write = lower_line};
-
 	wanted = what;
 	avic_stage_create(&(struct avic_stage){0});
 	inhibit_vm = avic_vm;
 	ASSERT(platform_create(avic_vm) && longmode_start(avic_vm, ENTRY));
 	inhibit_stage_hook();
-	bus_register(&avic_vm->io, LINE_PORT, 1, &port, NULL);
+	bus_register(&avic_vm->io, LINE_PORT, 1, &line_port, NULL);
 	ioapic_register(IOAPIC_ENTRY + 1, avic_target->apic_id << 24);
 	ioapic_register(IOAPIC_ENTRY, IOAPIC_LEVEL | LINE_VECTOR);
 	guest_bind(ENTRY, script, NULL);
@@ -249,6 +299,30 @@ static const char *check(void)
 	                                                             : "the VM has not ended";
 }
 
+static const char *check_window(u32 mask)
+{
+	if (got.extints != 1)
+		return "the 8259's interrupt has not come once";
+	if (!counter_read(&inhibit_vm->vcpu[0]->account.counters[COUNTER_IRQ_WINDOWS]))
+		return "no window was counted";
+	if (inhibit_vm->vcpu[0]->accel.window || atomic32_read(&inhibit_vm->inhibit.windows))
+		return "a window has stayed open";
+	if (atomic32_read(&inhibit_vm->inhibit.mask) != mask)
+		return "the mask is not what stands";
+	return check();
+}
+
+static const char *check_window_off(void)
+{
+	return check_window(INHIBIT_BIT(STORM) |
+	                    (atomic32_read(&inhibit_vm->inhibit.mask) & INHIBIT_BIT(IRQWIN)));
+}
+
+static const char *check_window_on(void)
+{
+	return check_window(0);
+}
+
 static const char *check_hand_over(void)
 {
 	if (got.ipis != wanted.ipis || got.posts != wanted.posts || got.levels != wanted.levels)
@@ -277,6 +351,10 @@ LOOP(race_loop_page, "APIC page: the run loop meets switching off", 2, setup_rea
      processor, off);
 LOOP(race_loop_page_again, "APIC page: the run loop meets switching off and on", 2, setup_reader,
      begin, check, processor, off_and_on);
+LOOP(race_loop_window, "windows: the run loop's meets a reason that comes", 2, setup_window, begin,
+     check_window_off, processor, off);
+LOOP(race_loop_window_again, "windows: the run loop's meets a reason that comes and goes", 2,
+     setup_window, begin, check_window_on, processor, off_and_on);
 HAND_OVER(race_hand_over_level, "a level-triggered line meets switching off", 3, setup_level, off);
 HAND_OVER(race_hand_over_level_again, "a level-triggered line meets switching off and on", 2,
           setup_level, off_and_on);

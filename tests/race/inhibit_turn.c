@@ -48,15 +48,15 @@ static void toggler(void)
 
 /* --- vCPUs as requesters --- */
 
-static void call(enum inhibit_reason reason, bool and_back)
+static void call(enum inhibit_reason reason, bool stands, bool and_back)
 {
 	struct vcpu *vcpu = inhibit_own();
 
 	inhibit_turn(vcpu, inhibit_look);
-	inhibit_stand(reason, true);
+	inhibit_stand(reason, stands);
 	if (and_back) {
 		inhibit_turn(vcpu, inhibit_look);
-		inhibit_stand(reason, false);
+		inhibit_stand(reason, !stands);
 	}
 	inhibit_done();
 	run_on(vcpu);
@@ -64,17 +64,22 @@ static void call(enum inhibit_reason reason, bool and_back)
 
 static void set_caller(void)
 {
-	call(INHIBIT_STORM, false);
+	call(INHIBIT_STORM, true, false);
+}
+
+static void clear_caller(void)
+{
+	call(INHIBIT_STORM, false, false);
 }
 
 static void other_set_caller(void)
 {
-	call(INHIBIT_BLOCKIRQ, false);
+	call(INHIBIT_BLOCKIRQ, true, false);
 }
 
 static void other_toggle_caller(void)
 {
-	call(INHIBIT_BLOCKIRQ, true);
+	call(INHIBIT_BLOCKIRQ, true, true);
 }
 
 /* --- */
@@ -94,6 +99,12 @@ static void setup_off(void)
 		vcpu_handle_requests(vcpu);
 }
 
+static void setup_two_off(void)
+{
+	setup_off();
+	inhibit_expected = 2;
+}
+
 static void setup_two(void)
 {
 	inhibit_stage_create();
@@ -108,6 +119,11 @@ static const char *check_none(void)
 static const char *check_storm(void)
 {
 	return inhibit_check(INHIBIT_BIT(STORM));
+}
+
+static const char *check_other(void)
+{
+	return inhibit_check(INHIBIT_BIT(BLOCKIRQ));
 }
 
 static const char *check_both(void)
@@ -139,3 +155,5 @@ TURN(race_inhibit_callers_set, "inhibit: two vCPUs each set a reason", 2, setup_
      set_caller, other_set_caller);
 TURN(race_inhibit_callers, "inhibit: a vCPU sets a reason, another sets and clears one", 2,
      setup_two, check_storm, 1, set_caller, other_toggle_caller);
+TURN(race_inhibit_callers_clear, "inhibit: a vCPU clears a reason, another sets one", 2,
+     setup_two_off, check_other, 1, clear_caller, other_set_caller);

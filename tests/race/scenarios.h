@@ -66,6 +66,7 @@ extern const struct race_scenario race_inhibit_toggle;
 extern const struct race_scenario race_inhibit_set_two;
 extern const struct race_scenario race_inhibit_callers_set;
 extern const struct race_scenario race_inhibit_callers;
+extern const struct race_scenario race_inhibit_callers_clear;
 /* inhibit_window.c */
 extern const struct race_scenario race_window_storm;
 extern const struct race_scenario race_window_storm_kept;
@@ -84,6 +85,8 @@ extern const struct race_scenario race_page_two;
 /* inhibit_loop.c */
 extern const struct race_scenario race_loop_page;
 extern const struct race_scenario race_loop_page_again;
+extern const struct race_scenario race_loop_window;
+extern const struct race_scenario race_loop_window_again;
 extern const struct race_scenario race_hand_over_level;
 extern const struct race_scenario race_hand_over_level_again;
 extern const struct race_scenario race_hand_over_level_sleep;
