@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Explore every scenario, print how much that was, and say whether it came out as it should.
- * Usage: explorer [PREEMPTIONS [PART]]   (default: unbounded, all; PART: of a scenario's name)
+ * Usage: explorer [PREEMPTIONS [PART]]   (default: unbounded, all; PART: of a scenario's name, or of a
+ * wrong code's); explorer PREEMPTIONS matrix: which scenario finds which wrong code.
  */
+#include "tests/race/inhibit_wrong.h"
 #include "tests/race/scenarios.h"
 
 #include <stdio.h>
@@ -60,51 +62,79 @@ static const struct {
         {&race_avic_loop_move_post, NULL},
         {&race_avic_loop_move_erratum, "deadlock"},
         {&race_avic_loop_move_workaround, NULL},
-        {&race_inhibit_set, NULL},
-        {&race_inhibit_clear, NULL},
-        {&race_inhibit_toggle, NULL},
-        {&race_inhibit_set_two, NULL},
-        {&race_inhibit_callers_set, NULL},
-        {&race_inhibit_callers, NULL},
-        {&race_inhibit_callers_clear, NULL},
-        {&race_window_storm, NULL},
-        {&race_window_storm_kept, NULL},
-        {&race_window_rising, NULL},
-        {&race_window_falling, NULL},
-        {&race_window_two, NULL},
-        {&race_window_two_kept, NULL},
-        {&race_window_two_storm, NULL},
-        {&race_page_fault, NULL},
-        {&race_page_mapped, NULL},
-        {&race_page_again, NULL},
-        {&race_page_off_on_off, NULL},
-        {&race_page_caller, NULL},
-        {&race_page_two, NULL},
-        {&race_loop_page, NULL},
-        {&race_loop_page_again, NULL},
-        {&race_loop_window, NULL},
-        {&race_loop_window_again, NULL},
-        {&race_hand_over_level, NULL},
-        {&race_hand_over_level_again, NULL},
-        {&race_hand_over_level_sleep, NULL},
-        {&race_hand_over_ipi, NULL},
-        {&race_hand_over_ipi_sleep, NULL},
-        {&race_hand_over_post, NULL},
-        {&race_hand_over_all, NULL},
 };
 
-static bool run(u32 i, struct race_limits limits)
+/* Right code passes all of these; whatever is wrong with it, they are what finds it. */
+static const struct race_scenario *const inhibits[] = {
+        &race_inhibit_set,
+        &race_inhibit_clear,
+        &race_inhibit_toggle,
+        &race_inhibit_set_two,
+        &race_inhibit_callers_set,
+        &race_inhibit_callers,
+        &race_inhibit_callers_clear,
+        &race_window_storm,
+        &race_window_storm_kept,
+        &race_window_rising,
+        &race_window_falling,
+        &race_window_two,
+        &race_window_two_kept,
+        &race_window_two_storm,
+        &race_page_fault,
+        &race_page_mapped,
+        &race_page_again,
+        &race_page_off_on_off,
+        &race_page_caller,
+        &race_page_two,
+        &race_loop_page,
+        &race_loop_page_again,
+        &race_loop_window,
+        &race_loop_window_again,
+        &race_hand_over_level,
+        &race_hand_over_level_again,
+        &race_hand_over_level_sleep,
+        &race_hand_over_ipi,
+        &race_hand_over_ipi_sleep,
+        &race_hand_over_post,
+        &race_hand_over_all,
+};
+
+static const struct {
+	const struct inhibit_code *code;
+	const struct race_scenario *scenario; /* one of the above that finds it */
+	const char *failure;                  /* as in the table; NULL: it is right */
+} others[] = {
+        {&inhibit_mask_first, &race_inhibit_set, "in the guest by an old mask"},
+        {&inhibit_mask_after_zap, &race_page_fault, "not intercepted"},
+        {&inhibit_waits_until_taken, &race_inhibit_callers_set, "deadlock"},
+        {&inhibit_zap_without_sequence, &race_page_fault, "not intercepted"},
+        {&inhibit_zap_without_flush, &race_page_mapped, "not intercepted"},
+        {&inhibit_zap_shared, &race_page_fault, "not intercepted"},
+        {&inhibit_fault_samples_late, &race_page_fault, "not intercepted"},
+        {&inhibit_windows_naive, &race_window_two, NULL},
+        {&inhibit_windows_naive, &race_window_storm, NULL},
+        {&inhibit_windows_two_holds, &race_window_two, "a state that the mask does not demand"},
+        {&inhibit_windows_unlocked, &race_window_falling, "the mask is not what stands"},
+        {&inhibit_windows_clobber, &race_window_two_kept, "the mask is not what stands"},
+        {&inhibit_drops_eoi, &race_hand_over_level, "waits for an EOI"},
+        {&inhibit_drops_request, &race_hand_over_level, "deadlock"},
+};
+
+/* What `code` is expected to do wrong under `scenario`: the bound goes down to the scenario's own. */
+static bool run(const struct race_scenario *scenario, const struct inhibit_code *code,
+                const char *expected, struct race_limits limits)
 {
 	static struct race_result result;
-	const struct race_scenario *scenario = table[i].scenario;
-	const char *expected = table[i].failure;
-	char bound[32] = "";
+	char bound[32] = "", name[160];
 	bool ok;
 
+	snprintf(name, sizeof(name), code == &inhibit_right ? "%s" : "%s: %s", scenario->name,
+	         code->name);
 	if (scenario->preemptions && scenario->preemptions < limits.preemptions)
 		limits.preemptions = scenario->preemptions + !!getenv("POSTERN_TEST_FULL");
 	if (limits.preemptions != RACE_UNBOUNDED)
 		snprintf(bound, sizeof(bound), " up to %u preemptions", limits.preemptions);
+	inhibit_code = code;
 	race_explore(scenario, &limits, &result);
 	if (expected)
 		ok = result.failure && strstr(result.failure, expected);
@@ -112,28 +142,59 @@ static bool run(u32 i, struct race_limits limits)
 		ok = !result.failure && result.complete;
 	printf("# %s: %llu interleavings, %llu equivalent ones pruned, %llu states, depth %u, "
 	       "%u shared addresses, %s%s\n",
-	       scenario->name, (unsigned long long)result.executions,
-	       (unsigned long long)result.pruned, (unsigned long long)result.states, result.depth,
-	       result.shared, result.complete ? "complete" : "stopped", bound);
+	       name, (unsigned long long)result.executions, (unsigned long long)result.pruned,
+	       (unsigned long long)result.states, result.depth, result.shared,
+	       result.complete ? "complete" : "stopped", bound);
 	if (result.failure)
-		printf("#   %s: %s\n", expected ? "found, as it must be" : "FAILURE",
-		       result.failure);
+		printf("#   %s: %s\n", ok ? "found, as it must be" : "FAILURE", result.failure);
 	if (result.failure && !expected)
 		printf("%s", result.trace);
-	printf("%s race: %s\n", ok ? "ok" : "not ok", scenario->name);
+	printf("%s race: %s\n", ok ? "ok" : "not ok", name);
 	return ok;
+}
+
+/* Which scenarios find what: each other code under all. */
+static void matrix(struct race_limits limits)
+{
+	static struct race_result result;
+
+	for (u32 i = 0; i < ARRAY_SIZE(others); i++) {
+		inhibit_code = others[i].code;
+		if (i && others[i - 1].code == inhibit_code)
+			continue;
+		for (u32 j = 0; j < ARRAY_SIZE(inhibits); j++) {
+			struct race_limits own = limits;
+
+			if (inhibits[j]->preemptions && inhibits[j]->preemptions < own.preemptions)
+				own.preemptions = inhibits[j]->preemptions;
+			race_explore(inhibits[j], &own, &result);
+			printf("%s | %s | %s\n", inhibit_code->name, inhibits[j]->name,
+			       result.failure ? result.failure : "-");
+		}
+	}
 }
 
 int main(int argc, char **argv)
 {
 	struct race_limits limits = {.preemptions = RACE_UNBOUNDED};
+	const char *part = argc > 2 ? argv[2] : "";
 	bool ok = true;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 1)
 		limits.preemptions = (u32)strtoul(argv[1], NULL, 0);
+	if (!strcmp(part, "matrix")) {
+		matrix(limits);
+		return 0;
+	}
 	for (u32 i = 0; i < ARRAY_SIZE(table); i++)
-		if (argc <= 2 || strstr(table[i].scenario->name, argv[2]))
-			ok &= run(i, limits);
+		if (strstr(table[i].scenario->name, part))
+			ok &= run(table[i].scenario, &inhibit_right, table[i].failure, limits);
+	for (u32 i = 0; i < ARRAY_SIZE(inhibits); i++)
+		if (strstr(inhibits[i]->name, part))
+			ok &= run(inhibits[i], &inhibit_right, NULL, limits);
+	for (u32 i = 0; i < ARRAY_SIZE(others); i++)
+		if (strstr(others[i].scenario->name, part) || strstr(others[i].code->name, part))
+			ok &= run(others[i].scenario, others[i].code, others[i].failure, limits);
 	return ok ? 0 : 1;
 }
