@@ -6,6 +6,9 @@
  *
  * An access that does not fault, and that no processor takes since the vCPU is not accelerated, goes past
  * everybody; so does one of anybody's behind inhibit_set(), on whichever ground.
+ *
+ * And a range of RAM that is zapped, for which nobody has to decide anything: whoever zaps waits for those in
+ * the guest, and not for those who have come back.
  */
 #include "tests/race/inhibit.h"
 #include "tests/race/scenarios.h"
@@ -14,13 +17,16 @@
 #include "posix.h"
 #include "postern/port.h"
 #include "svm/svm.h"
+#include "x86/apic.h"
 #include "x86/msr.h"
 
 #define ACCESSES 3
 #define PAGE     GPA(APIC_BASE_DEFAULT)
+#define RAM      GPA(PAGE_SIZE_2M)
 
-static struct atomic32 returned; /* inhibit_set() has, and nobody has cleared since */
-static bool faulted;             /* the guest has left by a fault; used between two steps */
+static struct atomic32
+        returned;    /* inhibit_set() has, and nobody has cleared since; mmu_zap() has */
+static bool faulted; /* the guest has left by a fault; used between two steps */
 
 static void begin(void)
 {
@@ -111,6 +117,64 @@ static void caller(void)
 	inhibit_turn(vcpu, access_page);
 }
 
+/*
+ * A vCPU that has a reason of its own for a while: it finds no page, whatever the others map, and its accesses
+ * are emulated.
+ */
+static void leaver(void)
+{
+	struct vcpu *vcpu = inhibit_own();
+
+	inhibit_turn(vcpu, access_page);
+	if (faulted)
+		inhibit_code->fault(vcpu, PAGE);
+	lapic_mmio_write(vcpu, APIC_SVR, 4, 0xff);
+	inhibit_turn(vcpu, access_page);
+	if (!faulted || inhibit_code->fault(vcpu, PAGE))
+		posix_fail("an access of a vCPU with a reason of its own is not emulated");
+	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+	inhibit_turn(vcpu, access_page);
+}
+
+/* --- RAM --- */
+
+static const char *access_ram(struct vcpu *vcpu)
+{
+	struct model_cpu *cpu = load(vcpu);
+	bool late = atomic32_read(&returned);
+
+	return model_translate(cpu, RAM, MODEL_READ) && late
+	               ? "a translation is used behind the zap of its range"
+	               : NULL;
+}
+
+static const char *access_and_wait(struct vcpu *vcpu)
+{
+	const char *wrong = access_ram(vcpu);
+
+	return wrong ? wrong : inhibit_wait(vcpu);
+}
+
+static void runner(void)
+{
+	struct vcpu *vcpu = inhibit_own();
+
+	do {
+		inhibit_turn(vcpu, access_and_wait);
+	} while (atomic32_read(&inhibit_over) != inhibit_expected);
+	inhibit_turn(vcpu, access_ram);
+}
+
+static void zapper(void)
+{
+	if (!mmu_zap(inhibit_vm, RAM, PAGE_SIZE_2M))
+		posix_fail("the zap was refused");
+	atomic32_set(&returned, 1);
+	inhibit_done();
+}
+
+/* --- */
+
 static void setup(void)
 {
 	inhibit_stage_create();
@@ -150,6 +214,14 @@ static const char *check_off(void)
 	return check(INHIBIT_BIT(STORM));
 }
 
+static const char *check_ram(void)
+{
+	const char *wrong = inhibit_check(0);
+
+	posix_set_current(&model()->cpu[0]);
+	return wrong ? wrong : access_ram(inhibit_vm->vcpu[0]);
+}
+
 static const char *check_on(void)
 {
 	return check(0);
@@ -179,3 +251,7 @@ ZAP(race_page_caller, "APIC page: a fault meets a vCPU that switches off", 2, se
     guest, caller);
 ZAP(race_page_two, "APIC page: two vCPUs' faults meet switching off", 1, setup, check_off, 1, guest,
     guest, off);
+ZAP(race_page_local, "APIC page: a fault meets a vCPU with a reason of its own", 0, setup, check_on,
+    1, guest, leaver);
+ZAP(race_page_ram, "nested pages: an access meets the zap of its range", 0, setup, check_ram,
+    INHIBIT_OTHER_CPU, runner, zapper);

@@ -86,6 +86,8 @@ static const struct race_scenario *const inhibits[] = {
         &race_page_off_on_off,
         &race_page_caller,
         &race_page_two,
+        &race_page_local,
+        &race_page_ram,
         &race_loop_page,
         &race_loop_page_again,
         &race_loop_window,

@@ -82,6 +82,8 @@ extern const struct race_scenario race_page_again;
 extern const struct race_scenario race_page_off_on_off;
 extern const struct race_scenario race_page_caller;
 extern const struct race_scenario race_page_two;
+extern const struct race_scenario race_page_local;
+extern const struct race_scenario race_page_ram;
 /* inhibit_loop.c */
 extern const struct race_scenario race_loop_page;
 extern const struct race_scenario race_loop_page_again;
