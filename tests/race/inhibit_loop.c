@@ -6,6 +6,7 @@
  *   reader     its guest reads the APIC's page in xAPIC mode: never anything but what the register holds
  *   window     its guest keeps interrupts off while the 8259 has one for it, takes it, and goes on: irq/intr.c
  *              opens and closes the window that counts
+ *   ExtINT     its guest waits for one with interrupts on
  *   hand-over  its guest waits for interrupts, or sleeps: IPIs by another processor's microcode, a device's
  *              messages, and a level-triggered line that stays high beyond the first EOI, so that what comes
  *              next is the I/O APIC's answer to that EOI
@@ -76,6 +77,13 @@ static u64 read_line(void *device __unused, struct vcpu *vcpu __unused, u64 offs
 
 static const struct bus_ops line_port = {.read = read_line, .write = lower_line};
 
+static void spin(void *arg __unused)
+{
+	g_sti();
+	for (;;)
+		g_pause();
+}
+
 /* --- the reader --- */
 
 static void read_page(void *arg __unused)
@@ -93,7 +101,7 @@ static void create_xapic(guest_script script)
 	        .vcpus = 1, .memory = 16ull << 20, .accel_modes = ACCEL_MODE(ACCEL_XAPIC)};
 	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, MODEL_MILAN);
+	posix_machine_reset(&(struct posix_config){.cpus = 3}, MODEL_MILAN);
 	if (!machine_init(port_machine(), &why))
 		port_panic("machine_init: %s", why);
 	inhibit_vm = vm_create(port_machine(), &config);
@@ -135,18 +143,39 @@ static void out(u16 port, u8 value)
 	ASSERT(bus_write(&inhibit_vm->io, inhibit_vm->vcpu[0], port, 1, value));
 }
 
-/* One interrupt waits at the 8259, which the APIC passes on. */
-static void setup_window(void)
+/* The 8259's one line passes through the APIC. */
+static void create_pic(guest_script script, guest_handler handler)
 {
 	static const u8 words[] = {PIC_VECTOR, BIT(2), 1, (u8)~BIT(PIC_LINE)};
 
-	create_xapic(keep_off);
-	g_set_handler(PIC_VECTOR + PIC_LINE, on_extint);
+	create_xapic(script);
+	g_set_handler(PIC_VECTOR + PIC_LINE, handler);
 	lapic_mmio_write(inhibit_vm->vcpu[0], APIC_LVT0, 4, APIC_DM_EXTINT);
 	out(PIC_PORT, 0x11);
 	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
 		out(PIC_PORT + 1, words[i]);
+}
+
+static void raise_line(void)
+{
 	irq_set_line(inhibit_vm, PIC_LINE, true);
+}
+
+static void setup_window(void)
+{
+	create_pic(keep_off, on_extint);
+	raise_line();
+}
+
+static void on_last_extint(u8 vector, u32 error)
+{
+	on_extint(vector, error);
+	finish();
+}
+
+static void setup_extint(void)
+{
+	create_pic(spin, on_last_extint);
 }
 
 /* --- hand-over --- */
@@ -184,13 +213,6 @@ static void on_level(u8 vector __unused, u32 error __unused)
 		g_out(LINE_PORT, 0, 1);
 	eoi();
 	have_all();
-}
-
-static void spin(void *arg __unused)
-{
-	g_sti();
-	for (;;)
-		g_pause();
 }
 
 static void sleep(void *arg __unused)
@@ -312,6 +334,17 @@ static const char *check_window(u32 mask)
 	return check();
 }
 
+static const char *check_extint(void)
+{
+	const struct vcpu *vcpu = inhibit_vm->vcpu[0];
+
+	if (got.extints != 1)
+		return "the 8259's interrupt has not come once";
+	if (vcpu->accel.window != atomic32_read(&inhibit_vm->inhibit.windows))
+		return "the count of windows is not the number of flags";
+	return check();
+}
+
 static const char *check_window_off(void)
 {
 	return check_window(INHIBIT_BIT(STORM) |
@@ -355,6 +388,10 @@ LOOP(race_loop_window, "windows: the run loop's meets a reason that comes", 2, s
      check_window_off, processor, off);
 LOOP(race_loop_window_again, "windows: the run loop's meets a reason that comes and goes", 2,
      setup_window, begin, check_window_on, processor, off_and_on);
+LOOP(race_loop_extint, "windows: an ExtINT meets the run loop", 2, setup_extint, begin,
+     check_extint, processor, raise_line);
+LOOP(race_loop_extint_again, "windows: an ExtINT meets switching off and on", 1, setup_extint,
+     begin, check_extint, processor, raise_line, off_and_on);
 HAND_OVER(race_hand_over_level, "a level-triggered line meets switching off", 3, setup_level, off);
 HAND_OVER(race_hand_over_level_again, "a level-triggered line meets switching off and on", 2,
           setup_level, off_and_on);

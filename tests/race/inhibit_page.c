@@ -148,10 +148,12 @@ static const char *access_ram(struct vcpu *vcpu)
 	               : NULL;
 }
 
+/* The first may bring the translation into the cache, the second use it. */
 static const char *access_and_wait(struct vcpu *vcpu)
 {
 	const char *wrong = access_ram(vcpu);
 
+	wrong = wrong ? wrong : access_ram(vcpu);
 	return wrong ? wrong : inhibit_wait(vcpu);
 }
 

@@ -92,6 +92,8 @@ static const struct race_scenario *const inhibits[] = {
         &race_loop_page_again,
         &race_loop_window,
         &race_loop_window_again,
+        &race_loop_extint,
+        &race_loop_extint_again,
         &race_hand_over_level,
         &race_hand_over_level_again,
         &race_hand_over_level_sleep,

@@ -89,6 +89,8 @@ extern const struct race_scenario race_loop_page;
 extern const struct race_scenario race_loop_page_again;
 extern const struct race_scenario race_loop_window;
 extern const struct race_scenario race_loop_window_again;
+extern const struct race_scenario race_loop_extint;
+extern const struct race_scenario race_loop_extint_again;
 extern const struct race_scenario race_hand_over_level;
 extern const struct race_scenario race_hand_over_level_again;
 extern const struct race_scenario race_hand_over_level_sleep;
