@@ -274,7 +274,7 @@ static void test_step_keeps_interrupts_back(void **state __unused)
 		                         .cpus = 2,
 		                         .seed = seed,
 		                         .switch_ppm = 50000,
-		                         
+
 		                         .features = seed & 2 ? MODEL_NRIPS : 0,
 		                         .max_steps = 50000000,
 		                         .xapic = seed & 4},
@@ -364,8 +364,8 @@ static void test_step_any_instruction(void **state __unused)
 
 	for (u32 i = 0; i < 2 * ARRAY_SIZE(features); i++) {
 		mixture_flags = i & 1 ? NOIRQ : 0;
-		create(&(struct harness){.features = features[i / 2]},
-		       script_mixture, debug_mixture);
+		create(&(struct harness){.features = features[i / 2]}, script_mixture,
+		       debug_mixture);
 		run_it();
 	}
 }
