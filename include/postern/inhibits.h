@@ -34,14 +34,16 @@ enum inhibit_scope {
 	X(HYPERV, "HYPERV", VM, ALL,                                                               \
 	  "a SINT is configured with AutoEOI: its interrupts end when they are delivered, which "  \
 	  "no processor does by itself",                                                           \
-	  "the guest: a SINT register with AutoEOI", "the last such SINT is gone", "")             \
+	  "the guest: a SINT register with AutoEOI", "the last such SINT is gone",                 \
+	  "tests/model/inhibit_test.c: test_auto_eoi")                                             \
 	X(ABSENT, "ABSENT", VM, ALL, "the VM has no interrupt controllers yet",                    \
 	  "creation of the VM", "the controllers are in place",                                    \
 	  "tests/model/inhibit_test.c: test_absent_until_created")                                 \
 	X(BLOCKIRQ, "BLOCKIRQ", VM, ALL,                                                           \
 	  "a debugger keeps interrupts from a vCPU while it steps: the processor would deliver "   \
 	  "them",                                                                                  \
-	  "the debugger (--gdb)", "no vCPU is stepped with interrupts kept back", "")              \
+	  "the debugger (--gdb)", "no vCPU is stepped with interrupts kept back",                  \
+	  "tests/model/debugger_test.c: test_step_keeps_interrupts_back")                          \
 	X(NESTED, "NESTED", VCPU, SVM,                                                             \
 	  "the vCPU runs a guest of its guest, whose nested page tables know no APIC page",        \
 	  "entry to that guest", "return from it", "")                                             \
@@ -52,7 +54,8 @@ enum inhibit_scope {
 	  "tests/model/inhibit_test.c: test_irq_window")                                           \
 	X(PIT_REINJ, "PIT_REINJ", VM, SVM,                                                         \
 	  "ticks of the 8254 wait for the end of the one before, which AVIC does not tell",        \
-	  "--set pit.reinject=on", "reinjection is switched off", "")                              \
+	  "--set pit.reinject=on", "reinjection is switched off",                                  \
+	  "tests/model/inhibit_test.c: test_pit_reinjection")                                      \
 	X(PHYSICAL_ID_ALIASED, "PHYSICAL_ID_ALIASED", VM, ALL,                                     \
 	  "two APICs have one ID: the table has one entry for it",                                 \
 	  "the guest: a write of an ID, or a change of mode", "all IDs differ again",              \
@@ -76,7 +79,8 @@ enum inhibit_scope {
 	  "tests/model/inhibit_apic_test.c: test_logical_id_aliased")                              \
 	X(PHYSICAL_ID_TOO_BIG, "PHYSICAL_ID_TOO_BIG", VM, SVM,                                     \
 	  "an APIC's ID is beyond the largest table that the processor takes",                     \
-	  "creation of the VM: --set apic-ids", "nothing", "")                                     \
+	  "creation of the VM: --set apic-ids", "nothing",                                         \
+	  "tests/model/apic_ids_test.c: test_ipis_reach_whom_they_name")                           \
 	X(APIC_DISABLED, "APIC_DISABLED", VCPU, ALL,                                               \
 	  "the vCPU's APIC is disabled, by APIC_BASE or by its spurious-interrupt register: it "   \
 	  "accepts nothing, of which the processor knows nothing",                                 \

@@ -310,6 +310,26 @@ static void on_each(struct harness config, void (*script)(void))
 	}
 }
 
+/* One reason of scope VM by a guest's own doing: off for all, and on again. */
+static void set_and_undo(u32 reason, u32 who, void (*set)(void), void (*undo)(void))
+{
+	const struct inhibit_account *account = account_of(reason);
+	u32 sets = (u32)account->sets, clears = (u32)account->clears;
+
+	note();
+	do_on(who, set);
+	expect_mask(BIT(reason));
+	expect_changes(1, 1);
+	expect_account(account, sets + 1, clears, who);
+	expect_only(0, ALL, false);
+	note();
+	do_on(who, undo);
+	expect_mask(0);
+	expect_changes(1, 0);
+	expect_account(account, sets + 1, clears + 1, who);
+	expect_accelerated(ALL);
+}
+
 /* --- what a vCPU is told to do: an ID that is not its own, and its own --- */
 
 static void take_id_alone(void)

@@ -2,9 +2,10 @@
 /*
  * Reasons of postern/inhibits.h that the host or a device brings about: each seen to take acceleration
  * from whom it should, and to give it back, or not. Those of the guest's APICs: inhibit_apic_test.c.
- * HYPERV, BLOCKIRQ, PIT_REINJ, PHYSICAL_ID_TOO_BIG, NESTED: with what brings them about.
+ * BLOCKIRQ: debugger_test.c; PHYSICAL_ID_TOO_BIG: apic_ids_test.c.
  */
 #include "tests/model/inhibit_guest.h"
+#include "x86/hyperv.h"
 
 /* --- a device's side, which sets and clears by itself --- */
 
@@ -194,6 +195,85 @@ static void test_irq_window(void **state __unused)
 	}
 }
 
+/* --- PIT_REINJ --- */
+
+static void switch_reinjection(void)
+{
+	for (; !vm_has_ended(harness_vm); race_relax()) {
+		if (wanted == standing)
+			continue;
+		pit_set_reinject(harness_vm, wanted);
+		standing = wanted;
+	}
+}
+
+static void script_reinjection(void)
+{
+	expect_accelerated(ALL);
+	for (u32 i = 0; i < 2; i++) {
+		note();
+		from_outside(INHIBIT_BIT(PIT_REINJ));
+		expect_mask(INHIBIT_BIT(PIT_REINJ));
+		expect_changes(1, 1);
+		expect_account(account_of(INHIBIT_PIT_REINJ), i + 1, i, INHIBIT_BY_HOST);
+		expect_accelerated(0);
+		note();
+		from_outside(0);
+		expect_mask(0);
+		expect_changes(1, 0);
+		expect_accelerated(ALL);
+	}
+}
+
+/* On from the start, as the library has it, and never off. */
+static void script_always_reinjected(void)
+{
+	expect_mask(INHIBIT_BIT(PIT_REINJ));
+	expect_account(account_of(INHIBIT_PIT_REINJ), 1, 0, INHIBIT_BY_HOST);
+	expect_accelerated(0);
+	expect_mask(INHIBIT_BIT(PIT_REINJ));
+	G_CHECK_EQUAL(harness_vm->mmu.counts.zaps, 0);
+}
+
+static void test_pit_reinjection(void **state __unused)
+{
+	on_each((struct harness){.device = switch_reinjection}, script_reinjection);
+	on_each((struct harness){.reinject = true}, script_always_reinjected);
+}
+
+/* --- HYPERV --- */
+
+static void use_auto_eoi(void)
+{
+	g_wrmsr(MSR_HV_SINT0 + 2, 0x51 | HV_SINT_AUTO_EOI);
+}
+
+static void mask_it(void)
+{
+	g_wrmsr(MSR_HV_SINT0 + 2, 0x51 | HV_SINT_AUTO_EOI | HV_SINT_MASKED);
+}
+
+static void do_without(void)
+{
+	g_wrmsr(MSR_HV_SINT0 + 2, 0x51);
+}
+
+/* The SINT of one vCPU, for all; without AutoEOI it is nobody's. */
+static void script_auto_eoi(void)
+{
+	do_on(1, do_without);
+	expect_mask(0);
+	for (u32 i = 0; i < 2; i++) {
+		set_and_undo(INHIBIT_HYPERV, 1, use_auto_eoi, mask_it);
+		set_and_undo(INHIBIT_HYPERV, 2, use_auto_eoi, do_without);
+	}
+}
+
+static void test_auto_eoi(void **state __unused)
+{
+	on_each((struct harness){.hyperv = true}, script_auto_eoi);
+}
+
 /* --- STORM --- */
 
 #define STORMS 50
@@ -290,6 +370,8 @@ int main(void)
 	        cmocka_unit_test(test_absent_until_created),
 	        cmocka_unit_test(test_disabled_for_good),
 	        cmocka_unit_test(test_irq_window),
+	        cmocka_unit_test(test_pit_reinjection),
+	        cmocka_unit_test(test_auto_eoi),
 	        cmocka_unit_test(test_storm),
 	};
 
