@@ -76,6 +76,8 @@ static __noinline void step(struct cpu *cpu, struct vcpu *vcpu)
 static void retire(struct cpu *cpu, struct vcpu *vcpu)
 {
 	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(port_tsc() - vcpu->state_since));
+	/* What was injected and will not be delivered is not counted. */
+	intr_before_switch(vcpu);
 	accel_running(vcpu, NULL);
 	if (cpu->loaded == vcpu)
 		sched_unload(cpu);

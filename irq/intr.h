@@ -86,7 +86,7 @@ bool intr_has_deliverable(struct vcpu *vcpu);
 
 /*
  * Acceleration is about to be switched: what software has put into the slot for the local APIC competes
- * anew, and its window is closed. From accel_update().
+ * anew, and its window is closed. From accel_update(), and when the vCPU leaves for good.
  */
 void intr_before_switch(struct vcpu *vcpu);
 /* The vCPU goes to sleep: nothing can be taken before it wakes, so no window is needed. */
