@@ -61,18 +61,18 @@ static const char *access_page(struct vcpu *vcpu)
 	return late ? "an access is not intercepted behind inhibit_set()" : NULL;
 }
 
-static void access_often(struct vcpu *vcpu)
+/* One instruction's turn: the next one's if it has had what it wanted, or that is emulated. */
+static void try_access(struct vcpu *vcpu)
 {
-	for (u32 i = 0; i < ACCESSES; i++) {
-		inhibit_turn(vcpu, access_page);
-		if (faulted)
-			inhibit_code->fault(vcpu, PAGE);
-	}
+	inhibit_turn(vcpu, access_page);
+	if (!faulted || !inhibit_code->fault(vcpu, PAGE))
+		vcpu->regs.rip++;
 }
 
 static void guest(void)
 {
-	access_often(inhibit_own());
+	for (u32 i = 0; i < ACCESSES; i++)
+		try_access(inhibit_own());
 }
 
 static void switch_off(void)
@@ -110,9 +110,7 @@ static void caller(void)
 {
 	struct vcpu *vcpu = inhibit_own();
 
-	inhibit_turn(vcpu, access_page);
-	if (faulted)
-		inhibit_code->fault(vcpu, PAGE);
+	try_access(vcpu);
 	switch_off();
 	inhibit_turn(vcpu, access_page);
 }
@@ -125,14 +123,14 @@ static void leaver(void)
 {
 	struct vcpu *vcpu = inhibit_own();
 
-	inhibit_turn(vcpu, access_page);
-	if (faulted)
-		inhibit_code->fault(vcpu, PAGE);
+	try_access(vcpu);
 	lapic_mmio_write(vcpu, APIC_SVR, 4, 0xff);
+	vcpu->regs.rip++;
 	inhibit_turn(vcpu, access_page);
 	if (!faulted || inhibit_code->fault(vcpu, PAGE))
 		posix_fail("an access of a vCPU with a reason of its own is not emulated");
 	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
+	vcpu->regs.rip++;
 	inhibit_turn(vcpu, access_page);
 }
 
@@ -192,6 +190,7 @@ static void setup_mapped(void)
 	vcpu = inhibit_vm->vcpu[0];
 	ASSERT(!access_page(vcpu) && faulted && inhibit_right.fault(vcpu, PAGE));
 	ASSERT(!access_page(vcpu) && !faulted);
+	vcpu->regs.rip++;
 }
 
 /* Everybody once more; then the tables. */
