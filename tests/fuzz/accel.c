@@ -179,6 +179,15 @@ static void end_turn(u32 i)
 	seat[i].turn = false;
 }
 
+/* By the registers and the mask alone. */
+static bool should_be_on(u32 i)
+{
+	enum accel_mode mode = is_x2apic(i) ? ACCEL_X2APIC : ACCEL_XAPIC;
+
+	return !fake.vm->inhibit.mask.v && model_software_enabled() & BIT64(i) &&
+	       fake.vm->accel.modes & ACCEL_MODE(mode);
+}
+
 static void enter(u32 i)
 {
 	struct seat *s = &seat[i];
@@ -200,6 +209,8 @@ static void enter(u32 i)
 	}
 	FUZZ_CHECK(!accel_is_wrong(cpu(i)), "entry: acceleration is %u, not %u",
 	           cpu(i)->accel.mode.v, accel_demanded(cpu(i)));
+	FUZZ_CHECK(accel_is_on(&cpu(i)->accel) == should_be_on(i), "entry: acceleration is %u",
+	           cpu(i)->accel.mode.v);
 	cpu(i)->regs.rip++;
 	if (cpu(i)->accel.mode.v == ACCEL_XAPIC)
 		FUZZ_CHECK(apic_page_fault(cpu(i), GPA(APIC_BASE_DEFAULT)) && mapped,
