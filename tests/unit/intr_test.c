@@ -3,8 +3,10 @@
  * irq/intr.c over the real local APIC and a back end that only records: what the next entry injects,
  * when a window opens, when the exit is forced.
  */
+#include "irq/accel.h"
 #include "irq/extint.h"
 #include "irq/intr.h"
+#include "irq/irq_window.h"
 
 #include "postern/string.h"
 
@@ -67,6 +69,17 @@ static void tpr_exit(struct vcpu *vcpu, bool on)
 {
 	(void)vcpu;
 	back.tpr_exit = on;
+}
+
+/* As irq/irq_window.c, but for the VM's part. */
+void irq_window_open(struct vcpu *vcpu)
+{
+	vcpu->accel.window = 1;
+}
+
+void irq_window_close(struct vcpu *vcpu)
+{
+	vcpu->accel.window = 0;
 }
 
 u8 extint_ack(struct vm *vm)
@@ -354,6 +367,51 @@ static void test_intr_reset_forgets_everything(void **state)
 	assert_int_equal(cpu(0)->intr.nmi_pending, 0);
 }
 
+/* ExtINT is not injected before acceleration is off; and that lasts until it has left the slot. */
+static void test_intr_extint_waits_for_acceleration_to_be_off(void **state)
+{
+	(void)state;
+	wr(0, APIC_LVT0, APIC_DM_EXTINT);
+	atomic32_set(&cpu(0)->accel.mode, ACCEL_X2APIC);
+	fake.pic_output = true;
+	prepare(false);
+	assert_int_equal(back.injections, 0);
+	assert_false(back.window);
+	assert_int_equal(cpu(0)->accel.window, 1);
+	atomic32_set(&cpu(0)->accel.mode, ACCEL_OFF);
+	prepare(false);
+	slot_is(INTR_TYPE_EXTERNAL, PIC_VECTOR);
+	assert_int_equal(cpu(0)->accel.window, 1);
+	/* A request came first: it is still there at the next preparation. */
+	prepare(false);
+	slot_is(INTR_TYPE_EXTERNAL, PIC_VECTOR);
+	assert_int_equal(cpu(0)->accel.window, 1);
+	entered();
+	prepare(false);
+	assert_int_equal(back.injections, 1);
+	assert_int_equal(cpu(0)->accel.window, 0);
+}
+
+/* A window of any kind counts while it is open, and no longer than that if the vCPU goes to sleep. */
+static void test_intr_an_open_window_counts(void **state)
+{
+	(void)state;
+	back.external = INTR_BLOCK_IF;
+	arrive(LOW);
+	prepare(false);
+	assert_true(back.window);
+	assert_int_equal(cpu(0)->accel.window, 1);
+	intr_before_sleep(cpu(0));
+	assert_false(back.window);
+	assert_int_equal(cpu(0)->accel.window, 0);
+	prepare(false);
+	assert_int_equal(cpu(0)->accel.window, 1);
+	intr_before_switch(cpu(0));
+	assert_false(back.window);
+	intr_reset(cpu(0));
+	assert_int_equal(cpu(0)->accel.window, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, no_vcpus)
 
 int main(void)
@@ -375,6 +433,8 @@ int main(void)
 	        T(test_intr_subclass_of_tpr_makes_cr8_exit),
 	        T(test_intr_hlt_wakes_for_what_if_and_masks_allow),
 	        T(test_intr_reset_forgets_everything),
+	        T(test_intr_extint_waits_for_acceleration_to_be_off),
+	        T(test_intr_an_open_window_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
