@@ -49,7 +49,8 @@ test_linux_hyperv() {
 	expect_console 'Hypervisor detected: Microsoft Hyper-V'
 	expect_console 'Switched to clocksource hyperv_clocksource_tsc_page'
 	[ "$(number stimer-ticks)" -ge 100 ] || wrong "$(number stimer-ticks) expiries of synthetic timers"
-	[ "$(number stimer-lost)" = 0 ] || wrong "$(number stimer-lost) of them were lost"
+	# On its way off Linux disables each local APIC with the timer armed: one more expiry finds it so.
+	[ "$(number stimer-lost)" -le "$3" ] || wrong "$(number stimer-lost) of them were lost"
 	note "synthetic timers: $(number stimer-ticks) expiries"
 }
 
