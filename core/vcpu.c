@@ -55,6 +55,10 @@ u32 vcpu_request_all(struct vm *vm, u32 requests)
 	return kicked;
 }
 
+#define RARE_REQUESTS                                                                              \
+	(VCPU_REQUEST_SIGNAL | VCPU_REQUEST_DEBUG | VCPU_REQUEST_STIMER | VCPU_REQUEST_FLUSH |     \
+	 VCPU_REQUEST_ACCEL)
+
 static __noinline void handle_rare(struct vcpu *vcpu, u32 requests)
 {
 	if (requests & VCPU_REQUEST_DEBUG)
@@ -62,6 +66,12 @@ static __noinline void handle_rare(struct vcpu *vcpu, u32 requests)
 	if (requests & VCPU_REQUEST_SIGNAL &&
 	    (vcpu->activity != VCPU_STOPPED || !debugger_defers(vcpu, VCPU_REQUEST_SIGNAL)))
 		lapic_take_signals(vcpu);
+	if (requests & VCPU_REQUEST_STIMER)
+		stimer_expired(vcpu);
+	if (requests & VCPU_REQUEST_FLUSH)
+		backend_op(flush)(vcpu);
+	if (requests & VCPU_REQUEST_ACCEL)
+		accel_update(vcpu);
 }
 
 void vcpu_handle_requests(struct vcpu *vcpu)
@@ -75,17 +85,11 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 	 * needs nothing: the run loop leaves on vm_has_ended(), which was stored before the request.
 	 */
 	requests = atomic32_xchg(&vcpu->requests, 0);
-	if (requests & (VCPU_REQUEST_SIGNAL | VCPU_REQUEST_DEBUG))
+	if (requests & RARE_REQUESTS)
 		handle_rare(vcpu, requests);
 	if (requests & VCPU_REQUEST_TIMER &&
 	    (vcpu->activity != VCPU_STOPPED || !debugger_defers(vcpu, VCPU_REQUEST_TIMER)))
 		lapic_timer_expired(vcpu);
-	if (requests & VCPU_REQUEST_STIMER)
-		stimer_expired(vcpu);
-	if (requests & VCPU_REQUEST_FLUSH)
-		backend_op(flush)(vcpu);
-	if (requests & VCPU_REQUEST_ACCEL)
-		accel_update(vcpu);
 	/*
 	 * EOI_EXIT is for a back end that programs the bitmap: it asks eoi_exit_bitmap() when it enters.
 	 * EVENT needs nothing: intr_prepare_entry() runs before every entry, and after this. What the

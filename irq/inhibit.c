@@ -6,10 +6,6 @@
 #include "irq/apic_page.h"
 #include "postern/port.h"
 
-#define HOST_REASONS                                                                               \
-	(INHIBIT_BIT(DISABLED) | INHIBIT_BIT(ABSENT) | INHIBIT_BIT(BLOCKIRQ) |                     \
-	 INHIBIT_BIT(PIT_REINJ) | INHIBIT_BIT(PHYSICAL_ID_TOO_BIG) | INHIBIT_BIT(STORM))
-
 void inhibit_create(struct vm *vm, u32 needed)
 {
 	vm->inhibit.needed = needed;
@@ -79,7 +75,7 @@ static void note_changes(struct vm *vm, u32 old, u32 new)
 		u32 reason = (u32)__builtin_ctz(changed);
 
 		inhibit_note(&inhibit->account[reason], new &BIT(reason),
-		             BIT(reason) & HOST_REASONS ? NULL : current_vcpu(vm));
+		             BIT(reason) & INHIBITS_OF_HOST ? NULL : current_vcpu(vm));
 	}
 	if (!old == !new)
 		return;

@@ -313,28 +313,19 @@ static __noinline void put_exception(struct vcpu *vcpu, struct intr_event *event
 	vcpu_count(vcpu, counter);
 }
 
-static void close_windows(struct vcpu *vcpu)
+/* What was in the slot waits in IRR again, and no window is wanted. */
+static void prepare_kept(struct vcpu *vcpu)
 {
-	struct intr_state *intr = &vcpu->intr;
-
-	if (intr->nmi_window_open)
-		backend_op(intr_window)(vcpu, INTR_CLASS_NMI, false);
-	if (intr->window_open)
-		backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, false);
-	intr->nmi_window_open = intr->window_open = false;
-}
-
-/* What was in the slot waits in IRR again. */
-static bool prepare_kept(struct vcpu *vcpu)
-{
-	take_back(vcpu);
+	intr_before_switch(vcpu);
 	put_exception(vcpu, &vcpu->intr.again, COUNTER_INJ_AGAIN);
 	put_exception(vcpu, &vcpu->intr.exception, COUNTER_INJ_EXCEPTION);
-	close_windows(vcpu);
-	return false;
+	set_nmi_window(vcpu, false);
 }
 
 bool intr_prepare_step(struct vcpu *vcpu, enum intr_block why)
 {
-	return why == INTR_BLOCK_DEBUG ? prepare_kept(vcpu) : intr_prepare_entry(vcpu);
+	if (why != INTR_BLOCK_DEBUG)
+		return intr_prepare_entry(vcpu);
+	prepare_kept(vcpu);
+	return false;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Interrupt windows as a reason for which acceleration is off (requirement S0), on back ends that need
- * IRQWIN: SVM makes a window of V_IRQ, which a processor whose AVIC is active ignores.
+ * IRQWIN: SVM makes a window of V_IRQ, which a processor whose AVIC is active ignores (APM volume 2, "Advanced
+ * Virtual Interrupt Controller").
  *
  * One count per VM, one flag per vCPU; count = number of flags set. IRQWIN is in the mask if the count is
  * not 0; it is brought up to date whenever the mask is changed for any reason. A window brings that about by

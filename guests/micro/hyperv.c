@@ -71,25 +71,9 @@ static unsigned int cpus;
 static bool x2apic;
 static volatile unsigned int stage;
 
-static uint64_t rdmsr(uint32_t msr)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-	__asm__ volatile("wrmsr"
-	                 :
-	                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-	                 : "memory");
-}
-
 static unsigned int self(void)
 {
-	return (unsigned int)rdmsr(VP_INDEX);
+	return (unsigned int)micro_rdmsr(VP_INDEX);
 }
 
 static struct message *slot(unsigned int cpu, unsigned int sint)
@@ -100,7 +84,8 @@ static struct message *slot(unsigned int cpu, unsigned int sint)
 static bool in_service(unsigned int vector)
 {
 	unsigned int reg = LAPIC_ISR + vector / 32 * 16;
-	uint32_t word = x2apic ? (uint32_t)rdmsr(0x800 + reg / 16) : smp_load(0xfee00000 + reg);
+	uint32_t word =
+	        x2apic ? (uint32_t)micro_rdmsr(0x800 + reg / 16) : smp_load(0xfee00000 + reg);
 
 	return word >> vector % 32 & 1;
 }
@@ -110,7 +95,7 @@ static void release(struct message *message)
 	message->type = 0;
 	__asm__ volatile("mfence" : : : "memory");
 	if (message->flags & PENDING)
-		wrmsr(EOM, 0);
+		micro_wrmsr(EOM, 0);
 }
 
 static bool tick(unsigned int cpu, unsigned int sint)
@@ -120,7 +105,7 @@ static bool tick(unsigned int cpu, unsigned int sint)
 	uint64_t expiration = message->payload[1];
 
 	if (message->type != EXPIRED || message->size != 24 || expiration <= own->last ||
-	    rdmsr(REF_COUNT) < expiration)
+	    micro_rdmsr(REF_COUNT) < expiration)
 		own->wrong++;
 	own->last = expiration;
 	release(message);
@@ -198,27 +183,27 @@ static uint64_t hypercall(uint64_t input, uint64_t parameter)
 static void set_up(unsigned int cpu)
 {
 	smp_apic_enable(x2apic);
-	wrmsr(SIMP, (uintptr_t)message_pages[cpu] | ENABLE);
-	wrmsr(SIEFP, (uintptr_t)flag_pages[cpu] | ENABLE);
-	wrmsr(SCONTROL, ENABLE);
+	micro_wrmsr(SIMP, (uintptr_t)message_pages[cpu] | ENABLE);
+	micro_wrmsr(SIEFP, (uintptr_t)flag_pages[cpu] | ENABLE);
+	micro_wrmsr(SCONTROL, ENABLE);
 }
 
 static void run_periodic(unsigned int timer, unsigned int sint, volatile unsigned int *ticks)
 {
 	counts[self()].last = 0;
-	wrmsr(STIMER(timer) + 1, MS);
-	wrmsr(STIMER(timer), ENABLE | PERIODIC | TO_SINT(sint));
+	micro_wrmsr(STIMER(timer) + 1, MS);
+	micro_wrmsr(STIMER(timer), ENABLE | PERIODIC | TO_SINT(sint));
 	await_count(ticks, TICKS);
-	wrmsr(STIMER(timer), 0);
+	micro_wrmsr(STIMER(timer), 0);
 	/* What may have been on its way. */
 	__asm__ volatile("sti; nop; nop; cli" : : : "memory");
 }
 
 static void run_direct(struct counts *own)
 {
-	wrmsr(STIMER(2), AUTO_ENABLE | DIRECT_MODE);
+	micro_wrmsr(STIMER(2), AUTO_ENABLE | DIRECT_MODE);
 	for (unsigned int i = 1; i <= TICKS; i++) {
-		wrmsr(STIMER(2) + 1, rdmsr(REF_COUNT) + MS / 2);
+		micro_wrmsr(STIMER(2) + 1, micro_rdmsr(REF_COUNT) + MS / 2);
 		await_count(&own->direct, i);
 	}
 }
@@ -247,16 +232,16 @@ static void run(unsigned int cpu)
 {
 	struct counts *own = &counts[cpu];
 
-	wrmsr(SINTX(SINT), VECTOR);
+	micro_wrmsr(SINTX(SINT), VECTOR);
 	run_periodic(0, SINT, &own->ticks);
 	await_all(1);
-	wrmsr(SINTX(AUTO_SINT), AUTO_VECTOR | AUTO_EOI);
+	micro_wrmsr(SINTX(AUTO_SINT), AUTO_VECTOR | AUTO_EOI);
 	run_periodic(1, AUTO_SINT, &own->auto_ticks);
-	wrmsr(SINTX(AUTO_SINT), AUTO_VECTOR | AUTO_EOI | MASKED);
+	micro_wrmsr(SINTX(AUTO_SINT), AUTO_VECTOR | AUTO_EOI | MASKED);
 	await_all(2);
 	run_direct(own);
 	await_all(3);
-	wrmsr(SINTX(POST_SINT), POST_VECTOR);
+	micro_wrmsr(SINTX(POST_SINT), POST_VECTOR);
 	await_all(4);
 	run_posts(cpu, own);
 	own->done = true;
@@ -277,14 +262,14 @@ static bool clocks_agree(void)
 	uint64_t before, time, after;
 	uint32_t low, high;
 
-	wrmsr(REF_TSC, (uintptr_t)clock_page | ENABLE);
+	micro_wrmsr(REF_TSC, (uintptr_t)clock_page | ENABLE);
 	if (!(uint32_t)page[0])
 		return false;
-	before = rdmsr(REF_COUNT);
+	before = micro_rdmsr(REF_COUNT);
 	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
 	time = (uint64_t)((unsigned __int128)((uint64_t)high << 32 | low) * page[1] >> 64) +
 	       page[2];
-	after = rdmsr(REF_COUNT);
+	after = micro_rdmsr(REF_COUNT);
 	return before <= time && time <= after;
 }
 
@@ -352,8 +337,8 @@ int micro_main(unsigned int vcpus)
 	smp_set_gate(POST_VECTOR, on_post);
 	set_up(0);
 	micro_check(clocks_agree(), "clock page and counter agree");
-	wrmsr(GUEST_OS_ID, OS_ID);
-	wrmsr(HYPERCALL, (uintptr_t)call_page | ENABLE);
+	micro_wrmsr(GUEST_OS_ID, OS_ID);
+	micro_wrmsr(HYPERCALL, (uintptr_t)call_page | ENABLE);
 	micro_check(hypercall(2, 0) == 2, "an unknown hypercall is refused");
 	smp_start(vcpus, entry);
 	run(0);

@@ -40,22 +40,6 @@ static unsigned int begun;
 static bool in_x2apic;
 static void (*smp_entry)(unsigned int id);
 
-static uint64_t rdmsr(uint32_t msr)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-	__asm__ volatile("wrmsr"
-	                 :
-	                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-	                 : "memory");
-}
-
 static void cpuid1(uint32_t *ebx, uint32_t *ecx)
 {
 	uint32_t eax = 1, edx;
@@ -103,14 +87,14 @@ void smp_apic_enable(bool x2apic)
 {
 	in_x2apic = x2apic;
 	if (x2apic)
-		wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | X2APIC_ENABLE);
+		micro_wrmsr(MSR_APIC_BASE, micro_rdmsr(MSR_APIC_BASE) | X2APIC_ENABLE);
 	smp_apic_write(APIC_SVR, SVR_ENABLED);
 }
 
 void smp_apic_write(unsigned int reg, uint32_t value)
 {
 	if (in_x2apic)
-		wrmsr(MSR_X2APIC + reg / 16, value);
+		micro_wrmsr(MSR_X2APIC + reg / 16, value);
 	else
 		smp_store(APIC_PAGE + reg, value);
 }
@@ -118,7 +102,7 @@ void smp_apic_write(unsigned int reg, uint32_t value)
 void smp_apic_icr(unsigned int dest, uint32_t low)
 {
 	if (in_x2apic) {
-		wrmsr(MSR_X2APIC + APIC_ICR / 16, (uint64_t)dest << 32 | low);
+		micro_wrmsr(MSR_X2APIC + APIC_ICR / 16, (uint64_t)dest << 32 | low);
 	} else {
 		smp_store(APIC_PAGE + APIC_ICR_HIGH, dest << 24);
 		smp_store(APIC_PAGE + APIC_ICR, low);

@@ -98,4 +98,9 @@ enum inhibit_reason {
 
 #define INHIBIT_BIT(id) BIT(INHIBIT_##id)
 
+/* Set by whoever runs the VM, not by what a vCPU does, whichever vCPU's turn it is meanwhile. */
+#define INHIBITS_OF_HOST                                                                           \
+	(INHIBIT_BIT(DISABLED) | INHIBIT_BIT(ABSENT) | INHIBIT_BIT(BLOCKIRQ) |                     \
+	 INHIBIT_BIT(PIT_REINJ) | INHIBIT_BIT(PHYSICAL_ID_TOO_BIG) | INHIBIT_BIT(STORM))
+
 #endif

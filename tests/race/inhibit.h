@@ -60,4 +60,17 @@ void inhibit_done(void);
 /* After an execution: windows, mask and all vCPUs' states fit each other; the mask is `mask`. NULL: so it is. */
 const char *inhibit_check(u32 mask);
 
+/* Actors: from INHIBIT's stage; the first on processor 0, the second on `last_cpu`. */
+#define INHIBIT_SCENARIO(id, what, bound, prepare, judge, last_cpu, ...)                           \
+	const struct race_scenario id = {                                                          \
+	        .name = what,                                                                      \
+	        .setup = prepare,                                                                  \
+	        .begin = inhibit_stage_begin,                                                      \
+	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
+	        .actor = {__VA_ARGS__},                                                            \
+	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
+	        .preemptions = bound,                                                              \
+	        .check = judge,                                                                    \
+	}
+
 #endif

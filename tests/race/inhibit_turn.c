@@ -131,29 +131,17 @@ static const char *check_both(void)
 	return inhibit_check(INHIBIT_BIT(STORM) | INHIBIT_BIT(BLOCKIRQ));
 }
 
-#define TURN(id, what, bound, prepare, judge, last_cpu, ...)                                       \
-	const struct race_scenario id = {                                                          \
-	        .name = what,                                                                      \
-	        .setup = prepare,                                                                  \
-	        .begin = inhibit_stage_begin,                                                      \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
-	        .actor = {__VA_ARGS__},                                                            \
-	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
-	        .preemptions = bound,                                                              \
-	        .check = judge,                                                                    \
-	}
-
-TURN(race_inhibit_set, "inhibit: switching off meets entry", 0, setup, check_storm,
-     INHIBIT_OTHER_CPU, runner, setter);
-TURN(race_inhibit_clear, "inhibit: switching on meets entry", 0, setup_off, check_none,
-     INHIBIT_OTHER_CPU, runner, clearer);
-TURN(race_inhibit_toggle, "inhibit: switching off and on meets entry", 3, setup, check_none,
-     INHIBIT_OTHER_CPU, runner, toggler);
-TURN(race_inhibit_set_two, "inhibit: switching off meets the entries of two vCPUs", 1, setup,
-     check_storm, 1, runner, runner, setter);
-TURN(race_inhibit_callers_set, "inhibit: two vCPUs each set a reason", 2, setup_two, check_both, 1,
-     set_caller, other_set_caller);
-TURN(race_inhibit_callers, "inhibit: a vCPU sets a reason, another sets and clears one", 2,
-     setup_two, check_storm, 1, set_caller, other_toggle_caller);
-TURN(race_inhibit_callers_clear, "inhibit: a vCPU clears a reason, another sets one", 2,
-     setup_two_off, check_other, 1, clear_caller, other_set_caller);
+INHIBIT_SCENARIO(race_inhibit_set, "inhibit: switching off meets entry", 0, setup, check_storm,
+                 INHIBIT_OTHER_CPU, runner, setter);
+INHIBIT_SCENARIO(race_inhibit_clear, "inhibit: switching on meets entry", 0, setup_off, check_none,
+                 INHIBIT_OTHER_CPU, runner, clearer);
+INHIBIT_SCENARIO(race_inhibit_toggle, "inhibit: switching off and on meets entry", 3, setup,
+                 check_none, INHIBIT_OTHER_CPU, runner, toggler);
+INHIBIT_SCENARIO(race_inhibit_set_two, "inhibit: switching off meets the entries of two vCPUs", 1,
+                 setup, check_storm, 1, runner, runner, setter);
+INHIBIT_SCENARIO(race_inhibit_callers_set, "inhibit: two vCPUs each set a reason", 2, setup_two,
+                 check_both, 1, set_caller, other_set_caller);
+INHIBIT_SCENARIO(race_inhibit_callers, "inhibit: a vCPU sets a reason, another sets and clears one",
+                 2, setup_two, check_storm, 1, set_caller, other_toggle_caller);
+INHIBIT_SCENARIO(race_inhibit_callers_clear, "inhibit: a vCPU clears a reason, another sets one", 2,
+                 setup_two_off, check_other, 1, clear_caller, other_set_caller);

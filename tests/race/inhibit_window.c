@@ -103,28 +103,18 @@ static const char *check_storm(void)
 	return inhibit_check(INHIBIT_BIT(STORM) | irqwin);
 }
 
-#define WINDOW(id, what, bound, prepare, judge, last_cpu, ...)                                     \
-	const struct race_scenario id = {                                                          \
-	        .name = what,                                                                      \
-	        .setup = prepare,                                                                  \
-	        .begin = inhibit_stage_begin,                                                      \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
-	        .actor = {__VA_ARGS__},                                                            \
-	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
-	        .preemptions = bound,                                                              \
-	        .check = judge,                                                                    \
-	}
-
-WINDOW(race_window_storm, "windows: one meets a reason that comes and goes", 2, setup, check_none,
-       INHIBIT_OTHER_CPU, closer, storm);
-WINDOW(race_window_storm_kept, "windows: one that stays meets a reason that comes and goes", 2,
-       setup, check_window, INHIBIT_OTHER_CPU, keeper, storm);
-WINDOW(race_window_rising, "windows: one meets a reason that comes", 2, setup, check_storm,
-       INHIBIT_OTHER_CPU, closer, rising);
-WINDOW(race_window_falling, "windows: one that stays meets a reason that goes", 0, setup_storm,
-       check_window, INHIBIT_OTHER_CPU, keeper, falling);
-WINDOW(race_window_two, "windows: two open and close", 2, setup, check_none, 1, closer, closer);
-WINDOW(race_window_two_kept, "windows: two open, one closes", 2, setup, check_window, 1,
-       entered_closer, keeper);
-WINDOW(race_window_two_storm, "windows: two meet a reason that comes and goes", 1, setup,
-       check_window, 1, closer, entered_keeper, storm);
+INHIBIT_SCENARIO(race_window_storm, "windows: one meets a reason that comes and goes", 2, setup,
+                 check_none, INHIBIT_OTHER_CPU, closer, storm);
+INHIBIT_SCENARIO(race_window_storm_kept,
+                 "windows: one that stays meets a reason that comes and goes", 2, setup,
+                 check_window, INHIBIT_OTHER_CPU, keeper, storm);
+INHIBIT_SCENARIO(race_window_rising, "windows: one meets a reason that comes", 2, setup,
+                 check_storm, INHIBIT_OTHER_CPU, closer, rising);
+INHIBIT_SCENARIO(race_window_falling, "windows: one that stays meets a reason that goes", 0,
+                 setup_storm, check_window, INHIBIT_OTHER_CPU, keeper, falling);
+INHIBIT_SCENARIO(race_window_two, "windows: two open and close", 2, setup, check_none, 1, closer,
+                 closer);
+INHIBIT_SCENARIO(race_window_two_kept, "windows: two open, one closes", 2, setup, check_window, 1,
+                 entered_closer, keeper);
+INHIBIT_SCENARIO(race_window_two_storm, "windows: two meet a reason that comes and goes", 1, setup,
+                 check_window, 1, closer, entered_keeper, storm);
