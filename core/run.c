@@ -14,6 +14,7 @@
 #include "core/main.h"
 #include "core/sched.h"
 #include "irq/accel_check.h"
+#include "irq/irq_window.h"
 #include "postern/port.h"
 
 /*
@@ -78,6 +79,7 @@ static void retire(struct cpu *cpu, struct vcpu *vcpu)
 	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(port_tsc() - vcpu->state_since));
 	/* What was injected and will not be delivered is not counted. */
 	intr_before_switch(vcpu);
+	irq_window_close(vcpu);
 	accel_running(vcpu, NULL);
 	if (cpu->loaded == vcpu)
 		sched_unload(cpu);
@@ -115,6 +117,12 @@ static u64 run_chores(struct cpu *cpu)
 	return now;
 }
 
+static void end_turn(struct cpu *cpu, struct vcpu *vcpu)
+{
+	intr_before_wait(vcpu);
+	sched_end_turn(cpu, vcpu);
+}
+
 static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 {
 	bool chores = true;
@@ -139,7 +147,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 				step(cpu, vcpu);
 				continue;
 			}
-			intr_before_sleep(vcpu);
+			intr_before_wait(vcpu);
 			if (sched_block(vcpu))
 				return;
 			/* It goes on: enter() still has to do what belongs to these chores. */
@@ -148,7 +156,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 			continue;
 		}
 		if (chores && sched_slice_over(cpu, now)) {
-			sched_end_turn(cpu, vcpu);
+			end_turn(cpu, vcpu);
 			return;
 		}
 		if (!enter(cpu, vcpu, chores))
@@ -156,7 +164,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 		if (exit_handle(vcpu) == EXIT_ACTION_YIELD && sched_contended(cpu)) {
 			/* The guest's PAUSE did not reach the processor: say it in its place. */
 			race_relax();
-			sched_end_turn(cpu, vcpu);
+			end_turn(cpu, vcpu);
 			return;
 		}
 	}

@@ -247,7 +247,7 @@ void intr_before_switch(struct vcpu *vcpu)
 	set_window(vcpu, false);
 }
 
-void intr_before_sleep(struct vcpu *vcpu)
+void intr_before_wait(struct vcpu *vcpu)
 {
 	if (!vcpu->accel.window)
 		return;

@@ -89,8 +89,11 @@ bool intr_has_deliverable(struct vcpu *vcpu);
  * anew, and its window is closed. From accel_update(), and when the vCPU leaves for good.
  */
 void intr_before_switch(struct vcpu *vcpu);
-/* The vCPU goes to sleep: nothing can be taken before it wakes, so no window is needed. */
-void intr_before_sleep(struct vcpu *vcpu);
+/*
+ * The vCPU does not run for a while: it goes to sleep, or its turn ends. Nothing can be taken meanwhile, so it
+ * needs no window, and others may be accelerated. One that is needed is opened when it runs again.
+ */
+void intr_before_wait(struct vcpu *vcpu);
 
 /* Forget all that waits (INIT, reset). */
 void intr_reset(struct vcpu *vcpu);

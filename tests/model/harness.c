@@ -190,6 +190,8 @@ void harness_destroy(void)
 	end_inhibits();
 	if (mismatches)
 		fail_msg("%u entries in a wrong state of acceleration", mismatches);
+	/* No vCPU keeps its window beyond its end. */
+	assert_int_equal(atomic32_read(&harness_vm->inhibit.windows), 0);
 	platform_destroy(harness_vm);
 	vm_destroy(harness_vm);
 	harness_vm = NULL;

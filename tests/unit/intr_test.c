@@ -401,7 +401,7 @@ static void test_intr_an_open_window_counts(void **state)
 	prepare(false);
 	assert_true(back.window);
 	assert_int_equal(cpu(0)->accel.window, 1);
-	intr_before_sleep(cpu(0));
+	intr_before_wait(cpu(0));
 	assert_false(back.window);
 	assert_int_equal(cpu(0)->accel.window, 0);
 	prepare(false);
