@@ -138,79 +138,49 @@ static void identify_physical(struct vm *vm, struct svm_avic *avic)
 	}
 }
 
-/* What the logical table is to be, as it is found. */
-struct logical {
-	u32 entry[AVIC_LOGICAL_CLUSTER];
-	bool taken[AVIC_LOGICAL_CLUSTER]; /* some APIC has this bit */
-	u32 models;                       /* DFR 31:28 of all that are in use, a bit for each */
-	/*
-	 * In flat and cluster, or in xAPIC and x2APIC mode: what a logical destination means is up to
-	 * each receiver then, and AVIC goes by the sender alone.
-	 */
-	bool differ;
-};
-
 /*
- * An ID of several bits takes the place of each, too, so that no other's entry hides it; so does an APIC
- * that an entry's 8 bits cannot name.
+ * An ID of several bits and an APIC that an entry's 8 bits cannot name are nobody's entry: who sends to them
+ * exits.
  */
-static void add_logical(struct logical *logical, u32 dfr, u32 ldr, u32 apic_id)
+static void add_logical(u32 *entries, u32 dfr, u32 ldr, u32 apic_id)
 {
 	bool cluster = dfr >> 28 == 0;
 	u32 members = cluster ? ldr >> 24 & 0xf : ldr >> 24;
 	u32 first = cluster ? (ldr >> 28) * 4 : 0;
-	bool single = !(members & (members - 1)) && apic_id < AVIC_XAPIC_MAX_INDEX;
 
-	logical->models |= BIT(dfr >> 28);
 	if ((cluster && ldr >> 28 == 0xf) || (!cluster && dfr >> 28 != 0xf))
 		return;
-	for (; members; members &= members - 1) {
-		u32 slot = first + (u32)__builtin_ctz(members);
-		bool alone = single && !logical->taken[slot];
-
-		logical->entry[slot] = alone ? AVIC_LOGICAL_VALID | apic_id : 0;
-		logical->taken[slot] = true;
-	}
+	if (members && !(members & (members - 1)) && apic_id < AVIC_XAPIC_MAX_INDEX)
+		entries[first + (u32)__builtin_ctz(members)] = AVIC_LOGICAL_VALID | apic_id;
 }
 
-static void find_logical(struct vm *vm, struct logical *logical)
+static void identify_logical(struct vm *vm, struct svm_avic *avic)
 {
-	bool x2apic = false;
+	u32 entries[AVIC_LOGICAL_CLUSTER] = {0};
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm) {
 		const struct lapic *lapic = &vcpu->lapic;
 
-		if (!accepts_fixed(lapic))
-			continue;
-		if (lapic_in_x2apic(lapic))
-			x2apic = true;
-		else
-			add_logical(logical, lapic_get(lapic, APIC_DFR), lapic_get(lapic, APIC_LDR),
+		if (accepts_fixed(lapic) && !lapic_in_x2apic(lapic))
+			add_logical(entries, lapic_get(lapic, APIC_DFR), lapic_get(lapic, APIC_LDR),
 			            vcpu->apic_id);
 	}
-	logical->differ = logical->models & (logical->models - 1) || (logical->models && x2apic);
+	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++)
+		if (atomic32_read_relaxed(&avic->logical[i]) != entries[i])
+			atomic32_set(&avic->logical[i], entries[i]);
 }
 
-static void identify_logical(const struct logical *logical, struct svm_avic *avic)
-{
-	for (u32 i = 0; i < AVIC_LOGICAL_CLUSTER; i++) {
-		u32 entry = logical->differ ? 0 : logical->entry[i];
-
-		if (atomic32_read_relaxed(&avic->logical[i]) != entry)
-			atomic32_set(&avic->logical[i], entry);
-	}
-}
-
-/* While the tables cannot say it all nobody sends by them: irq/apic_map.c inhibits that. */
+/*
+ * What the tables cannot say, two APICs with one logical ID or a mixture of models, is inhibited by
+ * irq/apic_map.c before it comes here: nobody sends by them then.
+ */
 static void identify(struct vm *vm)
 {
 	struct svm_avic *avic = avic_of(vm);
-	struct logical logical = {.models = 0};
 
-	find_logical(vm, &logical);
 	identify_physical(vm, avic);
-	identify_logical(&logical, avic);
+	identify_logical(vm, avic);
 }
 
 /* --- a vCPU --- */
