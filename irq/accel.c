@@ -101,6 +101,7 @@ void accel_local_changed(struct vcpu *vcpu)
 	}
 	accel->local = reasons;
 	accel->local_mode = reasons ? ACCEL_OFF : mode;
+	accel_note_wrong(accel);
 	atomic32_fetch_or(&vcpu->requests, VCPU_REQUEST_ACCEL);
 }
 
@@ -112,6 +113,7 @@ static void change_mode(struct vcpu *vcpu, enum accel_mode old, enum accel_mode 
 		ops_of(vcpu->vm)->running(vcpu, NULL);
 	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
 	atomic32_set(&vcpu->accel.mode, mode);
+	accel_note_wrong(&vcpu->accel);
 	lapic_accelerated(vcpu, mode != ACCEL_OFF);
 	ops_of(vcpu->vm)->set(vcpu, mode, !vcpu->accel.without_page);
 	if (old == ACCEL_OFF)

@@ -69,13 +69,15 @@ struct accel_vm {
 
 /* Of a vCPU. */
 struct accel_vcpu {
-	struct atomic32 mode;  /* [a] enum accel_mode: owner writes, senders read */
-	u32 window;            /* [o] 1: its interrupt window counts, irq/irq_window.h */
-	u32 local;             /* [o] INHIBIT_BIT()s of scope VCPU that stand */
-	u32 local_mode;        /* [o] enum accel_mode that these leave */
-	bool without_page;     /* [o] it runs on the root without the APIC's page */
-	bool told;             /* [o] a mismatch has been logged */
-	u64 fault_rip;         /* [o] whose fault has mapped the APIC's page; ~0: none */
+	struct atomic32 mode; /* [a] enum accel_mode: owner writes, senders read */
+	u32 window;           /* [o] 1: its interrupt window counts, irq/irq_window.h */
+	u32 local;            /* [o] INHIBIT_BIT()s of scope VCPU that stand */
+	u32 local_mode;       /* [o] enum accel_mode that these leave */
+	u32 wrong_from;       /* [o] the first mask by which the mode is wrong: irq/accel_check.h */
+	u32 wrong_count;      /* [o] and how many there are */
+	bool without_page;    /* [o] it runs on the root without the APIC's page */
+	bool told;            /* [o] a mismatch has been logged */
+	u64 fault_rip;        /* [o] whose fault has mapped the APIC's page; ~0: none */
 	u64 counted[HW_COUNT]; /* [o] its processor's counts when last added to the account */
 	struct inhibit_account account[INHIBIT_COUNT]; /* [o] those of scope VCPU */
 };

@@ -6,6 +6,20 @@
 #include "irq/apic_page.h"
 #include "postern/port.h"
 
+/*
+ * Requirement S0.5: who enters reads the mask, and nobody who opens a window takes its line away. What a window
+ * writes is one line.
+ */
+#define LINE_OF(field) (offsetof(struct inhibit_vm, field) / CACHE_LINE)
+_Static_assert(_Alignof(struct inhibit_vm) == CACHE_LINE, "lines are as counted here");
+_Static_assert(LINE_OF(mask) == LINE_OF(needed), "what is only read is together");
+_Static_assert(LINE_OF(mask) != LINE_OF(lock) && LINE_OF(mask) != LINE_OF(account),
+               "the mask is on a line that nobody writes often");
+_Static_assert(LINE_OF(windows) == LINE_OF(lock) && LINE_OF(shared) == LINE_OF(lock) &&
+                       LINE_OF(exclusive) == LINE_OF(lock),
+               "the count is on the lock's line, and so is the lock's account");
+_Static_assert(LINE_OF(account) != LINE_OF(lock), "and nothing else");
+
 void inhibit_create(struct vm *vm, u32 needed)
 {
 	vm->inhibit.needed = needed;

@@ -80,6 +80,14 @@ bool inhibit_stands(const struct vm *vm, enum inhibit_reason reason);
 /* --- for irq/irq_window.c and irq/accel.c --- */
 void inhibit_lock_shared(struct vm *vm);
 void inhibit_unlock_shared(struct vm *vm);
+/* The same without a call; false: somebody changes the mask, and it has not been taken. */
+static inline bool inhibit_trylock_shared(struct inhibit_vm *inhibit)
+{
+	if (!read_trylock(&inhibit->lock))
+		return false;
+	counter_add_shared(&inhibit->shared, 1);
+	return true;
+}
 void inhibit_lock(struct vm *vm);
 void inhibit_unlock(struct vm *vm);
 /* inhibit_change() with the lock held exclusively. IRQWIN follows from the count of windows in any case. */

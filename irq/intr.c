@@ -216,14 +216,14 @@ static bool prepare_external(struct vcpu *vcpu)
 	int vector = injectable(vcpu);
 	bool pending = extint || vector >= 0;
 	enum intr_block block = pending ? blocked(vcpu, INTR_CLASS_EXTERNAL) : INTR_BLOCK_NONE;
-	bool force = false;
+	bool taken = pending && block == INTR_BLOCK_NONE, force = false;
 
 	/* ExtINT is injected by software, so not before acceleration is off: a request brings us back. */
 	if (extint && accel_is_on(&vcpu->accel)) {
 		irq_window_open(vcpu);
 		return false;
 	}
-	if (pending && block == INTR_BLOCK_NONE) {
+	if (taken) {
 		set_window(vcpu, false);
 		take_external(vcpu, extint, vector);
 		/*
@@ -236,7 +236,7 @@ static bool prepare_external(struct vcpu *vcpu)
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
 	}
 	set_window(vcpu, pending && !force);
-	if (!pending)
+	if (!pending && !taken)
 		close_counted_window(vcpu);
 	return force;
 }
@@ -267,7 +267,7 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 
 	if (intr->in_slot | intr->again.valid | intr->exception.valid | intr->window_open |
 	            intr->nmi_window_open | intr->tpr_exit ||
-	    intr->nmi_pending || vcpu->accel.window)
+	    intr->nmi_pending)
 		return false;
 	if (atomic32_read(&vcpu->lapic.signals))
 		return false;
@@ -298,7 +298,11 @@ static __noinline bool prepare(struct vcpu *vcpu)
 
 bool intr_prepare_entry(struct vcpu *vcpu)
 {
-	return is_idle(vcpu) ? false : prepare(vcpu);
+	if (!is_idle(vcpu))
+		return prepare(vcpu);
+	/* All that is left of an interrupt that went through a window. */
+	close_counted_window(vcpu);
+	return false;
 }
 
 /* --- for a debugger: apart from the above, which is on every way into a guest --- */

@@ -191,14 +191,20 @@ struct rwlock {
 };
 #define RWLOCK_WRITER BIT(31)
 
+/* false: a writer holds or waits. */
+static inline bool read_trylock(struct rwlock *l)
+{
+	if (!(atomic32_fetch_add(&l->state, 1) & RWLOCK_WRITER))
+		return true;
+	atomic32_fetch_sub(&l->state, 1);
+	return false;
+}
+
 static inline void read_lock(struct rwlock *l)
 {
-	for (;;) {
+	do
 		wait_until(!(atomic32_read_relaxed(&l->state) & RWLOCK_WRITER));
-		if (!(atomic32_fetch_add(&l->state, 1) & RWLOCK_WRITER))
-			return;
-		atomic32_fetch_sub(&l->state, 1);
-	}
+	while (!read_trylock(l));
 }
 
 static inline void read_unlock(struct rwlock *l)

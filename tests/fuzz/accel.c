@@ -207,8 +207,9 @@ static void enter(u32 i)
 		if (requests & VCPU_REQUEST_ACCEL)
 			accel_update(cpu(i));
 	}
-	FUZZ_CHECK(!accel_is_wrong(cpu(i)), "entry: acceleration is %u, not %u",
-	           cpu(i)->accel.mode.v, accel_demanded(cpu(i)));
+	FUZZ_CHECK(!accel_is_wrong(cpu(i)) && cpu(i)->accel.mode.v == accel_demanded(cpu(i)),
+	           "entry: acceleration is %u, not %u", cpu(i)->accel.mode.v,
+	           accel_demanded(cpu(i)));
 	FUZZ_CHECK(accel_is_on(&cpu(i)->accel) == should_be_on(i), "entry: acceleration is %u",
 	           cpu(i)->accel.mode.v);
 	cpu(i)->regs.rip++;
