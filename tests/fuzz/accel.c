@@ -26,6 +26,7 @@ struct svm_vm svm_vm;
 struct svm_features svm_features;
 const char *operation;
 bool mapped;
+static u64 instructions; /* that any vCPU has begun */
 
 static struct fuzz_input in;
 static u32 acting; /* index of the present processor */
@@ -212,7 +213,8 @@ static void enter(u32 i)
 	           accel_demanded(cpu(i)));
 	FUZZ_CHECK(accel_is_on(&cpu(i)->accel) == should_be_on(i), "entry: acceleration is %u",
 	           cpu(i)->accel.mode.v);
-	cpu(i)->regs.rip++;
+	/* Another instruction each time, also behind a start-up, which sets RIP back. */
+	cpu(i)->regs.rip = ++instructions;
 	if (cpu(i)->accel.mode.v == ACCEL_XAPIC)
 		FUZZ_CHECK(apic_page_fault(cpu(i), GPA(APIC_BASE_DEFAULT)) && mapped,
 		           "the fault of an accelerated vCPU does not map the page");
