@@ -179,6 +179,42 @@ $(BENCH_AVIC): $(BENCH_AVIC_OBJ)
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^
 
+# The same for windows and the look at each entry; processors are threads.
+BENCH_IRQWIN := $(HOST)/bench/irqwin
+BENCH_IRQWIN_OBJ := $(patsubst %,$(BUILD)/bench/%.o,bench/irqwin irq/irq_window irq/inhibit \
+	tests/race/irq_window_naive tests/race/irq_window_sketch)
+$(filter-out $(BENCH_PLAIN),$(BENCH_IRQWIN_OBJ)): $(BUILD)/bench/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) -Ibench/threads -Iport/metal $(COMMON_CFLAGS) -pthread -c -o $@ $<
+
+$(BENCH_IRQWIN): $(BENCH_IRQWIN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^
+
+# On the explorer's stage, with threads in the explorer's place.
+BENCH_ACTIVATION := $(HOST)/bench/activation
+BENCH_ACTIVATION_OBJ := $(patsubst %.c,$(RACE)/%.o,$(filter-out port/posix/race.c,$(HOST_SRC)) \
+	tests/race/inhibit_stage.c bench/activation.c)
+$(BENCH_ACTIVATION): $(BENCH_ACTIVATION_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^
+
+# The whole hypervisor, with a choice of who counts windows in the place of irq/irq_window.c.
+BENCH_PATH := $(HOST)/bench/irqwin_path
+BENCH_PATH_WINDOW := $(BUILD)/bench/renamed/irq_window.o
+BENCH_PATH_OBJ := $(patsubst %.c,$(RACE)/%.o,$(filter-out port/posix/race.c irq/irq_window.c,$(HOST_SRC)) \
+	tests/model/harness.c tests/race/irq_window_naive.c tests/race/irq_window_sketch.c bench/irqwin_path.c)
+$(BENCH_PATH_WINDOW): irq/irq_window.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -Dirq_window_open=irq_window_right_open -Dirq_window_close=irq_window_right_close \
+		-c -o $@ $<
+
+$(BENCH_PATH): $(BENCH_PATH_OBJ) $(BENCH_PATH_WINDOW)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lcmocka
+
+BENCH_PROGRAMS := $(BENCH_PATH) $(BENCH_LOOKUP) $(BENCH_AVIC) $(BENCH_IRQWIN) $(BENCH_ACTIVATION)
+
 .PHONY: bench check-bench
 bench:
 	@scripts/deps build run check
@@ -236,7 +272,7 @@ check-soak: $(RACE)/soak
 check-race: $(RACE)/explorer
 	@$(TAP) explorer $(if $(POSTERN_TEST_FULL),3600,900) $(RACE)/explorer
 
-check-bench: $(BENCH_LOOKUP) $(BENCH_AVIC) all micro
+check-bench: $(BENCH_PROGRAMS) all micro
 	@BUILD=$(BUILD) bench/run
 
 # A second build directory, so that both compilers' objects stay.
@@ -257,11 +293,13 @@ check-full:
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
 		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full))
 
-.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
+.SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(BENCH_IRQWIN_OBJ) $(BENCH_ACTIVATION_OBJ) \
+	$(BENCH_PATH_OBJ) $(BENCH_PATH_WINDOW) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(RULES_OBJ) $(DEBUGGER_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 include tests/fuzz/fuzz.mk
 
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
-	$(BENCH_PLAIN:.o=.d) \
+	$(BENCH_PLAIN:.o=.d) $(BENCH_IRQWIN_OBJ:.o=.d) $(BENCH_ACTIVATION_OBJ:.o=.d) \
+	$(BENCH_PATH_OBJ:.o=.d) $(BENCH_PATH_WINDOW:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
