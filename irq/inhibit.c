@@ -25,6 +25,8 @@ void inhibit_create(struct vm *vm, u32 needed)
 	vm->inhibit.needed = needed;
 	vm->inhibit.active_since = port_tsc();
 	inhibit_set(vm, INHIBIT_ABSENT);
+	/* There was nobody to be accelerated. */
+	vm->inhibit.active = 0;
 }
 
 /* --- the account --- */

@@ -691,7 +691,6 @@ static const struct bus_ops pit_61_ops = {.read = pit_read_61, .write = pit_writ
 void pit_reset(struct vm *vm)
 {
 	struct pit *pit = &vm->pit;
-	bool reinject;
 
 	spin_lock(&pit->lock);
 	for (u32 i = 0; i < ARRAY_SIZE(pit->channel); i++) {
@@ -713,10 +712,7 @@ void pit_reset(struct vm *vm)
 	if (pit->line)
 		irq_set_line(vm, PIT_IRQ, false);
 	pit->line = false;
-	reinject = pit->reinject;
 	spin_unlock(&pit->lock);
-	if (reinject)
-		pit_set_reinject(vm, false);
 }
 
 void pit_init(struct vm *vm)

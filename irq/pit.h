@@ -60,7 +60,9 @@ struct pit {
 
 void pit_init(struct vm *vm); /* registers ports 40-43, 61 on vm->io */
 /*
- * Also cancels the timer and switches reinjection off: before the VM's memory is freed. No locks held.
+ * Also cancels the timer: before the VM's memory is freed, and when the VM has ended. Reinjection is the
+ * host's choice and stays as it is, with its inhibit: the account of a VM that has ended says how it was.
+ * Any processor; no locks held.
  */
 void pit_reset(struct vm *vm);
 

@@ -255,6 +255,7 @@ static void expect_account(const struct inhibit_account *account, u32 sets, u32 
 /* --- a run --- */
 
 static void (*scenario)(void);
+static void (*afterwards)(void); /* when the VM has ended; NULL: nothing */
 
 static void first(void *arg __unused)
 {
@@ -285,6 +286,8 @@ static void run_once(struct harness config, void (*script)(void))
 	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
 	assert_int_equal(harness_counter(COUNTER_ACCEL_MISMATCHES), 0);
 	assert_int_equal(atomic32_read(&harness_vm->inhibit.windows), 0);
+	if (afterwards)
+		afterwards();
 	harness_destroy();
 }
 

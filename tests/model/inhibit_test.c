@@ -235,10 +235,24 @@ static void script_always_reinjected(void)
 	G_CHECK_EQUAL(harness_vm->mmu.counts.zaps, 0);
 }
 
+/* The end of the VM, when its devices fall silent, is no end of it: what is told then is how it was. */
+static void expect_reinjection_at_end(void)
+{
+	const struct inhibit_account *account = account_of(INHIBIT_PIT_REINJ);
+
+	assert_true(harness_vm->quiet);
+	assert_true(inhibit_stands(harness_vm, INHIBIT_PIT_REINJ));
+	assert_int_equal(account->sets, 1);
+	assert_int_equal(account->clears, 0);
+	assert_int_equal(inhibit_active_ns(harness_vm), 0);
+}
+
 static void test_pit_reinjection(void **state __unused)
 {
 	on_each((struct harness){.device = switch_reinjection}, script_reinjection);
+	afterwards = expect_reinjection_at_end;
 	on_each((struct harness){.reinject = true}, script_always_reinjected);
+	afterwards = NULL;
 }
 
 /* --- HYPERV --- */
