@@ -120,26 +120,14 @@ static void set_gates(void)
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 }
 
-static void print_number(uint64_t value)
-{
-	char text[21];
-	int at = 20;
-
-	text[at] = 0;
-	do
-		text[--at] = (char)('0' + value % 10);
-	while (value /= 10);
-	micro_print(text + at);
-}
-
 static void report(const char *name, uint64_t ticks, unsigned int rounds)
 {
 	micro_print("bench ");
 	micro_print(name);
 	micro_print(" ");
-	print_number(ticks);
+	micro_print_number(ticks);
 	micro_print(" ");
-	print_number(rounds);
+	micro_print_number(rounds);
 	micro_print("\n");
 }
 

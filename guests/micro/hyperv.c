@@ -281,23 +281,6 @@ static bool is_offered(void)
 	return eax == 0x31237648; /* "Hv#1" */
 }
 
-static void print_count(const char *name, uint64_t value)
-{
-	char digits[21];
-	char *p = digits + sizeof(digits) - 1;
-
-	*p = 0;
-	do {
-		*--p = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	micro_print("count ");
-	micro_print(name);
-	micro_print(" ");
-	micro_print(p);
-	micro_print("\n");
-}
-
 static void report(void)
 {
 	struct counts sum = {0};
@@ -316,10 +299,10 @@ static void report(void)
 	micro_check(sum.direct == cpus * TICKS, "ticks in direct mode");
 	micro_check(sum.posts == cpus * POSTS, "messages from the processor before");
 	micro_check(!sum.wrong, "nothing was out of order");
-	print_count("ticks", sum.ticks);
-	print_count("auto-eoi", sum.auto_ticks);
-	print_count("direct", sum.direct);
-	print_count("posts", sum.posts);
+	micro_print_count("ticks", sum.ticks);
+	micro_print_count("auto-eoi", sum.auto_ticks);
+	micro_print_count("direct", sum.direct);
+	micro_print_count("posts", sum.posts);
 }
 
 int micro_main(unsigned int vcpus)

@@ -90,6 +90,27 @@ void micro_print_hex(uint64_t value)
 	micro_print(text);
 }
 
+void micro_print_number(uint64_t value)
+{
+	char text[21];
+	int at = 20;
+
+	text[at] = 0;
+	do
+		text[--at] = (char)('0' + value % 10);
+	while (value /= 10);
+	micro_print(text + at);
+}
+
+void micro_print_count(const char *name, uint64_t value)
+{
+	micro_print("count ");
+	micro_print(name);
+	micro_print(" ");
+	micro_print_number(value);
+	micro_print("\n");
+}
+
 void micro_check(bool ok, const char *what)
 {
 	micro_print(ok ? "ok " : "not ok ");

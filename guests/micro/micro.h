@@ -31,6 +31,9 @@ void micro_set_up(void);
 void micro_power_off(int status) __attribute__((noreturn));
 void micro_print(const char *s);
 void micro_print_hex(uint64_t value);
+void micro_print_number(uint64_t value); /* decimal */
+/* "count NAME VALUE": what a test holds against the account. */
+void micro_print_count(const char *name, uint64_t value);
 
 /* Print "ok WHAT" or "not ok WHAT"; micro_failures() counts the latter. */
 void micro_check(bool ok, const char *what);

@@ -78,28 +78,6 @@ static void put(unsigned int device, unsigned int reg, uint32_t value)
 	smp_store(base[device] + reg, value);
 }
 
-static void print_number(uint32_t value)
-{
-	char text[11];
-	int at = 10;
-
-	text[at] = 0;
-	do
-		text[--at] = (char)('0' + value % 10);
-	while (value /= 10);
-	micro_print(text + at);
-}
-
-/* "count NAME VALUE" */
-static void report(const char *name, uint32_t value)
-{
-	micro_print("count ");
-	micro_print(name);
-	micro_print(" ");
-	print_number(value);
-	micro_print("\n");
-}
-
 /* --- handlers --- */
 
 static void note(unsigned int device)
@@ -392,10 +370,10 @@ int micro_main(unsigned int vcpus)
 	test_messages(1);
 	test_pin(2);
 	lost = test_silence();
-	report("messages", sum(MESSAGES));
-	report("handled", handled);
-	report("lost", lost);
-	report("assertions", sum(ASSERTED));
-	report("handled-pin", handled_pin);
+	micro_print_count("messages", sum(MESSAGES));
+	micro_print_count("handled", handled);
+	micro_print_count("lost", lost);
+	micro_print_count("assertions", sum(ASSERTED));
+	micro_print_count("handled-pin", handled_pin);
 	return micro_failures() ? 1 : 0;
 }

@@ -75,6 +75,27 @@ void smp_set_up_gates(void)
 	load_gates();
 }
 
+bool smp_is_x2apic(void)
+{
+	return (micro_rdmsr(MSR_APIC_BASE) & X2APIC_ENABLE) == X2APIC_ENABLE;
+}
+
+/* Without leaf 0xb it has 8 bits: SDM volume 2, "CPUID". */
+uint32_t smp_initial_id(void)
+{
+	uint32_t eax = 0, ebx, ecx = 0, edx;
+
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	if (eax < 0xb) {
+		cpuid1(&ebx, &ecx);
+		return ebx >> 24;
+	}
+	eax = 0xb;
+	ecx = 0;
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	return edx;
+}
+
 bool smp_has_x2apic(void)
 {
 	uint32_t ebx, ecx;
@@ -119,7 +140,8 @@ void smp_enter(void)
 	smp_entry(ebx >> 24);
 }
 
-void smp_start(unsigned int vcpus, void (*entry)(unsigned int id))
+/* Where the others begin, and what they go on with. */
+static void set_up_start(void (*entry)(unsigned int id))
 {
 	volatile uint8_t *to = (volatile uint8_t *)SMP_CODE;
 	uint64_t cr3;
@@ -129,6 +151,20 @@ void smp_start(unsigned int vcpus, void (*entry)(unsigned int id))
 		to[i] = smp_code[i];
 	*(volatile uint32_t *)(uintptr_t)(SMP_CODE + (smp_code_cr3 - smp_code)) = (uint32_t)cr3;
 	smp_entry = entry;
+}
+
+void smp_start_all(unsigned int vcpus, void (*entry)(unsigned int id))
+{
+	set_up_start(entry);
+	smp_apic_icr(0, ICR_OTHERS | ICR_INIT);
+	smp_apic_icr(0, ICR_OTHERS | ICR_SIPI | SMP_CODE >> 12);
+	while (__atomic_load_n(&begun, __ATOMIC_SEQ_CST) + 1 < vcpus)
+		__asm__ volatile("pause");
+}
+
+void smp_start(unsigned int vcpus, void (*entry)(unsigned int id))
+{
+	set_up_start(entry);
 	for (unsigned int id = 1; id < vcpus && id < SMP_MAX; id++) {
 		smp_apic_icr(id, ICR_INIT);
 		smp_apic_icr(id, ICR_SIPI | SMP_CODE >> 12);

@@ -15,9 +15,10 @@
 #define APIC_SVR 0xf0
 #define APIC_ICR 0x300
 
-#define ICR_ALL  0x80000u
-#define ICR_INIT 0x4500u
-#define ICR_SIPI 0x4600u
+#define ICR_ALL    0x80000u
+#define ICR_OTHERS 0xc0000u
+#define ICR_INIT   0x4500u
+#define ICR_SIPI   0x4600u
 
 struct interrupt_frame;
 typedef void (*smp_handler)(struct interrupt_frame *frame);
@@ -31,6 +32,14 @@ bool smp_has_x2apic(void);
 void smp_apic_enable(bool x2apic);
 void smp_apic_write(unsigned int reg, uint32_t value);
 void smp_apic_icr(unsigned int dest, uint32_t low);
+
+/* The calling processor's APIC is in x2APIC mode already. */
+bool smp_is_x2apic(void);
+/* The calling processor's ID as CPUID has it, all of its bits. */
+uint32_t smp_initial_id(void);
+
+/* As smp_start(), whatever their IDs: by one INIT and one start-up IPI to all. They begin side by side. */
+void smp_start_all(unsigned int vcpus, void (*entry)(unsigned int id));
 
 /* Start all others; each calls `entry` with its initial APIC ID. Returns when all have begun. */
 void smp_start(unsigned int vcpus, void (*entry)(unsigned int id));

@@ -145,23 +145,6 @@ static unsigned int hops(void)
 	return sum;
 }
 
-static void print_count(const char *what, unsigned int value)
-{
-	char digits[12];
-	unsigned int at = sizeof(digits) - 1;
-
-	digits[at] = 0;
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	micro_print("count ");
-	micro_print(what);
-	micro_print(" ");
-	micro_print(digits + at);
-	micro_print("\n");
-}
-
 /* The others have gone on meanwhile, or they do now. */
 static void check_hops(unsigned int before, const char *what)
 {
@@ -271,9 +254,9 @@ int micro_main(unsigned int vcpus)
 	call_each();
 	stopped = true;
 	micro_check(strays == 0, "no other interrupt came");
-	print_count("pic-ticks", pic_ticks);
-	print_count("ticks", ticks);
-	print_count("answers", answers);
-	print_count("hops", hops());
+	micro_print_count("pic-ticks", pic_ticks);
+	micro_print_count("ticks", ticks);
+	micro_print_count("answers", answers);
+	micro_print_count("hops", hops());
 	return micro_failures() ? 1 : 0;
 }
