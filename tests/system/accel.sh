@@ -151,6 +151,30 @@ test_apic_ids() {
 	note "delivered without an exit: $delivered"
 }
 
+# test_micro_apic_ids CPU IDS HARDWARE [ARGUMENT...]: as above, by a guest that sends to each ID from each,
+# and counts. What the tables cannot hold takes acceleration away for good.
+test_micro_apic_ids() {
+	local ids
+	boot 60 --cpu "$1" --set apic-ids="$2" -k "$GUEST/micro/apic-ids.elf" -c 4 --pcpus 2 "${@:4}"
+	expect_status 0
+	expect_ended poweroff
+	expect_no_console '^not ok|unexpected exception'
+	expect_console '^ok each IPI came to whom it names and nobody else'
+	ids=$(console | sed -n 's/^id //p' | sort -n | paste -sd ,)
+	[ "$ids" = "$(tr , '\n' <<<"$2" | sort -n | paste -sd ,)" ] || wrong "the guest has the IDs $ids"
+	[ "$(count_of taken)" -ge 600 ] || wrong "only $(count_of taken) IPIs"
+	expect_sum "IPIs taken" "$(count_of taken)" "$(number hw-delivered)" "$(number ipi)"
+	if [ "$3" = hardware ]; then
+		[ "$(reported PHYSICAL_ID_TOO_BIG sets)" = 0 ] || wrong "PHYSICAL_ID_TOO_BIG was set"
+		[ "$(number ipi)" = 0 ] || wrong "$(number ipi) injected by software"
+		expect_updates
+	else
+		expect_held_throughout PHYSICAL_ID_TOO_BIG 'creation of the VM: --set apic-ids'
+		[ "$(number hw-delivered)" = 0 ] || wrong "$(number hw-delivered) delivered by the processor"
+	fi
+	note "$(count_of taken) IPIs, without an exit $(number hw-delivered)"
+}
+
 # test_inhibit_storm CPU RATE KERNEL-OPTION: acceleration is switched all the time and nothing gets lost.
 test_inhibit_storm() {
 	boot 400 --cpu "$1" --set inhibit-storm="$2" -k "$GUEST/vmlinuz-6.12" \
@@ -170,7 +194,7 @@ test_inhibit_storm() {
 
 # control WORD...: of the run in the background; the answer on standard output.
 control() {
-	"$POSTERN" control "$OUT/control" "$@" 2>>"$err" || wrong "control $*: status $?"
+	"$POSTERN" control "$OUT/$name.socket" "$@" 2>>"$err" || wrong "control $*: status $?"
 }
 
 # A row of the account of now.
@@ -191,12 +215,12 @@ await_row() {
 # While Linux works: reinjection and a storm come and go, and acceleration with them.
 test_control() {
 	local limit=300 before i
-	start --control "$OUT/control" --cpu genoa -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" \
+	start --control "$OUT/$name.socket" --cpu genoa -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" \
 		-c 4 --pcpus 2 -a "console=ttyS0 panic=-1" -- \
 		'(while :; do usleep 1000; done) & workload && echo "work is done" && sleep 200'
 	children=$(pgrep -P "$job")
 	await_console '^work is done'
-	[ "$(stat -c %a "$OUT/control")" = 600 ] || wrong "the socket is not the user's alone"
+	[ "$(stat -c %a "$OUT/$name.socket")" = 600 ] || wrong "the socket is not the user's alone"
 	before=$(number_now hw-delivered)
 	await_row hw-delivered -gt "$before"
 	[ "$(control set pit.reinject=on)" = ok ] || wrong "no ok"
@@ -214,7 +238,7 @@ test_control() {
 	await_row inhibit-storm -gt 100
 	control set inhibit-storm=0 >/dev/null
 	before=$(number_now inhibit-storm)
-	"$POSTERN" control "$OUT/control" set inhibit-storm=1001 2>/dev/null && wrong "1001 is too much"
+	"$POSTERN" control "$OUT/$name.socket" set inhibit-storm=1001 2>/dev/null && wrong "1001 is too much"
 	sleep 1
 	[ "$(number_now inhibit-storm)" = "$before" ] || wrong "the storm goes on"
 	kill -INT "$job"
@@ -223,7 +247,7 @@ test_control() {
 	expect_workload
 	expect_no_complaints
 	expect_no_loss 8
-	[ ! -e "$OUT/control" ] || wrong "the socket is left"
+	[ ! -e "$OUT/$name.socket" ] || wrong "the socket is left"
 	note "storms $(number inhibit-storm), switched $(number accel-changes) times"
 }
 
@@ -264,9 +288,16 @@ for cpu in rome milan genoa; do
 done
 
 check apicv-off test_apicv_off
-check apic-ids-barcelona test_apic_ids barcelona 0,1,256,300 software
 check apic-ids-genoa test_apic_ids genoa 0,1,256,300 hardware
-check apic-ids-genoa-too-big test_apic_ids genoa 600,1,256,300 software
+if $full; then
+	check apic-ids-barcelona test_apic_ids barcelona 0,1,256,300 software
+	check apic-ids-genoa-too-big test_apic_ids genoa 600,1,256,300 software
+fi
+check micro-apic-ids-rome test_micro_apic_ids rome 0,1,256,300 software
+check micro-apic-ids-milan test_micro_apic_ids milan 0,1,256,300 software
+check micro-apic-ids-milan-xapic test_micro_apic_ids milan 254,0,128,7 hardware --set x2apic=off
+check micro-apic-ids-genoa test_micro_apic_ids genoa 511,1,256,300 hardware
+check micro-apic-ids-genoa-too-big test_micro_apic_ids genoa 0,1,512,300 software
 check control test_control
 check inhibit-storm-genoa-1000 test_inhibit_storm genoa 1000 ""
 check inhibit-storm-milan-100 test_inhibit_storm milan 100 nox2apic

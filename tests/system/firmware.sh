@@ -28,6 +28,76 @@ test_seabios() {
 	expect_seabios "$2"
 }
 
+# row_now REASON COLUMN: as inhibit(), of the account of now.
+row_now() {
+	control account | awk -v row="$1" -v column="$2" \
+		'/^inhibits / { on = 1 } on && $1 == row { print $column; exit }'
+}
+
+# Until a tick is not waiting just now: windows and with them IRQWIN come and go at each.
+await_closed() {
+	local i
+	for ((i = 0; i < 40; i++)); do
+		[ "$(row_now IRQWIN 6)" = no ] && return
+		sleep 0.1
+	done
+	wrong "IRQWIN stands all the time"
+}
+
+# How long acceleration has been active, in milliseconds, of the account of now.
+active_now() {
+	control account | awk '/^  active, in seconds/ { sub(/\./, "", $NF); ms = $NF + 0 } END { print ms + 0 }'
+}
+
+await_active() {
+	local i
+	for ((i = 0; i < 40; i++)); do
+		[ "$(active_now)" -gt "$1" ] && return
+		sleep 0.1
+	done
+	wrong "acceleration has not returned after $1 ms"
+}
+
+# Its ticks come by the 8259: each takes acceleration away and gives it back.
+test_seabios_windows() {
+	local sets clears
+	start --verbose --control "$OUT/$name.socket" --cpu genoa --firmware $SEABIOS -c 4 --pcpus 2 \
+		--set pit.reinject=off
+	children=$(pgrep -P "$job")
+	await_console 'No bootable device\.'
+	await_closed
+	await_active "$(active_now)"
+	kill -TERM "$job"
+	await_end
+	expect_status 130
+	expect_ended interrupted
+	expect_seabios 4
+	expect_updates
+	sets=$(reported IRQWIN sets)
+	clears=$(reported IRQWIN clears)
+	[ "${sets:-0}" -gt 0 ] || wrong "IRQWIN was never set"
+	# The end may come while one is open.
+	[ "$(reported IRQWIN stands)" = false ] || clears=$((clears + 1))
+	[ "$sets" = "$clears" ] || wrong "IRQWIN was set $sets times and ended $clears times"
+	[ "$(reported IRQWIN held_ns)" -gt 0 ] || wrong "IRQWIN took no time"
+	[ "$(report irq_windows)" -ge "$sets" ] || wrong "$(report irq_windows) windows, IRQWIN $sets times"
+	[ "$(report active_ns)" -gt 0 ] || wrong "never accelerated"
+	[ "$(number accel-changes)" -gt "$sets" ] || wrong "only $(number accel-changes) switches"
+	note "IRQWIN $sets times, $(reported IRQWIN held_ns) ns; active $(report active_ns) ns"
+}
+
+# The same with reinjection: acceleration is off for good, and windows, however many, change nothing.
+test_seabios_reinjects() {
+	test_seabios genoa 4 2 --set pit.reinject=on
+	expect_held_throughout PIT_REINJ '--set pit.reinject=on'
+	[ "$(reported IRQWIN sets)" = 0 ] || wrong "IRQWIN was looked at $(reported IRQWIN sets) times"
+	[ "$(report irq_windows)" -gt 0 ] || wrong "no window was counted"
+	# By the creation of the VM alone: ABSENT, PIT_REINJ, ABSENT no more.
+	[ "$(report exclusive)" = 3 ] || wrong "$(report exclusive) exclusive acquisitions, not 3"
+	[ "$(report rounds)" = 1 ] || wrong "$(report rounds) updates, not 1"
+	note "PIT_REINJ held $(reported PIT_REINJ held_ns) ns of $(report elapsed_ns)"
+}
+
 # On its own time: the host command's limit ends it.
 test_seabios_timeout() {
 	boot 25 --firmware $SEABIOS -c 1 --pcpus 1 -m 16M
@@ -105,7 +175,8 @@ test_virtual_wire_alone() {
 }
 
 check firmware-seabios-barcelona test_seabios barcelona 2 1
-check firmware-seabios-genoa test_seabios genoa 4 2
+check firmware-seabios-genoa test_seabios_windows
+check firmware-seabios-genoa-reinject test_seabios_reinjects
 check firmware-seabios-split test_seabios milan 2 2 --set irqchip=split --set pit.reinject=on
 check firmware-seabios-timeout test_seabios_timeout
 check firmware-seabios-vms test_seabios_vms

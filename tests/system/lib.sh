@@ -89,6 +89,26 @@ report() {
 		sed 's/^"[^"]*" *: *//; s/"//g'
 }
 
+# reported REASON MEMBER: of an inhibit of scope VM in the report, and `option` of what set it last.
+reported() {
+	[ -f "$json" ] || return 0
+	tr -d '\n\t' <"$json" | grep -oE "\"reason\" *: *\"$1\"[^]]*" | head -n 1 |
+		grep -oE "\"$2\" *: *(\"[^\"]*\"|[a-z0-9]+)" | head -n 1 | sed 's/^"[^"]*" *: *//; s/"//g'
+}
+
+# expect_held_throughout REASON OPTION: from before the first instruction to the end acceleration was off
+# for this reason.
+expect_held_throughout() {
+	local history
+	history="$(reported "$1" sets) $(reported "$1" clears) $(reported "$1" stands)"
+	[ "$history" = "1 0 true" ] || wrong "$1 sets, clears, stands: $history"
+	[ "$(reported "$1" option)" = "$2" ] || wrong "$1 was set by '$(reported "$1" option)'"
+	[ "$(reported "$1" held_ns)" -ge "$(report elapsed_ns)" ] ||
+		wrong "$1 was held for $(reported "$1" held_ns) ns of $(report elapsed_ns)"
+	[ "$(report active_ns)" = 0 ] || wrong "active for $(report active_ns) ns"
+	[ "$(report mismatches)" = 0 ] || wrong "mismatches: $(report mismatches)"
+}
+
 # With several VMs: the one that console() and account(), and what uses them, look at.
 vm=
 
