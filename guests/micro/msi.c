@@ -135,8 +135,9 @@ __attribute__((interrupt)) static void on_pin(struct interrupt_frame *frame)
 __attribute__((interrupt)) static void on_quiet(struct interrupt_frame *frame)
 {
 	(void)frame;
-	__atomic_fetch_add(&quiet, 1, __ATOMIC_SEQ_CST);
+	/* Counted when it is over: at the end nobody is to be left in here. */
 	smp_apic_write(APIC_EOI, 0);
+	__atomic_fetch_add(&quiet, 1, __ATOMIC_SEQ_CST);
 }
 
 static void set_gates(void)

@@ -175,15 +175,35 @@ test_micro_apic_ids() {
 	note "$(count_of taken) IPIs, without an exit $(number hw-delivered)"
 }
 
+# Lines, each of which the UART has sent, as stty waits for, before the next one is written: it interrupts
+# for each.
+uart_lines=40
+uart_command="for i in \$(seq $uart_lines); do echo \$i; stty -echo; done"
+
+# All have come, in order, with as many interrupts.
+expect_uart_interrupts() {
+	local count
+	console | grep -aE '^[0-9]+$' | cmp -s - <(seq $uart_lines) || wrong "not all lines have come"
+	count=$(console | awk '/^ *4: .* ttyS0$/ { for (i = 2; i <= 5; i++) sum += $i } END { print sum + 0 }')
+	[ "$count" -ge $uart_lines ] || wrong "only $count interrupts of the UART"
+	note "UART $count;"
+}
+
 # test_inhibit_storm CPU RATE KERNEL-OPTION: acceleration is switched all the time and nothing gets lost.
 test_inhibit_storm() {
+	# shellcheck disable=SC2016 # for the guest's shell
 	boot 400 --cpu "$1" --set inhibit-storm="$2" -k "$GUEST/vmlinuz-6.12" \
-		-i "$GUEST/initrd.img" -c 4 --pcpus 2 -a "console=ttyS0 panic=-1 $3"
+		-i "$GUEST/initrd.img" -c 4 --pcpus 2 -a "console=ttyS0 panic=-1 $3" -- \
+		"$uart_command; workload; status=\$?; grep ttyS0 /proc/interrupts; exit \$status"
 	expect_status 0
 	expect_ended poweroff
 	expect_workload
 	expect_no_complaints
 	expect_no_loss 8
+	expect_updates
+	expect_uart_interrupts
+	[ "$(reported STORM option)" = '--set inhibit-storm' ] ||
+		wrong "STORM was set by '$(reported STORM option)'"
 	[ "$(number inhibit-storm)" -gt 0 ] || wrong "the inhibit was never set and cleared"
 	[ "$(number hw-delivered)" -gt 0 ] || wrong "nothing was delivered without an exit"
 	[ "$(number accel-changes)" -gt "$(number inhibit-storm)" ] ||
@@ -202,35 +222,58 @@ number_now() {
 	control account | awk -v row="$1" '$1 == row { n = $NF } END { print n + 0 }'
 }
 
+# row_now REASON COLUMN: as inhibit(), of the account of now.
+row_now() {
+	control account | awk -v row="$1" -v column="$2" \
+		'/^inhibits / { on = 1 } on && $1 == row { print $column; exit }'
+}
+
 # await_row ROW OPERATOR VALUE: until the account of now has it so.
 await_row() {
 	local i
-	for ((i = 0; i < 60; i++)); do
+	for ((i = 0; i < 150; i++)); do
 		[ "$(number_now "$1")" "$2" "$3" ] && return
-		sleep 0.5
+		sleep 0.2
 	done
 	wrong "$1 was never $2 $3"
 }
 
-# While Linux works: reinjection and a storm come and go, and acceleration with them.
-test_control() {
-	local limit=300 before i
-	start --control "$OUT/$name.socket" --cpu genoa -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" \
-		-c 4 --pcpus 2 -a "console=ttyS0 panic=-1" -- \
-		'(while :; do usleep 1000; done) & workload && echo "work is done" && sleep 200'
-	children=$(pgrep -P "$job")
-	await_console '^work is done'
-	[ "$(stat -c %a "$OUT/$name.socket")" = 600 ] || wrong "the socket is not the user's alone"
-	before=$(number_now hw-delivered)
-	await_row hw-delivered -gt "$before"
-	[ "$(control set pit.reinject=on)" = ok ] || wrong "no ok"
-	# Off: what the processor delivers stands still.
+# expect_refused WORDS KEY=VALUE: that it is not changed, and why not.
+expect_refused() {
+	local said
+	said=$("$POSTERN" control "$OUT/$name.socket" set "$2" 2>&1) && wrong "$2 was not refused"
+	grep -qF "$1" <<<"$said" || wrong "$2: said '$said', not: $1"
+}
+
+# Off: what the processor delivers stands still, though the guest goes on.
+expect_software_only() {
+	local before i
 	for ((i = 0; i < 20; i++)); do
 		before=$(number_now hw-delivered)
-		sleep 0.5
-		[ "$(number_now hw-delivered)" != "$before" ] || break
+		await_row accepted -gt "$(number_now accepted)"
+		[ "$(number_now hw-delivered)" != "$before" ] || return
 	done
-	[ "$i" -lt 20 ] || wrong "the processor delivers in spite of pit.reinject=on"
+	wrong "the processor delivers in spite of pit.reinject=on"
+}
+
+# While Linux works: reinjection and a storm come and go, and acceleration with them.
+test_control() {
+	local limit=300 input=$OUT/$name.input before
+	rm -f "$input"
+	mkfifo "$input"
+	exec {typed}<>"$input"
+	# It ends when it is told to, by itself: so every interrupt is over then.
+	start --control "$OUT/$name.socket" --cpu genoa -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" \
+		-c 4 --pcpus 2 -a "console=ttyS0 panic=-1" -- \
+		'(while :; do usleep 1000; done) & workload && echo "work is done" && read -r line; kill $!'
+	children=$(pgrep -P "$job")
+	await_console '^guest: Linux'
+	[ "$(stat -c %a "$OUT/$name.socket")" = 600 ] || wrong "the socket is not the user's alone"
+	await_row hw-delivered -gt "$(number_now hw-delivered)"
+	[ "$(control set pit.reinject=on)" = ok ] || wrong "no ok"
+	expect_software_only
+	[ "$(row_now PIT_REINJ 6)" = yes ] || wrong "PIT_REINJ does not stand"
+	before=$(number_now hw-delivered)
 	control set pit.reinject=off >/dev/null
 	await_row hw-delivered -gt "$before"
 	[ "$(number_now inhibit-storm)" = 0 ] || wrong "a storm that nobody asked for"
@@ -238,25 +281,35 @@ test_control() {
 	await_row inhibit-storm -gt 100
 	control set inhibit-storm=0 >/dev/null
 	before=$(number_now inhibit-storm)
-	"$POSTERN" control "$OUT/$name.socket" set inhibit-storm=1001 2>/dev/null && wrong "1001 is too much"
-	sleep 1
+	expect_refused "out of this setting's range" inhibit-storm=1001
+	expect_refused 'no setting that can be changed while the guest runs' apicv=off
+	expect_refused 'no setting that can be changed while the guest runs' x2apic=off
+	expect_refused 'not a value of this setting' pit.reinject=2
+	await_row accepted -gt "$(number_now accepted)"
 	[ "$(number_now inhibit-storm)" = "$before" ] || wrong "the storm goes on"
-	kill -INT "$job"
+	await_console '^work is done'
+	echo >&"$typed"
 	await_end
-	expect_status 130
+	exec {typed}>&-
+	rm -f "$input"
+	expect_status 0
+	expect_ended poweroff
 	expect_workload
 	expect_no_complaints
 	expect_no_loss 8
+	expect_updates
+	[ "$(reported PIT_REINJ sets) $(reported PIT_REINJ clears)" = "1 1" ] ||
+		wrong "PIT_REINJ: $(reported PIT_REINJ sets) sets, $(reported PIT_REINJ clears) clears"
 	[ ! -e "$OUT/$name.socket" ] || wrong "the socket is left"
 	note "storms $(number inhibit-storm), switched $(number accel-changes) times"
 }
 
-# test_msi_accelerated CPU X2APIC VCPUS PCPUS: as test_msi. By whom a message was delivered is not in
+# test_msi_accelerated CPU X2APIC VCPUS PCPUS [ARGUMENT...]: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
 	local delivered
 	boot 120 --cpu "$1" -k "$GUEST/micro/msi.elf" -c "$3" --pcpus "$4" --set msidev=4 \
-		--set x2apic="$2"
+		--set x2apic="$2" "${@:5}"
 	expect_status 0
 	expect_ended poweroff
 	expect_no_console '^not ok|unexpected exception'
@@ -264,6 +317,8 @@ test_msi_accelerated() {
 	[ "$(count_of messages)" -ge 300 ] || wrong "only $(count_of messages) messages"
 	expect_sum "messages sent" "$(count_of messages)" "$(count_of handled)" "$(account coalesced)" \
 		"$(account hw-coalesced)" "$(count_of lost)"
+	[ "$(count_of handled-pin)" -ge "$(count_of assertions)" ] ||
+		wrong "$(count_of handled-pin) interrupts for $(count_of assertions) assertions of a level"
 	expect_no_loss 0
 	delivered=$(account hw-delivered)
 	[ "${delivered:-0}" -ge 100 ] || wrong "${delivered:-0} interrupts delivered without an exit"
@@ -299,12 +354,18 @@ check micro-apic-ids-milan-xapic test_micro_apic_ids milan 254,0,128,7 hardware 
 check micro-apic-ids-genoa test_micro_apic_ids genoa 511,1,256,300 hardware
 check micro-apic-ids-genoa-too-big test_micro_apic_ids genoa 0,1,512,300 software
 check control test_control
-check inhibit-storm-genoa-1000 test_inhibit_storm genoa 1000 ""
-check inhibit-storm-milan-100 test_inhibit_storm milan 100 nox2apic
-if $full; then
-	check inhibit-storm-genoa-1 test_inhibit_storm genoa 1 ""
-	check inhibit-storm-rome-1000 test_inhibit_storm rome 1000 nox2apic
-fi
+for cpu in rome milan genoa; do
+	for rate in 1 10 100 1000; do
+		case $full,$cpu-$rate in
+		true,* | *,rome-10 | *,milan-100 | *,genoa-1000)
+			check inhibit-storm-$cpu-$rate test_inhibit_storm $cpu $rate \
+				"$([ $cpu = genoa ] || echo nox2apic)"
+			;;
+		esac
+	done
+done
+# Level-triggered pins, too, and each message and each assertion counted on both sides.
+check inhibit-storm-msi test_msi_accelerated genoa on 4 2 --set inhibit-storm=1000
 check account-inhibits-genoa test_account_of_inhibits genoa x2apic 4
 check account-inhibits-milan test_account_of_inhibits milan x2apic 2
 if $full; then

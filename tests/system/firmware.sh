@@ -28,12 +28,6 @@ test_seabios() {
 	expect_seabios "$2"
 }
 
-# row_now REASON COLUMN: as inhibit(), of the account of now.
-row_now() {
-	control account | awk -v row="$1" -v column="$2" \
-		'/^inhibits / { on = 1 } on && $1 == row { print $column; exit }'
-}
-
 # Until a tick is not waiting just now: windows and with them IRQWIN come and go at each.
 await_closed() {
 	local i

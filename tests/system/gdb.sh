@@ -52,6 +52,40 @@ test_gdb_micro() {
 	expect_said 'exited normally'
 }
 
+# Steps over SYSCALL and SYSRET, one by one and many: each is one instruction, and TF stays unseen, which the
+# guest looks at, too.
+test_gdb_syscall() {
+	local limit=120 i
+	local look='printf "at %d %d %d flags %x cpl %d kept %x\n", $pc == (long)&user_call,'
+	look+=' $pc == (long)&syscall_entry, $pc == (long)&user_after, (int)$eflags & 0x500,'
+	look+=' $cs & 3, $r11 & 0x500'
+	start --cpu "$1" -k "$GUEST/micro/syscall.elf" -c 1 --pcpus 1 --gdb $gdb_port --gdb-wait
+	children=
+	await_port
+	gdb_batch "$GUEST/micro/syscall.elf" 'break *user_call' 'break *syscall_return' 'continue' "$look" \
+		'stepi' "$look" 'printf "back to %d\n", $rcx == (long)&user_after' 'stepi' 'stepi' \
+		'printf "pushed %x\n", $rdx & 0x500' 'continue' "$look" 'stepi' "$look" 'delete' \
+		'stepi 300' 'printf "calls %d\n", calls' 'break *syscall_entry' 'continue' "$look" 'stepi 2' \
+		'printf "pushed %x\n", $rdx & 0x500' 'delete' 'continue'
+	await_end
+	expect_status 0
+	expect_ended poweroff
+	expect_console '^ok nobody saw TF'
+	expect_no_console '^not ok|unexpected exception'
+	# Before, in the handler, at its end, behind it; 300 steps are 300 instructions, in 18 calls more; and
+	# again where a breakpoint is.
+	i=$(grep -E '^(at|back|pushed|calls) ' "$said" | paste -sd ';')
+	[[ $i =~ ^'at 1 0 0 flags 400 cpl 3 kept '[0-9a-f]+';at 0 1 0 flags 0 cpl 0 kept 400;back to 1;pushed 0;at 0 0 0 flags 0 cpl 0 kept 400;at 0 0 1 flags 400 cpl 3 kept 400;calls 19;at 0 1 0 flags 0 cpl 0 kept 400;pushed 0'$ ]] ||
+		wrong "gdb showed $i"
+	expect_said 'exited normally'
+	if [ "$1" != barcelona ]; then
+		[ "$(reported BLOCKIRQ sets)" -ge 300 ] || wrong "BLOCKIRQ was set $(reported BLOCKIRQ sets) times"
+		[ "$(reported BLOCKIRQ sets)" = "$(reported BLOCKIRQ clears)" ] || wrong "BLOCKIRQ stands"
+		[ "$(reported BLOCKIRQ option)" = 'the debugger (--gdb)' ] ||
+			wrong "BLOCKIRQ was set by '$(reported BLOCKIRQ option)'"
+	fi
+}
+
 # A Linux that works, on 4 vCPUs: come, look, step each, go; twice. It never notices.
 test_gdb_linux() {
 	local limit=240 round
@@ -99,6 +133,8 @@ test_gdb_port_busy() {
 }
 
 check gdb-micro test_gdb_micro
+check gdb-syscall test_gdb_syscall barcelona
+check gdb-syscall-genoa test_gdb_syscall genoa
 check gdb-linux test_gdb_linux
 check gdb-linux-genoa test_gdb_linux --cpu genoa
 check gdb-timeout test_gdb_timeout

@@ -196,14 +196,14 @@ expect_workload() {
 }
 
 # start ARGUMENT...: `postern run` in the background, as a job with a process group of its own. It ends
-# after $limit seconds, 120 if not set.
+# after $limit seconds, 120 if not set. What is typed comes from $input, nothing if not set.
 start() {
 	rm -rf "$tmp"
 	mkdir -p "$tmp"
 	set -m
 	# The tests themselves may run in the background, which ignores interrupts; this is about them.
 	TMPDIR=$tmp env --default-signal=INT,QUIT "$POSTERN" run --timeout "${limit:-120}" \
-		--json "$json" "$@" </dev/null >"$log" 2>"$err" &
+		--json "$json" "$@" <"${input:-/dev/null}" >"$log" 2>"$err" &
 	job=$!
 	set +m
 }
