@@ -111,6 +111,49 @@ test_gdb_linux() {
 	expect_no_complaints
 }
 
+# A breakpoint on a function of the kernel's, where all vCPUs come by again and again: hit, looked at, stepped
+# from, passed many times, and taken away, while another vCPU is stepped, too. The guest tells the address,
+# which without KASLR is the one that it was linked to; and then never notices.
+test_gdb_linux_breakpoint() {
+	local limit=240 at bytes i
+	start --cpu "$1" -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c 4 --pcpus 2 --gdb $gdb_port \
+		-a "console=ttyS0 panic=-1 nokaslr" -- \
+		'(while :; do usleep 10000; done) & grep -m 1 " hrtimer_nanosleep$" /proc/kallsyms; workload'
+	children=
+	await_console ' hrtimer_nanosleep'
+	at=$(console | sed -n 's/^\([0-9a-f]*\) [tT] hrtimer_nanosleep$/0x\1/p')
+	[[ $at =~ ^0xffffffff8 ]] || wrong "hrtimer_nanosleep is at '$at'"
+	gdb_batch '' 'set scheduler-locking step' "x/8xb $at" "break *$at" 'continue' 'printf "hit %lx\n", $rip' "x/8xb $at" \
+		'info registers rsp cr3 cs' 'printf "frame %lx\n", *(unsigned long *)$rsp' 'stepi' 'stepi' 'stepi' \
+		'printf "stepped %d\n", $rip > '"$at"' && $rip < '"$at"' + 64' 'ignore 1 20' 'continue' \
+		'info breakpoints' 'thread 2' 'stepi 5' 'delete' 'thread 4' 'stepi 5' "x/8xb $at" 'detach'
+	expect_said "^hit ${at#0x}\$"
+	expect_said '^stepped 1$'
+	expect_said '^frame ffffffff8[0-9a-f]*$'
+	expect_said '^cs +0x10 '
+	expect_said 'breakpoint already hit 22 times'
+	expect_said 'detached'
+	# The code as it is, before, beneath the breakpoint, and behind it.
+	bytes=$(grep "^$at" "$said" | sort | uniq -c | awk '{ print $1 }' | paste -sd ,)
+	[ "$bytes" = 3 ] || wrong "gdb shows the code at $at so often the same: $bytes"
+	! grep "^$at" "$said" | grep -q 0xcc || wrong "gdb shows its INT3"
+	for i in $(seq 2000); do
+		kill -0 "$job" 2>/dev/null || break
+		sleep 0.1
+	done
+	await_end
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+	expect_updates
+	[ "$(reported BLOCKIRQ sets)" -ge 20 ] || wrong "BLOCKIRQ was set $(reported BLOCKIRQ sets) times"
+	[ "$(reported BLOCKIRQ sets) false" = "$(reported BLOCKIRQ clears) $(reported BLOCKIRQ stands)" ] ||
+		wrong "BLOCKIRQ: $(reported BLOCKIRQ sets) sets, $(reported BLOCKIRQ clears) clears"
+	[ "$(number hw-delivered)" -ge 1000 ] || wrong "$(number hw-delivered) interrupts without an exit"
+	note "BLOCKIRQ $(reported BLOCKIRQ sets) times, $(reported BLOCKIRQ held_ns) ns"
+}
+
 # It stands still for as long as nobody comes, and --timeout ends it.
 test_gdb_timeout() {
 	boot 6 -k "$GUEST/micro/hello.elf" -c 2 --gdb $gdb_port --gdb-wait
@@ -136,6 +179,10 @@ check gdb-micro test_gdb_micro
 check gdb-syscall test_gdb_syscall barcelona
 check gdb-syscall-genoa test_gdb_syscall genoa
 check gdb-linux test_gdb_linux
-check gdb-linux-genoa test_gdb_linux --cpu genoa
+check gdb-linux-breakpoint test_gdb_linux_breakpoint genoa
+if $full; then
+	check gdb-linux-genoa test_gdb_linux --cpu genoa
+	check gdb-linux-breakpoint-milan test_gdb_linux_breakpoint milan
+fi
 check gdb-timeout test_gdb_timeout
 check gdb-port-busy test_gdb_port_busy
