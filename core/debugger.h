@@ -52,8 +52,6 @@ struct debugger_vcpu {
 	bool pushes;    /* [o] the stepped instruction pushes RFLAGS */
 	bool saves;     /* [o] it keeps RFLAGS in R11 */
 	bool guest_tf;  /* [o] RFLAGS.TF without our step */
-	u64 r11;        /* [o] before a step of SYSRET; */
-	bool restores;  /* [o] which this is */
 	u64 before[17]; /* [o] GPRs and RIP before the step's entry */
 	u32 deferred;   /* [o] requests that wait for the vCPU to go on */
 };

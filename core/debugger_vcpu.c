@@ -459,13 +459,10 @@ static enum backend_debug classify(struct vcpu *vcpu)
 	dv->guest_tf = vcpu->regs.rflags & RFLAGS_TF;
 	dv->pushes = opcode == 0x9c;
 	dv->saves = opcode == 0x0f && second == 0x05;
-	dv->restores = opcode == 0x0f && second == 0x07;
-	dv->r11 = vcpu->regs.gpr[GPR_R11];
 	if (dv->saves)
 		return BACKEND_STEP_SYSCALL;
-	/* Its trap comes by the TF that it loads. */
-	if (dv->restores)
-		vcpu->regs.gpr[GPR_R11] |= RFLAGS_TF;
+	if (opcode == 0x0f && second == 0x07)
+		return BACKEND_STEP_SYSRET;
 	return opcode == 0x9d || opcode == 0xcf ? BACKEND_STEP_FLAGS : BACKEND_STEP;
 }
 
@@ -478,7 +475,7 @@ bool debugger_prepare(struct vcpu *vcpu)
 	for (u32 i = 0; i < GPR_COUNT; i++)
 		dv->before[i] = vcpu->regs.gpr[i];
 	dv->before[GPR_COUNT] = vcpu->regs.rip;
-	dv->pushes = dv->saves = dv->restores = false;
+	dv->pushes = dv->saves = false;
 	dv->injects = backend_op(intr_blocked)(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_SLOT;
 	if (dv->injects)
 		return true;
@@ -546,11 +543,6 @@ void debugger_after(struct vcpu *vcpu, bool entered)
 	struct debugger_vcpu *dv = &vcpu->debugger;
 	bool executed = backend_op(debug)(vcpu, BACKEND_STEP_END);
 
-	if (dv->restores) {
-		vcpu->regs.gpr[GPR_R11] = dv->r11;
-		if (executed && !(dv->r11 & RFLAGS_TF))
-			vcpu->regs.rflags &= ~RFLAGS_TF;
-	}
 	if (executed)
 		put_right(vcpu);
 	/* INIT is not taken meanwhile, so this is HLT's doing or nobody's. */

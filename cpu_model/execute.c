@@ -373,7 +373,8 @@ enum model_result model_int3(struct model_cpu *cpu, bool planted)
 	return model_deliver(cpu, VECTOR_BP, true, false, 0) ? MODEL_RESTART : MODEL_EXIT;
 }
 
-#define POPF_FLAGS (RFLAGS_TF | RFLAGS_IF | RFLAGS_ZF | RFLAGS_CF | RFLAGS_AC)
+#define SYSRET_FLAGS 0x3c7fd5ull /* all but RF, VM and the reserved */
+#define POPF_FLAGS   (RFLAGS_TF | RFLAGS_IF | RFLAGS_ZF | RFLAGS_CF | RFLAGS_AC)
 
 static enum model_result do_flags(struct model_cpu *cpu, bool push)
 {
@@ -388,6 +389,40 @@ static enum model_result do_flags(struct model_cpu *cpu, bool push)
 		cpu->regs.rflags = (cpu->regs.rflags & ~POPF_FLAGS) | (load(p, 8) & POPF_FLAGS);
 	*rsp += push ? -8ull : 8ull;
 	return MODEL_DONE;
+}
+
+/* APM volume 3, SYSCALL and SYSRET: the flags that they leave decide whether they trap. */
+static enum model_result do_syscall(struct model_cpu *cpu, const struct guest_insn *insn)
+{
+	struct model_regs *regs = &cpu->regs;
+	u16 selector = (u16)(cpu->hidden.star >> 32) & 0xfffc;
+
+	if (!(regs->efer & EFER_SCE))
+		return raise(cpu, VECTOR_UD, false);
+	regs->gpr[GPR_RCX] = regs->rip + insn->length;
+	regs->gpr[GPR_R11] = regs->rflags & ~RFLAGS_RF;
+	regs->rflags &= ~(cpu->hidden.sfmask | RFLAGS_RF);
+	regs->rflags |= RFLAGS_RES1;
+	regs->cs = flat(selector, 0xa9b);
+	regs->ss = flat(selector + 8, 0xc93);
+	regs->cpl = 0;
+	regs->rip = cpu->hidden.lstar;
+	return MODEL_JUMPED;
+}
+
+static enum model_result do_sysret(struct model_cpu *cpu)
+{
+	struct model_regs *regs = &cpu->regs;
+	u16 selector = (u16)(cpu->hidden.star >> 48) | 3;
+
+	if (!(regs->efer & EFER_SCE))
+		return raise(cpu, VECTOR_UD, false);
+	regs->rflags = (regs->gpr[GPR_R11] & SYSRET_FLAGS) | RFLAGS_RES1;
+	regs->cs = flat(selector + 16, 0xafb);
+	regs->ss = flat(selector + 8, 0xcf3);
+	regs->cpl = 3;
+	regs->rip = regs->gpr[GPR_RCX];
+	return MODEL_JUMPED;
 }
 
 enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *insn)
@@ -443,6 +478,10 @@ enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *
 	case OP_PUSHF:
 	case OP_POPF:
 		return do_flags(cpu, insn->op == OP_PUSHF);
+	case OP_SYSCALL:
+		return do_syscall(cpu, insn);
+	case OP_SYSRET:
+		return do_sysret(cpu);
 	default:
 		return MODEL_DONE;
 	}

@@ -13,9 +13,10 @@
 
 #include <pthread.h>
 
-#define GUEST_STACK (192u << 10)
-#define OPCODE_NOP  0x90
-#define OPCODE_INT3 0xcc
+#define GUEST_STACK   (192u << 10)
+#define OPCODE_NOP    0x90
+#define OPCODE_INT3   0xcc
+#define LONGEST_AHEAD 3u /* bytes */
 
 static char stacks[GUEST_COUNT][GUEST_STACK] __aligned(64);
 static pthread_mutex_t find_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -141,6 +142,10 @@ static void lay(struct model_guest *g, const struct guest_insn *insn)
 	for (u32 i = __atomic_load_n(p, __ATOMIC_RELAXED) == OPCODE_INT3;
 	     i < insn->length + insn->ahead; i++)
 		__atomic_store_n(&p[i], insn->bytes[i], __ATOMIC_RELAXED);
+	/* Nor is what stood here before taken for the next one. */
+	for (u32 i = insn->length; !insn->ahead && i < insn->length + LONGEST_AHEAD; i++)
+		if (__atomic_load_n(&p[i], __ATOMIC_RELAXED) != OPCODE_INT3)
+			__atomic_store_n(&p[i], OPCODE_NOP, __ATOMIC_RELAXED);
 }
 
 bool guest_is_planted(struct model_guest *g, const u8 *p)

@@ -80,6 +80,12 @@ void g_int3(void);
 /* NOP, and what PUSHF stores; POPF of this, with a store and a NOP before it. */
 u64 g_pushf(void);
 void g_popf(u64 value);
+/*
+ * NOP and SYSCALL, which must be enabled: the script goes on at LSTAR, which is in its own code. Returns R11.
+ * A NOP and SYSRET with this in R11, to somewhere in its own code.
+ */
+u64 g_syscall(void);
+void g_sysret(u64 flags);
 /* Leave real mode: identity page tables at GUEST_TABLES, 64-bit code. */
 void g_long_mode(void);
 
@@ -131,6 +137,8 @@ enum guest_op {
 	OP_INT3,
 	OP_PUSHF,
 	OP_POPF,
+	OP_SYSCALL,
+	OP_SYSRET,
 };
 
 struct guest_insn {

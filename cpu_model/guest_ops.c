@@ -339,10 +339,12 @@ static u64 stack_top(const struct model_guest *g)
 }
 
 /* Instructions are laid when they execute. Here is who steps to know what comes next. */
-static void announce(u8 opcode)
+static void announce(const struct guest_insn *next)
 {
-	struct guest_insn nop = {.op = OP_NOP, .bytes = {0x90, opcode}, .length = 1, .ahead = 1};
+	struct guest_insn nop = {.op = OP_NOP, .bytes = {0x90}, .length = 1};
 
+	nop.ahead = next->length;
+	memcpy(nop.bytes + 1, next->bytes, next->length);
 	plain(&nop);
 }
 
@@ -351,7 +353,7 @@ u64 g_pushf(void)
 	struct model_guest *g = guest_self();
 	INSN(insn, OP_PUSHF, 0x9c);
 
-	announce(insn.bytes[0]);
+	announce(&insn);
 	gpr(g)[GPR_RSP] = stack_top(g);
 	guest_execute(g, &insn);
 	return g_read(stack_top(g) - 8, 8);
@@ -363,8 +365,30 @@ void g_popf(u64 value)
 	INSN(insn, OP_POPF, 0x9d);
 
 	g_write(stack_top(g), value, 8);
-	announce(insn.bytes[0]);
+	announce(&insn);
 	gpr(g)[GPR_RSP] = stack_top(g);
+	guest_execute(g, &insn);
+}
+
+u64 g_syscall(void)
+{
+	struct model_guest *g = guest_self();
+	INSN(insn, OP_SYSCALL, 0x0f, 0x05);
+
+	announce(&insn);
+	guest_execute(g, &insn);
+	return gpr(g)[GPR_R11];
+}
+
+/* The registers are what they are before who steps looks at them. */
+void g_sysret(u64 flags)
+{
+	struct model_guest *g = guest_self();
+	INSN(insn, OP_SYSRET, 0x48, 0x0f, 0x07);
+
+	gpr(g)[GPR_R11] = flags;
+	gpr(g)[GPR_RCX] = (g->cpu->regs.rip & PAGE_MASK) + 0x400;
+	announce(&insn);
 	guest_execute(g, &insn);
 }
 

@@ -313,6 +313,8 @@ static bool step(struct model_cpu *cpu)
 		return true;
 	if (result != MODEL_JUMPED)
 		cpu->regs.rip += g->insn->length;
+	if (g->insn->op == OP_SYSCALL || g->insn->op == OP_SYSRET)
+		trap = cpu->regs.rflags & RFLAGS_TF;
 	g->insn->done = true;
 	g->resume = true;
 	cpu->regs.rflags &= ~RFLAGS_RF;

@@ -250,7 +250,7 @@ bool svm_intr_step_exit(struct vcpu *vcpu)
 	if (step == SVM_STEP_IRET)
 		svm->nmi_masked = false;
 	/* The guest was stepping too: its #DB. */
-	if (svm->step_tf && !svm_debug_hides_trap(svm))
+	if (svm_debug_own_trap(svm))
 		return false;
 	svm->vmcb->save.dr6 &= ~DR6_BS;
 	svm_dirty(vcpu, SVM_CLEAN_DR);

@@ -75,6 +75,8 @@ struct svm_vcpu {
 	bool stepped; /* [o] such an instruction has been executed: svm/debug.c, with these: */
 	bool debug_syscall; /* [o] SFMASK is without TF for the time of the step */
 	u64 debug_sfmask;   /* [o] what it was */
+	bool debug_sysret;  /* [o] R11 has TF for the time of the step */
+	u64 debug_r11;      /* [o] what it was */
 	u32 exceptions;     /* [o] those that are intercepted while nothing is stepped over */
 	u32 traps;          /* [o] more of intercept_misc1 */
 };
@@ -150,10 +152,12 @@ void svm_avic_noaccel_exit(struct vcpu *vcpu);
 
 /* svm/debug.c */
 bool svm_debug(struct vcpu *vcpu, enum backend_debug what);
-/* The trap behind a stepped SYSCALL would not be there without the step. */
-static inline bool svm_debug_hides_trap(const struct svm_vcpu *svm)
+/* Without our step, too, there would be a trap behind the stepped instruction: the guest's own. */
+static inline bool svm_debug_own_trap(const struct svm_vcpu *svm)
 {
-	return svm->debug_syscall && svm->debug_sfmask & RFLAGS_TF;
+	if (svm->debug_sysret)
+		return svm->debug_r11 & RFLAGS_TF;
+	return svm->step_tf && !(svm->debug_syscall && svm->debug_sfmask & RFLAGS_TF);
 }
 
 /* svm/floor.c */

@@ -69,8 +69,9 @@ enum backend_debug {
 	BACKEND_TRAPS_OFF,
 	BACKEND_TRAPS_ON,     /* INT3 exits, before it is executed, and perhaps INT n does, too */
 	BACKEND_STEP,         /* with BACKEND_TRAPS_ON until END */
-	BACKEND_STEP_FLAGS,   /* the same for one that loads RFLAGS: POPF, IRET, SYSRET */
+	BACKEND_STEP_FLAGS,   /* the same for one that loads RFLAGS: POPF, IRET */
 	BACKEND_STEP_SYSCALL, /* the same for SYSCALL, whose flag mask must not take TF away */
+	BACKEND_STEP_SYSRET,  /* the same for SYSRET, whose trap comes by the TF that R11 has */
 	BACKEND_STEP_END,
 };
 

@@ -286,6 +286,45 @@ static void test_step_keeps_interrupts_back(void **state __unused)
 
 /* --- every kind of instruction --- */
 
+#define CODE_CALLED (GUEST_CODE + 0x800)
+
+/* SYSCALL masks TF as operating systems want it; what SYSRET loads holds behind it. */
+static void system_calls(void)
+{
+	u32 traps = seen.traps;
+
+	g_wrmsr(MSR_EFER, g_rdmsr(MSR_EFER) | EFER_SCE);
+	g_wrmsr(MSR_STAR, 0x1bull << 48 | 0x08ull << 32);
+	g_wrmsr(MSR_LSTAR, CODE_CALLED);
+	g_wrmsr(MSR_SFMASK, RFLAGS_TF | RFLAGS_IF | RFLAGS_AC);
+	for (u32 i = 0; i < 3; i++) {
+		g_popf(RFLAGS_RES1 | RFLAGS_AC);
+		G_CHECK_EQUAL(g_syscall() & (RFLAGS_TF | RFLAGS_AC), RFLAGS_AC);
+		G_CHECK(!(g_pushf() & (RFLAGS_TF | RFLAGS_AC)));
+		g_sysret(RFLAGS_RES1 | RFLAGS_AC);
+		G_CHECK_EQUAL(g_pushf() & (RFLAGS_TF | RFLAGS_AC), RFLAGS_AC);
+		g_syscall();
+	}
+	G_CHECK_EQUAL(seen.traps, traps);
+	/* The guest's own TF: not behind SYSCALL, which masks it, but behind the SYSRET that loads it. */
+	g_popf(RFLAGS_RES1 | RFLAGS_TF);
+	G_CHECK(g_syscall() & RFLAGS_TF);
+	G_CHECK_EQUAL(seen.traps, traps + 1);
+	G_CHECK(!(g_pushf() & RFLAGS_TF));
+	g_sysret(RFLAGS_RES1 | RFLAGS_TF);
+	G_CHECK_EQUAL(seen.traps, traps + 2);
+	g_syscall();
+	G_CHECK_EQUAL(seen.traps, traps + 3);
+	/* Behind SYSCALL, too, if it is not masked; then until POPF, of which there is one more. */
+	g_wrmsr(MSR_SFMASK, 0);
+	g_popf(RFLAGS_RES1 | RFLAGS_TF);
+	g_syscall();
+	G_CHECK_EQUAL(seen.traps, traps + 5);
+	g_popf(RFLAGS_RES1);
+	G_CHECK_EQUAL(seen.traps, traps + 8);
+	seen.traps = traps;
+}
+
 static void script_mixture(void *arg __unused)
 {
 	struct cpuid_regs r;
@@ -310,6 +349,7 @@ static void script_mixture(void *arg __unused)
 		g_popf(RFLAGS_RES1);
 		G_CHECK(!(g_pushf() & RFLAGS_TF));
 	}
+	system_calls();
 	G_CHECK_EQUAL(seen.breaks, 3);
 	G_CHECK_EQUAL(seen.traps, 0);
 	/* The guest's own: one trap behind each instruction while it is set. */
@@ -334,10 +374,30 @@ static void script_mixture(void *arg __unused)
 }
 
 static u8 mixture_flags;
+static u32 calls_stepped;
+
+/*
+ * Behind SYSCALL nothing has been executed yet. `rip`: before the step; a trap of the guest's own that is
+ * due there comes first, in a step of its own.
+ */
+static void check_call(u64 rip, bool is_call)
+{
+	struct debug_regs regs = dbg_regs(0);
+
+	if (!is_call)
+		return;
+	if (regs.rip != CODE_CALLED) {
+		CHECK(regs.rip == GUEST_CODE + PAGE_SIZE);
+		return;
+	}
+	calls_stepped++;
+	CHECK(regs.gpr[GPR_RCX] == rip + 2);
+}
 
 /* Every step is one: RIP is never where it was, but at the end. */
 static void debug_mixture(void)
 {
+	calls_stepped = 0;
 	await_ready();
 	dbg_stop();
 	dbg_plant(HARNESS_SHARED);
@@ -345,15 +405,18 @@ static void debug_mixture(void)
 	for (u32 i = 0; i < 20000; i++) {
 		u8 actions[DEBUG_MAX_VCPUS] = {(u8)(DEBUG_STEP | mixture_flags)};
 		struct report_debug told;
+		u64 rip = dbg_regs(0).rip;
+		bool is_call = dbg_read(rip) == 0x0f && dbg_read(rip + 1) == 0x05;
 
 		dbg_resume(actions);
 		told = dbg_receive();
 		if (told.op == DEBUG_ENDED) {
-			CHECK(told.reason == ENDED_DEBUG_EXIT);
+			CHECK(told.reason == ENDED_DEBUG_EXIT && calls_stepped == 9);
 			harness_vm->debugger.breakpoints = 0;
 			return;
 		}
 		CHECK(told.op == DEBUG_STOPPED && told.reason == DEBUG_REASON_STEP);
+		check_call(rip, is_call);
 	}
 	CHECK(!"the guest's end");
 }
