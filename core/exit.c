@@ -136,6 +136,8 @@ static enum exit_action handle_memory(struct vcpu *vcpu)
 	}
 	if (vcpu->exit.kind == EXIT_MEMORY && apic_page_fault(vcpu, vcpu->exit.memory.gpa))
 		return EXIT_ACTION_RESUME;
+	if (vcpu->exit.kind == EXIT_MEMORY)
+		backend_op(emulating)(vcpu);
 	emulate_memory(vcpu);
 	return EXIT_ACTION_RESUME;
 }

@@ -4,7 +4,8 @@
  * versus Guest Page Faults", "EXITINTINFO", "State Saved on Exit".
  *
  * An exit that an instruction caused ends that instruction's part in the interrupt shadow: the
- * hypervisor completes it, so the shadow is cleared here.
+ * hypervisor completes it, so the shadow is cleared here. After a nested page fault it may as well run again,
+ * still in the shadow: there svm_emulating() is called when that is known.
  */
 #include "svm/next_rip.h"
 #include "postern/port.h"
@@ -64,12 +65,17 @@ static u64 hinted_next_rip(struct vcpu *vcpu)
 	return length ? save->rip + length : 0;
 }
 
+void svm_emulating(struct vcpu *vcpu)
+{
+	svm_vmcb(vcpu)->control.int_state &= ~SVM_INT_SHADOW;
+	svm_intr_insn_exit(vcpu);
+}
+
 static void instruction_exit(struct vcpu *vcpu)
 {
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 
-	control->int_state &= ~SVM_INT_SHADOW;
-	svm_intr_insn_exit(vcpu);
+	svm_emulating(vcpu);
 	if (svm_has(SVM_CPUID_NRIPS))
 		vcpu->exit.next_rip = control->next_rip;
 	else
@@ -111,11 +117,9 @@ static void decode_io(struct vcpu *vcpu)
 
 static void decode_memory(struct vcpu *vcpu)
 {
-	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
+	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	u64 info = control->exit_info_1;
 
-	control->int_state &= ~SVM_INT_SHADOW;
-	svm_intr_insn_exit(vcpu);
 	vcpu->exit.kind = EXIT_MEMORY;
 	vcpu->exit.memory = (struct exit_memory){
 	        .gpa = GPA(control->exit_info_2),

@@ -178,6 +178,7 @@ const struct backend svm_backend = {
         .intr_tpr_exit = svm_intr_tpr_exit,
         .debug = svm_debug,
         .pause_exits = svm_pause_exits,
+        .emulating = svm_emulating,
         .flush = svm_flush,
         .msr_intercept = svm_msr_intercept,
         .insn_bytes = svm_insn_bytes,

@@ -165,6 +165,7 @@ u64 svm_floor(struct cpu *cpu, u64 rounds);
 
 /* svm/exit.c: VMCB exit fields to vcpu->exit and vcpu->intr.again. */
 void svm_decode_exit(struct vcpu *vcpu);
+void svm_emulating(struct vcpu *vcpu);
 
 /* svm/intr.c */
 enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class);

@@ -45,6 +45,8 @@
  * pause_exits       whether PAUSE (or a loop of them) exits: on while others wait for the processor
  * floor             TSC ticks of `rounds` world switches that do nothing, for comparison; 0: no
  *                   memory. After cpu_init on this processor, before any vCPU runs on it
+ * emulating         the instruction of an EXIT_MEMORY is not run again but completed by emulation: it ends
+ *                   its part in the interrupt shadow, and a step over it
  * flush             the next entry must not use cached guest translations of this vCPU
  * msr_intercept     whether the guest's RDMSR / WRMSR of `msr` exit, for the whole VM. Before it runs,
  *                   or with all vCPUs outside.
@@ -100,6 +102,7 @@ enum backend_debug {
 	X(bool, debug, (struct vcpu * vcpu, enum backend_debug what))                              \
 	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
 	X(u64, floor, (struct cpu * cpu, u64 rounds))                                              \
+	X(void, emulating, (struct vcpu * vcpu))                                                   \
 	X(void, flush, (struct vcpu * vcpu))                                                       \
 	X(void, msr_intercept, (struct vm * vm, u32 msr, bool read, bool write))                   \
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \

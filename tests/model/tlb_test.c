@@ -13,7 +13,8 @@
 enum {
 	DO_UNMAP,
 	DO_MAP_OTHER,
-	DO_MAP_READ_ONLY
+	DO_MAP_READ_ONLY,
+	DO_UNMAP_APIC
 };
 
 static u8 *other_page;
@@ -31,6 +32,8 @@ static void control_write(void *device __unused, struct vcpu *vcpu, u64 offset _
 
 	if (value == DO_UNMAP)
 		mmu_zap(vm, GPA(PAGE_A), PAGE_SIZE);
+	else if (value == DO_UNMAP_APIC)
+		mmu_zap(vm, GPA(APIC_BASE_DEFAULT), PAGE_SIZE);
 	else if (value == DO_MAP_OTHER)
 		mmu_map(vm, GPA(PAGE_A), ptr_to_hpa(other_page), PAGE_SIZE,
 		        MMU_READ | MMU_WRITE | MMU_EXEC);
@@ -196,6 +199,46 @@ static void test_tlb_more_vcpus_than_asids(void **state __unused)
 	finish();
 }
 
+/* The instruction behind STI faults, and runs again: what is pending still comes behind it. */
+#define VECTOR 0x51
+
+static u32 taken;
+
+static void on_vector(u8 vector __unused, u32 error __unused)
+{
+	taken++;
+	g_apic_eoi();
+}
+
+static void script_shadow(void *arg __unused)
+{
+	g_apic_enable();
+	g_set_handler(VECTOR, on_vector);
+	taken = 0;
+	for (u32 i = 1; i <= 3; i++) {
+		u32 faults, pending;
+
+		g_cli();
+		g_apic_icr(0, APIC_DEST_SELF | APIC_LEVEL_ASSERT | VECTOR);
+		g_out(CONTROL, DO_UNMAP_APIC, 4);
+		faults = (u32)harness_exits(EXIT_MEMORY);
+		g_sti();
+		pending = g_apic_read(APIC_IRR + VECTOR / 32 * 16);
+		G_CHECK_EQUAL(harness_exits(EXIT_MEMORY), faults + 1);
+		G_CHECK_EQUAL(pending, 1u << VECTOR % 32);
+		g_nop();
+		G_CHECK_EQUAL(taken, i);
+	}
+	g_exit(0);
+}
+
+static void test_tlb_fault_that_maps_keeps_the_shadow(void **state __unused)
+{
+	create(&(struct harness){.processor = "milan", .xapic = true, .by_hand = true});
+	guest_bind(HARNESS_BSP, script_shadow, NULL);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +246,7 @@ int main(void)
 	        cmocka_unit_test(test_tlb_other_processors_flush_too),
 	        cmocka_unit_test(test_tlb_asids_run_out),
 	        cmocka_unit_test(test_tlb_more_vcpus_than_asids),
+	        cmocka_unit_test(test_tlb_fault_that_maps_keeps_the_shadow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
