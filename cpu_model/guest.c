@@ -128,12 +128,9 @@ static void forget_int3(struct model_guest *g)
 	g->int3 = 0;
 }
 
-static void lay(struct model_guest *g, const struct guest_insn *insn)
+static void lay_at(struct model_guest *g, const struct guest_insn *insn, u64 linear, u8 *p)
 {
-	u64 linear = g->cpu->regs.cs.base + g->cpu->regs.rip;
-	u8 *p = code_at(g, linear);
-
-	forget_int3(g);
+	g->unlaid = !p;
 	if (!p)
 		return;
 	if (insn->bytes[0] == OPCODE_INT3)
@@ -148,11 +145,23 @@ static void lay(struct model_guest *g, const struct guest_insn *insn)
 			__atomic_store_n(&p[i], OPCODE_NOP, __ATOMIC_RELAXED);
 }
 
-bool guest_is_planted(struct model_guest *g, const u8 *p)
+static void lay(struct model_guest *g, const struct guest_insn *insn)
+{
+	u64 linear = g->cpu->regs.cs.base + g->cpu->regs.rip;
+
+	forget_int3(g);
+	lay_at(g, insn, linear, code_at(g, linear));
+}
+
+bool guest_is_planted(struct model_guest *g, u8 *p)
 {
 	const struct guest_insn *insn = g->insn;
-	u8 byte = __atomic_load_n(p, __ATOMIC_RELAXED);
+	u8 byte;
 
+	/* Its page was not mapped then. */
+	if (g->unlaid)
+		lay_at(g, insn, g->cpu->regs.cs.base + g->cpu->regs.rip, p);
+	byte = __atomic_load_n(p, __ATOMIC_RELAXED);
 	if (byte == insn->bytes[0])
 		return false;
 	if (byte == OPCODE_INT3)

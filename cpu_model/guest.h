@@ -178,6 +178,7 @@ struct model_guest {
 	struct guest_insn *insn;
 	u64 rip, cs_base; /* at the last exit */
 	u64 code;         /* base of its code area */
+	bool unlaid;      /* the bytes of `insn` are not in memory yet */
 	u64 int3;         /* where the script's own INT3 stands, 0: nowhere */
 	struct guest_frame frame[GUEST_FRAMES];
 	u32 depth;
@@ -211,7 +212,7 @@ void guest_next(struct model_guest *g);
  * The instruction's first byte in memory, at `p`, has been replaced by INT3; otherwise it is there, even
  * if somebody has put back what was there before an INT3.
  */
-bool guest_is_planted(struct model_guest *g, const u8 *p);
+bool guest_is_planted(struct model_guest *g, u8 *p);
 bool guest_gate_present(struct model_guest *g, u8 vector);
 /* Push a frame; the handler runs at the next guest_next(). */
 void guest_push_frame(struct model_guest *g, u8 vector, bool exception, u32 error);

@@ -297,7 +297,7 @@ static bool step(struct model_cpu *cpu)
 	struct model_guest *g = cpu->guest;
 	bool trap = cpu->regs.rflags & RFLAGS_TF;
 	enum model_result result;
-	const u8 *code;
+	u8 *code;
 
 	guest_next(g);
 	code = model_translate(cpu, GPA(cpu->regs.cs.base + cpu->regs.rip), MODEL_EXEC);
