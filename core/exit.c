@@ -124,8 +124,20 @@ static enum exit_action handle_io(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+/* Mapped now, or already, or a zap was faster: the guest tries again. */
+static bool comes_back(struct vcpu *vcpu)
+{
+	const struct exit_memory *memory = &vcpu->exit.memory;
+	u32 access = memory->fetch ? MMU_EXEC : memory->write ? MMU_WRITE : MMU_READ;
+
+	return vcpu->exit.kind == EXIT_MEMORY && !memory->present &&
+	       mmu_fault(vcpu->vm, memory->gpa, access);
+}
+
 static enum exit_action handle_memory(struct vcpu *vcpu)
 {
+	if (comes_back(vcpu))
+		return EXIT_ACTION_RESUME;
 	/*
 	 * The processor was delivering an event and its stack or descriptor table is not memory.
 	 * There is no instruction to emulate; real hardware would fetch all ones and shut down.
@@ -218,7 +230,10 @@ static enum exit_action handle_cr(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
-/* INVD must not drop the hypervisor's dirty lines, WBINVD has nothing to do: memory is coherent. */
+/*
+ * INVD must not drop the hypervisor's dirty lines, WBINVD has nothing to do: memory is coherent, whatever types
+ * the guest gives it (mmu/memory_type.c).
+ */
 static enum exit_action handle_invalidate(struct vcpu *vcpu)
 {
 	emulate_skip(vcpu, 2);
@@ -294,5 +309,7 @@ enum exit_action exit_handle(struct vcpu *vcpu)
 	enum exit_kind kind = vcpu->exit.kind;
 
 	counter_add(&vcpu->account.exits[kind], 1);
+	if (vcpu->exit.cache_disabled != vcpu->cache_disabled)
+		memory_type_cache_disabled(vcpu, vcpu->exit.cache_disabled);
 	return handlers[kind](vcpu);
 }

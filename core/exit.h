@@ -54,7 +54,8 @@ struct exit_info {
 	 * knows it without decoding; 0: unknown, use insn_skip() with the opcode.
 	 */
 	u64 next_rip;
-	bool delivering; /* it interrupted the delivery of an event, now in vcpu->intr.again */
+	bool cache_disabled; /* the guest has CR0.CD set */
+	bool delivering;     /* it interrupted the delivery of an event, now in vcpu->intr.again */
 	union {
 		struct exit_io io;
 		struct exit_memory memory;

@@ -10,40 +10,10 @@
 #include "core/hv_time.h"
 #include "core/kvm_clock.h"
 #include "core/machine.h"
+#include "core/mtrr.h"
 #include "host/host.h"
 #include "postern/port.h"
 #include "x86/msr.h"
-
-/* Fixed and variable range registers that MTRRCAP announces: 8 variable, fixed, write-combining. */
-#define MTRRCAP_VALUE (VCPU_MTRR_VARIABLE | BIT64(8) | BIT64(10))
-
-/* Index of a fixed-range MTRR, -1 for another MSR. */
-static int mtrr_fixed_index(u32 msr)
-{
-	if (msr == MSR_MTRR_FIX64K)
-		return 0;
-	if (msr >= MSR_MTRR_FIX16K_80 && msr <= MSR_MTRR_FIX16K_A0)
-		return 1 + (int)(msr - MSR_MTRR_FIX16K_80);
-	if (msr >= MSR_MTRR_FIX4K_C0 && msr <= MSR_MTRR_FIX4K_F8)
-		return 3 + (int)(msr - MSR_MTRR_FIX4K_C0);
-	return -1;
-}
-
-/* Storage of an MTRR, NULL for another MSR. Nested paging decides memory types; these only
- * remember. */
-static u64 *mtrr_slot(struct vcpu *vcpu, u32 msr)
-{
-	int fixed = mtrr_fixed_index(msr);
-	u32 n = (msr - MSR_MTRR_PHYSBASE0) / 2;
-
-	if (msr == MSR_MTRR_DEFTYPE)
-		return &vcpu->msrs.mtrr_deftype;
-	if (fixed >= 0)
-		return &vcpu->msrs.mtrr_fixed[fixed];
-	if (msr >= MSR_MTRR_PHYSBASE0 && msr <= MSR_MTRR_PHYSMASK7)
-		return msr & 1 ? &vcpu->msrs.mtrr_mask[n] : &vcpu->msrs.mtrr_base[n];
-	return NULL;
-}
 
 static bool is_apic_msr(u32 msr)
 {
@@ -83,13 +53,10 @@ static u64 read_efer(struct vcpu *vcpu)
 
 static bool read_stored(struct vcpu *vcpu, u32 msr, u64 *value)
 {
-	const u64 *mtrr = mtrr_slot(vcpu, msr);
 	struct vcpu_state state;
 
-	if (mtrr) {
-		*value = *mtrr;
-		return true;
-	}
+	if (mtrr_is_msr(msr))
+		return mtrr_read(vcpu, msr, value);
 	switch (msr) {
 	case MSR_TSC:
 		*value = port_tsc() + vcpu->tsc_offset;
@@ -100,9 +67,6 @@ static bool read_stored(struct vcpu *vcpu, u32 msr, u64 *value)
 	case MSR_PAT:
 		backend_op(get_state)(vcpu, &state);
 		*value = state.pat;
-		return true;
-	case MSR_MTRRCAP:
-		*value = MTRRCAP_VALUE;
 		return true;
 	case MSR_TSC_AUX:
 		*value = vcpu->msrs.tsc_aux;
@@ -218,12 +182,8 @@ static bool write_misc_enable(struct vcpu *vcpu, u64 value)
 
 static bool write_stored(struct vcpu *vcpu, u32 msr, u64 value)
 {
-	u64 *mtrr = mtrr_slot(vcpu, msr);
-
-	if (mtrr) {
-		*mtrr = value;
-		return true;
-	}
+	if (mtrr_is_msr(msr))
+		return mtrr_write(vcpu, msr, value);
 	switch (msr) {
 	case MSR_TSC:
 		return write_tsc(vcpu, value);

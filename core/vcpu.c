@@ -4,6 +4,7 @@
 #include "core/hv.h"
 #include "core/machine.h"
 #include "core/sched.h"
+#include "core/vm.h"
 #include "postern/port.h"
 #include "x86/msr.h"
 
@@ -166,7 +167,20 @@ void vcpu_inject_ud(struct vcpu *vcpu)
 
 static void reset_msrs(struct vcpu *vcpu)
 {
-	vcpu->msrs = (struct vcpu_msrs){.misc_enable = MISC_ENABLE_RESET};
+	vcpu->msrs = (struct vcpu_msrs){
+	        .mtrr.deftype = memory_type_first_deftype(vcpu->vm),
+	        .misc_enable = MISC_ENABLE_RESET,
+	};
+}
+
+/* Firmware has cleared CR0.CD of all processors, and INIT leaves it so. */
+static void enable_cache(struct vcpu *vcpu)
+{
+	struct vcpu_state state;
+
+	backend_op(get_state)(vcpu, &state);
+	state.cr0 &= ~(CR0_CD | CR0_NW);
+	backend_op(set_state)(vcpu, &state);
 }
 
 /*
@@ -192,4 +206,6 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	lapic_reset(vcpu, init);
 	hv_reset(vcpu);
 	backend_op(reset)(vcpu, init);
+	if (!init && !vcpu->vm->config.firmware)
+		enable_cache(vcpu);
 }

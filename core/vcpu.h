@@ -27,6 +27,7 @@
 #include "irq/eoi_exit.h"
 #include "irq/intr.h"
 #include "irq/lapic.h"
+#include "mmu/memory_type.h"
 #include "postern/account.h"
 #include "postern/sync.h"
 #include "x86/regs.h"
@@ -105,12 +106,8 @@ struct cpuid_answer {
 	struct cpuid_regs regs;
 } __attribute__((aligned(32)));
 
-#define VCPU_MTRR_VARIABLE 8
 struct vcpu_msrs {
-	u64 mtrr_deftype;
-	u64 mtrr_fixed[11];
-	u64 mtrr_base[VCPU_MTRR_VARIABLE];
-	u64 mtrr_mask[VCPU_MTRR_VARIABLE];
+	struct mtrrs mtrr; /* through core/mtrr.h */
 	u64 tsc_aux;
 	u64 kvm_system_time;
 	u64 tsc_adjust;
@@ -144,6 +141,7 @@ struct vcpu {
 
 	struct accel_vcpu accel; /* hardware delivery: irq/accel.h */
 	bool guest_mode;         /* [o] it runs a guest of its guest */
+	bool cache_disabled;     /* [o] CR0.CD as the VM's memory types have it */
 
 	struct lapic lapic __cacheline;
 

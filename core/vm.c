@@ -64,6 +64,7 @@ static bool create_memory(struct vm *vm)
 		add_region(vm, HIGH_RAM_START, high, host + low);
 	if (vm->config.firmware)
 		vm->shadow = host + VM_SHADOW;
+	memory_type_create(vm);
 	return create_rom(vm) && mmu_create(vm) && map_memory(vm);
 }
 

@@ -89,6 +89,7 @@ struct vm {
 	struct vm_region rom;                /* (i) the firmware, mapped read-only; size 0: none */
 	u8 *shadow; /* (i) RAM at VM_SHADOW, which then is in no region; NULL: it is as any other */
 	struct mmu mmu;
+	struct memory_types types;     /* mmu/memory_type.h */
 	struct bus io;                 /* (i) after creation */
 	struct bus memory;             /* (i) after creation */
 	struct apic_map_slot apic_map; /* published map: irq/apic_map.c */

@@ -3,8 +3,6 @@
 #include "cpu_model/model.h"
 #include "x86/msr.h"
 
-#define PAT_RESET 0x0007040600070406ull
-
 void model_cpu_init(struct model_cpu *cpu, struct cpu *host, u32 index)
 {
 	cpu->cpu = host;

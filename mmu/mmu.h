@@ -10,6 +10,7 @@
 #ifndef MMU_MMU_H
 #define MMU_MMU_H
 
+#include "mmu/memory_type.h"
 #include "postern/sync.h"
 
 struct vcpu;
@@ -19,8 +20,9 @@ struct vm;
 struct mmu_format {
 	u64 table; /* bits of an entry that points to a table */
 	u64 read, write, execute_disable, execute_enable;
-	u64 leaf;  /* bits that every leaf has (memory type, accessed, ...) */
-	u64 large; /* page-size bit */
+	u64 leaf;               /* bits that every leaf has (accessed, ...) */
+	u64 type[MEMORY_TYPES]; /* by enum memory_type */
+	u64 large;              /* page-size bit */
 };
 extern const struct mmu_format mmu_format_long_mode;
 
@@ -31,7 +33,7 @@ struct mmu_counts {
 	u64 zaps;           /* ranges that were taken away, or looked at in order to */
 	u64 remote_flushes; /* times that all vCPUs were made to flush */
 	u64 fault_retries;  /* faults that a zap has overtaken */
-	u64 installs;       /* [a] pages that faults have mapped */
+	u64 installs;       /* [a] pages that faults have mapped, of whatever size */
 };
 
 struct mmu {
@@ -49,6 +51,7 @@ struct mmu {
 	u8 *pool;                         /* (i) */
 	u32 pool_pages;                   /* (i) */
 	u32 pool_used;                    /* [lock] */
+	u32 splits; /* [lock] tables behind the pool that memory types have taken */
 	struct mmu_counts counts;
 };
 
@@ -76,6 +79,18 @@ bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access);
  * false: the pool is exhausted and a 2 MiB page could not be split; that one is still mapped.
  */
 bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size);
+
+/*
+ * The same for a time: what was mapped comes back by mmu_fault(), with the memory type that it has then. Until
+ * then mmu_lookup() goes on finding it. The local APIC's page stays: whose it is does not depend on types.
+ */
+void mmu_zap_until_fault(struct vm *vm, gpa_t gpa, u64 size);
+/*
+ * A nested fault of a vCPU at `gpa`; `access`: one of MMU_*. true: the page is mapped so that it is allowed, or
+ * a zap was faster: let the guest access again. false: nothing is there, or the access is not allowed. Faults
+ * do not wait for each other. Any processor, no locks.
+ */
+bool mmu_fault(struct vm *vm, gpa_t gpa, u32 access);
 
 /*
  * A fault that maps one page, in three steps: take the sequence, decide, install. Others do so at the same

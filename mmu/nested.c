@@ -13,6 +13,14 @@
  * - The tables that lead to the local APIC's page exist from the start, and twice: a vCPU whose APIC is not
  *   accelerated while others are runs on the second root, where that page is never mapped (requirement
  *   S2.5). Every other entry of those tables is written to both.
+ * - A leaf has the guest's memory type for all that it maps (mmu/memory_type.h). Where types change within
+ *   2 MiB, that is mapped by 4 KiB. A range that is zapped because types change leaves remnants: entries that
+ *   are not present and say what was there. A fault makes leaves of them again, under the lock for read, at
+ *   the level at which they are: tables are made under the lock for write, by the zap.
+ * - Types take TYPE_SPLITS tables at most, set aside for them: two ends of each variable range. Tables stay, so
+ *   a guest that moves its ranges about uses them up. From then on 2 MiB of mixed types are UC as a whole.
+ * - What has a level-1 table keeps it, also when one type would do again: a processor may be walking it. So that
+ *   this costs no exit for each 4 KiB, a fault brings back all of the FAULT_AROUND entries about it.
  *
  * A fault that decides to map a page meets a zap (requirement S2.2):
  *
@@ -45,6 +53,12 @@
 #define APIC_PAGE     APIC_BASE_DEFAULT
 #define APIC_TABLES   2                          /* that lead to the APIC's page and to no RAM */
 #define SPARE_PAGES   (APIC_TABLES + MMU_LEVELS) /* and the twins */
+#define TYPE_SPLITS   (2 * MTRR_VARIABLE)
+#define FAULT_AROUND  32u
+
+/* A remnant: address, and access in bits that no format calls present. Access is never 0. */
+#define REMNANT_ACCESS_SHIFT 9
+#define REMNANT_ACCESS       ((u64)(MMU_READ | MMU_WRITE | MMU_EXEC) << REMNANT_ACCESS_SHIFT)
 
 const struct mmu_format mmu_format_long_mode = {
         .table = PTE_P | PTE_W | PTE_U | PTE_A,
@@ -54,6 +68,17 @@ const struct mmu_format mmu_format_long_mode = {
         .execute_enable = 0,
         /* Accessed and dirty from the start: nobody asks, and the processor need not set them. */
         .leaf = PTE_U | PTE_A | PTE_D,
+        /*
+         * "Combining Memory Types, MTRRs": the nested entry selects from the host's PAT, as it is after reset
+         * (port/metal sees to that), and what the guest's own PAT says is combined with it. That PAT has
+         * no WC and no WP. UC is right for the first: a guest that asks for WC by PAT gets it. WT for
+         * the second: neither keeps a line that is newer than memory.
+         */
+        .type = {[MEMORY_TYPE_UC] = PTE_PCD | PTE_PWT,
+                 [MEMORY_TYPE_WC] = PTE_PCD | PTE_PWT,
+                 [MEMORY_TYPE_WT] = PTE_PWT,
+                 [MEMORY_TYPE_WP] = PTE_PWT,
+                 [MEMORY_TYPE_WB] = 0},
         .large = PTE_PS,
 };
 
@@ -109,13 +134,20 @@ static u64 *pool_take(struct mmu *mmu)
 	return table; /* zeroed by port_alloc(), and never given back */
 }
 
+static u64 *split_take(struct mmu *mmu)
+{
+	if (mmu->splits == TYPE_SPLITS)
+		return NULL;
+	return (u64 *)(mmu->pool + (mmu->pool_pages + mmu->splits++) * PAGE_SIZE);
+}
+
 void mmu_destroy(struct vm *vm)
 {
 	struct mmu *mmu = &vm->mmu;
 
 	if (!mmu->pool)
 		return;
-	port_free(mmu->pool, mmu->pool_pages * PAGE_SIZE);
+	port_free(mmu->pool, (mmu->pool_pages + TYPE_SPLITS) * PAGE_SIZE);
 	mmu->pool = NULL;
 	mmu->root = NULL;
 }
@@ -148,6 +180,17 @@ static bool is_present(const struct mmu *mmu, u64 entry)
 static bool is_table(const struct mmu *mmu, u64 entry, u32 level)
 {
 	return level > 1 && is_present(mmu, entry) && !(entry & mmu->format->large);
+}
+
+/* A processor may yet set the accessed bit of what is not present any more: that alone is nothing. */
+static bool is_remnant(const struct mmu *mmu, u64 entry)
+{
+	return !is_present(mmu, entry) && entry & REMNANT_ACCESS;
+}
+
+static bool is_something(const struct mmu *mmu, u64 entry)
+{
+	return is_present(mmu, entry) || is_remnant(mmu, entry);
 }
 
 static u64 *table_of(u64 entry)
@@ -200,25 +243,28 @@ static void change_entry(const struct mmu *mmu, u64 *entry, u64 value)
 }
 
 /*
- * Put a table in the place of a leaf or of nothing. The table translates as the leaf did, so nobody
- * who walks at this moment sees a difference. false: pool exhausted.
+ * Put `table` in the place of a leaf, of a remnant or of nothing. It translates as that did, so nobody who
+ * walks at this moment sees a difference.
  */
-static bool make_table(struct mmu *mmu, u64 *entry, u32 level)
+static void put_table(struct mmu *mmu, u64 *entry, u32 level, u64 *table)
 {
 	u64 old = entry_get(entry);
-	u64 *table = pool_take(mmu);
-	u32 i;
 
-	if (!table)
-		return false;
-	if (is_present(mmu, old)) {
-		u64 leaf = level == 2 ? old & ~mmu->format->large : old;
-
-		for (i = 0; i < ENTRIES; i++)
-			entry_set(&table[i], leaf + i * entry_span(level - 1));
-	}
+	if (is_present(mmu, old) && level == 2)
+		old &= ~mmu->format->large;
+	for (u32 i = 0; is_something(mmu, old) && i < ENTRIES; i++)
+		entry_set(&table[i], old + i * entry_span(level - 1));
 	change_entry(mmu, entry, ptr_to_hpa(table).v | mmu->format->table);
-	return true;
+}
+
+/* false: pool exhausted. */
+static bool make_table(struct mmu *mmu, u64 *entry, u32 level)
+{
+	u64 *table = pool_take(mmu);
+
+	if (table)
+		put_table(mmu, entry, level, table);
+	return table;
 }
 
 /* The entry for `gpa` at exactly `level`, making tables down to it. NULL: pool exhausted. */
@@ -266,7 +312,7 @@ bool mmu_create(struct vm *vm)
 
 	memset(mmu, 0, sizeof(*mmu));
 	mmu->format = &mmu_format_long_mode;
-	mmu->pool = port_alloc(pages * PAGE_SIZE, PAGE_SIZE);
+	mmu->pool = port_alloc((pages + TYPE_SPLITS) * PAGE_SIZE, PAGE_SIZE);
 	if (!mmu->pool)
 		return false;
 	mmu->pool_pages = (u32)pages;
@@ -275,9 +321,13 @@ bool mmu_create(struct vm *vm)
 	return true;
 }
 
-static u64 make_leaf(const struct mmu_format *format, hpa_t hpa, u32 access, u32 level)
+/* Mixed types: the strongest, which is right for all. */
+static u64 make_leaf(const struct mmu_format *format, hpa_t hpa, u32 access, u32 level,
+                     enum memory_type type)
 {
 	u64 entry = hpa.v | format->leaf | format->read;
+
+	entry |= format->type[type == MEMORY_TYPE_MIXED ? MEMORY_TYPE_UC : type];
 
 	entry |= access & MMU_WRITE ? format->write : 0;
 	entry |= access & MMU_EXEC ? format->execute_enable : format->execute_disable;
@@ -294,6 +344,18 @@ static u32 leaf_access(const struct mmu_format *format, u64 entry)
 	    (entry & format->execute_enable) == format->execute_enable)
 		access |= MMU_EXEC;
 	return access;
+}
+
+static u64 make_remnant(const struct mmu_format *format, u64 leaf)
+{
+	return (leaf & PTE_ADDR) | (u64)leaf_access(format, leaf) << REMNANT_ACCESS_SHIFT;
+}
+
+static u32 entry_access(const struct mmu *mmu, u64 entry)
+{
+	if (is_remnant(mmu, entry))
+		return (u32)((entry & REMNANT_ACCESS) >> REMNANT_ACCESS_SHIFT);
+	return leaf_access(mmu->format, entry);
 }
 
 /* Whether processors that hold `old` may go on using it when the entry is `new`. */
@@ -322,8 +384,10 @@ static u32 choose_level(const struct mmu *mmu, u64 gpa, u64 hpa, u64 size)
 	return is_table(mmu, entry_get(entry), level) ? 1 : 2;
 }
 
-static bool map_locked(struct mmu *mmu, u64 gpa, u64 hpa, u64 size, u32 access, bool *narrowed)
+static bool map_locked(struct vm *vm, u64 gpa, u64 hpa, u64 size, u32 access, bool *narrowed)
 {
+	struct mmu *mmu = &vm->mmu;
+
 	while (size) {
 		u32 level = choose_level(mmu, gpa, hpa, size);
 		u64 *entry = get_entry(mmu, gpa, level);
@@ -331,7 +395,8 @@ static bool map_locked(struct mmu *mmu, u64 gpa, u64 hpa, u64 size, u32 access, 
 
 		if (!entry)
 			return false;
-		leaf = make_leaf(mmu->format, HPA(hpa), access, level);
+		leaf = make_leaf(mmu->format, HPA(hpa), access, level,
+		                 memory_type_of(vm, gpa, span));
 		*narrowed |= narrows(mmu, entry_get(entry), leaf);
 		change_entry(mmu, entry, leaf);
 		gpa += span;
@@ -371,7 +436,7 @@ bool mmu_map(struct vm *vm, gpa_t gpa, hpa_t hpa, u64 size, u32 access)
 
 	write_lock(&mmu->lock);
 	begin_zap(mmu);
-	ok = map_locked(mmu, gpa.v, hpa.v, size, access, &narrowed);
+	ok = map_locked(vm, gpa.v, hpa.v, size, access, &narrowed);
 	end_zap(vm, narrowed);
 	write_unlock(&mmu->lock);
 	return ok;
@@ -386,26 +451,55 @@ static bool unmap_locked(struct mmu *mmu, u64 gpa, u64 end, bool *narrowed)
 		u64 *entry = find_entry(mmu, gpa, &level);
 		u64 span = entry_span(level);
 		bool whole = !(gpa & (span - 1)) && end - gpa >= span;
+		u64 old = entry_get(entry);
 
 		/* A large page that is to go in part only becomes small pages, and is looked at
 		 * again. */
-		if (is_present(mmu, entry_get(entry)) && !whole) {
+		if (is_something(mmu, old) && !whole) {
 			if (make_table(mmu, entry, level))
 				continue;
 			ok = false;
-		} else if (is_present(mmu, entry_get(entry))) {
+		} else if (is_something(mmu, old)) {
 			change_entry(mmu, entry, 0);
-			*narrowed = true;
+			*narrowed |= is_present(mmu, old);
 		}
 		gpa = ALIGN_DOWN(gpa, span) + span;
 	}
 	return ok;
 }
 
-bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
+/* Whole pages only: what the range covers in part goes, too. */
+static void retire_locked(struct vm *vm, u64 gpa, u64 end, bool *narrowed)
 {
 	struct mmu *mmu = &vm->mmu;
-	bool narrowed = false, ok;
+
+	while (gpa < end) {
+		u32 level = 1;
+		u64 *entry = find_entry(mmu, gpa, &level);
+		u64 old = entry_get(entry), span = entry_span(level);
+		u64 *table = NULL;
+
+		gpa = ALIGN_DOWN(gpa, span);
+		if (is_something(mmu, old) && level == 2 &&
+		    memory_type_of(vm, gpa, span) == MEMORY_TYPE_MIXED)
+			table = split_take(mmu);
+		if (table) {
+			put_table(mmu, entry, level, table);
+			continue;
+		}
+		if (is_present(mmu, old) && gpa != APIC_PAGE) {
+			change_entry(mmu, entry, make_remnant(mmu->format, old));
+			*narrowed = true;
+		}
+		gpa += span;
+	}
+}
+
+/* The one way to take something away. `for_good`, or until the next fault. */
+static bool zap(struct vm *vm, gpa_t gpa, u64 size, bool for_good)
+{
+	struct mmu *mmu = &vm->mmu;
+	bool narrowed = false, ok = true;
 
 	ASSERT(!((gpa.v | size) & ~PAGE_MASK));
 	if (gpa.v >= ADDRESS_LIMIT)
@@ -415,10 +509,23 @@ bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
 	write_lock(&mmu->lock);
 	counter_add(&mmu->counts.zaps, 1);
 	begin_zap(mmu);
-	ok = unmap_locked(mmu, gpa.v, gpa.v + size, &narrowed);
+	if (for_good)
+		ok = unmap_locked(mmu, gpa.v, gpa.v + size, &narrowed);
+	else
+		retire_locked(vm, gpa.v, gpa.v + size, &narrowed);
 	end_zap(vm, narrowed);
 	write_unlock(&mmu->lock);
 	return ok;
+}
+
+bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
+{
+	return zap(vm, gpa, size, true);
+}
+
+void mmu_zap_until_fault(struct vm *vm, gpa_t gpa, u64 size)
+{
+	zap(vm, gpa, size, false);
 }
 
 /* --- faults --- */
@@ -440,9 +547,18 @@ static bool install_locked(struct mmu *mmu, u64 gpa, u64 hpa, u32 access)
 
 	if (level != 1 || is_present(mmu, old))
 		return level == 1;
-	change_entry(mmu, entry, make_leaf(mmu->format, HPA(hpa), access, 1));
+	change_entry(mmu, entry, make_leaf(mmu->format, HPA(hpa), access, 1, MEMORY_TYPE_WB));
 	counter_add_shared(&mmu->counts.installs, 1);
 	return true;
+}
+
+/* Lock for read. false: a zap came since `seq` was taken. */
+static bool still_holds(struct mmu *mmu, u32 seq)
+{
+	if (!atomic32_read(&mmu->invalidate_count) && atomic32_read(&mmu->invalidate_seq) == seq)
+		return true;
+	counter_add_shared(&mmu->counts.fault_retries, 1);
+	return false;
 }
 
 bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
@@ -452,13 +568,67 @@ bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
 
 	ASSERT(!((gpa.v | hpa.v) & ~PAGE_MASK) && gpa.v < ADDRESS_LIMIT);
 	read_lock(&mmu->lock);
-	ok = !atomic32_read(&mmu->invalidate_count) && atomic32_read(&mmu->invalidate_seq) == seq;
+	ok = still_holds(mmu, seq);
 	if (ok)
 		ASSERT(install_locked(mmu, gpa.v, hpa.v, access));
-	else
-		counter_add_shared(&mmu->counts.fault_retries, 1);
 	read_unlock(&mmu->lock);
 	return ok;
+}
+
+/* Remnants about a fault, and the leaves that they are to become. */
+struct refault {
+	u64 *entry[FAULT_AROUND];
+	u64 leaf[FAULT_AROUND];
+	u32 count;
+};
+
+/* No lock: tables stay, and what has changed until there is one is noticed by the sequence. */
+static void decide_refault(struct vm *vm, u64 gpa, u32 level, struct refault *refault)
+{
+	struct mmu *mmu = &vm->mmu;
+	u64 span = entry_span(level);
+
+	gpa = ALIGN_DOWN(gpa, span * FAULT_AROUND);
+	refault->count = 0;
+	for (u32 i = 0; i < FAULT_AROUND; i++, gpa += span) {
+		u32 at = level;
+		u64 *entry = find_entry(mmu, gpa, &at);
+		u64 old = entry_get(entry);
+
+		if (at != level || !is_remnant(mmu, old))
+			continue;
+		refault->entry[refault->count] = entry;
+		refault->leaf[refault->count++] =
+		        make_leaf(mmu->format, HPA(old & PTE_ADDR), entry_access(mmu, old), level,
+		                  memory_type_of(vm, gpa, span));
+	}
+}
+
+bool mmu_fault(struct vm *vm, gpa_t gpa, u32 access)
+{
+	struct mmu *mmu = &vm->mmu;
+	struct refault refault;
+	u32 seq, level = 1;
+	u64 value;
+
+	if (gpa.v >= ADDRESS_LIMIT || (gpa.v & PAGE_MASK) == APIC_PAGE)
+		return false;
+	/* The sequence first: what is decided by older types is void after the zap. */
+	seq = mmu_invalidate_seq(vm);
+	value = entry_get(find_entry(mmu, gpa.v, &level));
+	if (!is_something(mmu, value) || !(entry_access(mmu, value) & access))
+		return false;
+	if (is_present(mmu, value))
+		return true;
+	decide_refault(vm, gpa.v, level, &refault);
+	read_lock(&mmu->lock);
+	if (still_holds(mmu, seq)) {
+		for (u32 i = 0; i < refault.count; i++)
+			change_entry(mmu, refault.entry[i], refault.leaf[i]);
+		counter_add_shared(&mmu->counts.installs, refault.count);
+	}
+	read_unlock(&mmu->lock);
+	return true;
 }
 
 bool mmu_lookup(struct vm *vm, gpa_t gpa, hpa_t *hpa, u32 *access)
@@ -472,10 +642,10 @@ bool mmu_lookup(struct vm *vm, gpa_t gpa, hpa_t *hpa, u32 *access)
 	read_lock(&mmu->lock);
 	entry = entry_get(find_entry(mmu, gpa.v, &level));
 	read_unlock(&mmu->lock);
-	if (!is_present(mmu, entry))
+	if (!is_something(mmu, entry))
 		return false;
 	offset = entry_span(level) - 1;
 	*hpa = HPA((entry & PTE_ADDR & ~offset) | (gpa.v & offset));
-	*access = leaf_access(mmu->format, entry);
+	*access = entry_access(mmu, entry);
 	return true;
 }

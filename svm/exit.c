@@ -200,6 +200,7 @@ void svm_decode_exit(struct vcpu *vcpu)
 	u64 code = control->exit_code;
 
 	vcpu->exit.next_rip = 0;
+	vcpu->exit.cache_disabled = svm_vmcb(vcpu)->save.cr0 & CR0_CD;
 	vcpu->exit.raw[0] = code;
 	vcpu->exit.raw[1] = control->exit_info_1;
 	vcpu->exit.raw[2] = control->exit_info_2;

@@ -12,7 +12,6 @@
 #include "svm/svm.h"
 #include "x86/msr.h"
 
-#define PAT_RESET 0x0007040600070406ull
 #define DR6_RESET 0xffff0ff0ull
 #define DR7_RESET 0x400ull
 

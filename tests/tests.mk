@@ -63,7 +63,7 @@ UNIT_config := core/config.c
 UNIT_decode := core/decode.c tests/unit/decode_oracle.c
 UNIT_eoi_exit := $(IRQ_ALL_SRC)
 UNIT_emulate := tests/unit/emulate_fake.c $(wildcard core/emulate*.c) core/decode.c core/bus.c \
-	mmu/nested.c mmu/walk.c
+	mmu/nested.c mmu/memory_type.c mmu/walk.c
 UNIT_emulate_string := $(UNIT_emulate)
 HV_TEST_SRC := tests/unit/hv_fake.c $(LAPIC_TEST_SRC) irq/synic.c irq/stimer.c $(wildcard core/hv*.c)
 UNIT_hv := $(HV_TEST_SRC)
@@ -76,7 +76,8 @@ UNIT_lapic := $(LAPIC_TEST_SRC)
 UNIT_lapic_icr := $(LAPIC_TEST_SRC)
 UNIT_lapic_timer := $(LAPIC_TEST_SRC)
 UNIT_msi := $(IRQ_FAKE) irq/msi.c irq/route.c
-UNIT_nested := mmu/nested.c
+UNIT_memory_type := mmu/memory_type.c mmu/nested.c
+UNIT_nested := mmu/nested.c mmu/memory_type.c
 UNIT_pic := $(IRQ_FAKE) irq/pic.c irq/extint.c platform/irqchip.c core/bus.c
 UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
 UNIT_pit_reinject := $(UNIT_pit)

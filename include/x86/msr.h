@@ -25,6 +25,8 @@
 #define MSR_MTRR_FIX4K_C0  0x00000268
 #define MSR_MTRR_FIX4K_F8  0x0000026f
 #define MSR_PAT            0x00000277
+/* WB, WT, UC-, UC, twice. */
+#define PAT_RESET          0x0007040600070406ull
 #define MSR_MTRR_DEFTYPE   0x000002ff
 #define MSR_TSC_DEADLINE   0x000006e0
 #define MSR_X2APIC_FIRST   0x00000800

@@ -71,6 +71,8 @@ static void init_registers(void)
 		cr4 |= CR4_SMAP;
 	write_cr0(cr0);
 	write_cr4(cr4);
+	/* As after reset: nested pages select memory types from it (mmu/nested.c). */
+	insn_wrmsr(MSR_PAT, PAT_RESET);
 	__asm__ volatile("fninit");
 }
 

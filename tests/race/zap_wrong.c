@@ -11,6 +11,8 @@
 #define mmu_root_without_apic zap_root_without_apic
 #define mmu_map               zap_map
 #define mmu_zap               zap_right
+#define mmu_zap_until_fault   zap_until_fault
+#define mmu_fault             zap_fault
 #define mmu_invalidate_seq    zap_invalidate_seq
 #define mmu_install           zap_install
 #define mmu_lookup            zap_lookup

@@ -67,6 +67,7 @@ static struct vm *new_vm(u64 memory)
 
 	flushes = 0;
 	vm->config.memory = memory;
+	memory_type_create(vm);
 	assert_true(mmu_create(vm));
 	return vm;
 }
