@@ -62,6 +62,14 @@ static const struct {
         {&race_avic_loop_move_post, NULL},
         {&race_avic_loop_move_erratum, "deadlock"},
         {&race_avic_loop_move_workaround, NULL},
+        {&race_types_fault, NULL},
+        {&race_types_back, NULL},
+        {&race_types_callers, NULL},
+        {&race_types_two, NULL},
+        {&race_types_first, "the type that it had before"},
+        {&race_types_unchecked, "the type that it had before"},
+        {&race_types_late, "the type that it had before"},
+        {&race_types_unlocked, "the type that it had before"},
 };
 
 /* Right code passes all of these; whatever is wrong with it, they are what finds it. */

@@ -84,6 +84,15 @@ extern const struct race_scenario race_page_caller;
 extern const struct race_scenario race_page_two;
 extern const struct race_scenario race_page_local;
 extern const struct race_scenario race_page_ram;
+/* memory_type.c */
+extern const struct race_scenario race_types_fault;
+extern const struct race_scenario race_types_back;
+extern const struct race_scenario race_types_callers;
+extern const struct race_scenario race_types_two;
+extern const struct race_scenario race_types_first;
+extern const struct race_scenario race_types_unchecked;
+extern const struct race_scenario race_types_late;
+extern const struct race_scenario race_types_unlocked;
 /* inhibit_loop.c */
 extern const struct race_scenario race_loop_page;
 extern const struct race_scenario race_loop_page_again;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmu_zap() in three wrong forms, made of mmu/nested.c's own parts: the file once more, under other names,
+ * mmu_zap() in three wrong forms and mmu_fault() in two, made of mmu/nested.c's own parts: the file once more, under other names,
  * for the sake of what it shares with nobody.
  */
 #define mmu_format_long_mode  zap_format_long_mode
@@ -19,6 +19,7 @@
 #include "mmu/nested.c"
 
 #include "tests/race/inhibit_wrong.h"
+#include "tests/race/zap_wrong.h"
 
 /* No fault that has decided before sees that anything has happened. */
 void zap_without_sequence(struct vm *vm)
@@ -54,4 +55,43 @@ void zap_shared(struct vm *vm)
 	unmap_locked(&vm->mmu, APIC_PAGE, APIC_PAGE + PAGE_SIZE, &narrowed);
 	end_zap(vm, narrowed);
 	read_unlock(&vm->mmu.lock);
+}
+
+/* Of memory that is there. */
+static bool install_refault(struct mmu *mmu, bool (*holds)(struct mmu *, u32), u32 seq,
+                            const struct refault *refault)
+{
+	read_lock(&mmu->lock);
+	if (holds(mmu, seq))
+		for (u32 i = 0; i < refault->count; i++)
+			change_entry(mmu, refault->entry[i], refault->leaf[i]);
+	read_unlock(&mmu->lock);
+	return true;
+}
+
+bool zap_fault_types_first(struct vm *vm, gpa_t gpa, u32 access)
+{
+	struct refault refault;
+	u32 level = 1;
+
+	find_entry(&vm->mmu, gpa.v, &level);
+	decide_refault(vm, gpa.v, level, &refault);
+	return access && install_refault(&vm->mmu, still_holds, mmu_invalidate_seq(vm), &refault);
+}
+
+static bool always(struct mmu *mmu, u32 seq)
+{
+	(void)mmu;
+	(void)seq;
+	return true;
+}
+
+bool zap_fault_unchecked(struct vm *vm, gpa_t gpa, u32 access)
+{
+	struct refault refault;
+	u32 level = 1;
+
+	find_entry(&vm->mmu, gpa.v, &level);
+	decide_refault(vm, gpa.v, level, &refault);
+	return access && install_refault(&vm->mmu, always, 0, &refault);
 }
