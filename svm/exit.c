@@ -15,6 +15,8 @@
 #define NPF_FETCH   BIT64(4)
 #define NPF_WALK    BIT64(33)
 
+#define LAST_EXCEPTION 31
+
 /* Exit codes that need no more than a kind; everything else is decoded below. */
 struct simple_exit {
 	u8 kind;          /* enum exit_kind, 1 more: 0 is a code that is not simple */
@@ -159,6 +161,21 @@ static void decode_exception(struct vcpu *vcpu, u8 vector)
 }
 
 /*
+ * QEMU 7.2 calls an interrupt that V_IRQ has brought an exception (docs/emulators.md): which would be refused
+ * when it is injected again, or be another event, with an error code.
+ */
+static u64 interrupted_type(struct vcpu *vcpu, u64 info)
+{
+	const struct svm_vcpu *svm = svm_of(vcpu);
+	u8 vector = (u8)(info & SVM_EVENT_VECTOR);
+	bool virq = svm->virq && vector == (u8)(svm->vmcb->control.int_ctl >> 32);
+
+	if ((info & SVM_EVENT_TYPE) == SVM_EVENT_EXCEPTION && (virq || vector > LAST_EXCEPTION))
+		return SVM_EVENT_INTR;
+	return info & SVM_EVENT_TYPE;
+}
+
+/*
  * The event whose delivery the exit interrupted. INT n, INT3 and INTO leave RIP at the instruction,
  * which simply runs again; everything else must be injected again.
  */
@@ -167,13 +184,14 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 	u64 info = svm_vmcb(vcpu)->control.exit_int_info;
 	struct intr_event *again = &vcpu->intr.again;
 	u8 vector = (u8)(info & SVM_EVENT_VECTOR);
+	u64 type = interrupted_type(vcpu, info);
 
 	vcpu->exit.delivering = info & SVM_EVENT_VALID;
 	svm_intr_virq_exit(vcpu);
 	again->valid = false;
 	if (!vcpu->exit.delivering)
 		return;
-	switch (info & SVM_EVENT_TYPE) {
+	switch (type) {
 	case SVM_EVENT_INTR:
 		again->type = INTR_TYPE_EXTERNAL;
 		break;
@@ -189,7 +207,7 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 		return;
 	}
 	again->vector = vector;
-	again->has_error = info & SVM_EVENT_ERROR;
+	again->has_error = type == SVM_EVENT_EXCEPTION && info & SVM_EVENT_ERROR;
 	again->error = (u32)(info >> 32);
 	again->valid = true;
 }
