@@ -301,6 +301,6 @@ check-full:
 include tests/fuzz/fuzz.mk
 
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
-	$(BENCH_PLAIN:.o=.d) $(BENCH_IRQWIN_OBJ:.o=.d) $(BENCH_ACTIVATION_OBJ:.o=.d) \
+	$(BENCH_AVIC_OBJ:.o=.d) $(BENCH_IRQWIN_OBJ:.o=.d) $(BENCH_ACTIVATION_OBJ:.o=.d) \
 	$(BENCH_PATH_OBJ:.o=.d) $(BENCH_PATH_WINDOW:.o=.d) \
 	$(wildcard $(HOST)/tests/unit/*.d $(HOST)/tests/model/*.d)
