@@ -36,7 +36,7 @@
 #define ROUNDS      9
 #define WINDOWS     1000000u /* of each VM */
 #define PASSES      (WINDOWS / VCPUS)
-#define PASSES_TIME 625u /* of a round: 10,000 windows of each VM */
+#define PASSES_TIME 250u /* of a round: 4,000 windows of each VM */
 #define THREADS_MAX VCPUS
 _Static_assert(PASSES *VCPUS == WINDOWS, "none is left over");
 
