@@ -46,6 +46,16 @@ static void answer(struct vm *vm, enum debug_result result)
 	send_record(vm, &head, "", 0);
 }
 
+static void tell_stopped(struct vm *vm)
+{
+	u32 trigger = atomic32_read(&vm->debugger.trigger);
+	struct report_debug head = {.op = DEBUG_STOPPED,
+	                            .vcpu = (u8)(trigger >> 8),
+	                            .reason = trigger ? (u8)trigger : DEBUG_REASON_STOP};
+
+	send_record(vm, &head, "", 0);
+}
+
 /* --- stop and go --- */
 
 void debugger_stop_at_start(struct vm *vm)
@@ -202,9 +212,12 @@ static void begin(struct vm *vm)
 	if (vm_has_ended(vm) || !is_sane(vm, &d->request)) {
 		answer(vm, DEBUG_BAD);
 	} else if (d->request.op == DEBUG_STOP) {
-		/* One that stands still already is told of once more. */
+		/*
+		 * One that stands still already is told of once more, at once: the request and our own
+		 * word of the stop have crossed, and behind it come others that want the vCPUs to stand.
+		 */
 		if (d->state == DEBUGGER_STOPPED)
-			d->state = DEBUGGER_STOPPING;
+			tell_stopped(vm);
 		else
 			stop(vm);
 	} else if (d->request.op == DEBUG_DETACH) {
@@ -276,17 +289,13 @@ static void finish_job(struct vm *vm)
 static void told_stopped(struct vm *vm)
 {
 	struct debugger *d = &vm->debugger;
-	u32 trigger = atomic32_read(&d->trigger);
-	struct report_debug head = {.op = DEBUG_STOPPED,
-	                            .vcpu = (u8)(trigger >> 8),
-	                            .reason = trigger ? (u8)trigger : DEBUG_REASON_STOP};
 
 	set_steps(vm, false);
 	d->state = DEBUGGER_STOPPED;
 	if (d->request.op == DEBUG_DETACH)
 		detach(vm);
 	else
-		send_record(vm, &head, "", 0);
+		tell_stopped(vm);
 }
 
 static void tell_end(struct vm *vm)

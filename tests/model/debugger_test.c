@@ -521,6 +521,30 @@ static void test_stop_and_go(void **state __unused)
 	}
 }
 
+/* A request to stop crosses the word of a stop, and what is asked next is right behind it. */
+static void debug_crossing(void)
+{
+	struct report_debug told = dbg_receive();
+
+	CHECK(told.op == DEBUG_STOPPED);
+	for (u32 i = 0; i < 3; i++) {
+		dbg_send((struct debug_request){.op = DEBUG_STOP}, NULL);
+		dbg_send((struct debug_request){.op = DEBUG_READ_REGS}, NULL);
+		CHECK(dbg_receive().op == DEBUG_STOPPED);
+		told = dbg_receive();
+		CHECK(told.op == DEBUG_READ_REGS && told.result == DEBUG_OK);
+	}
+	dbg_detach();
+	seen.done = true;
+}
+
+static void test_requests_cross_stops(void **state __unused)
+{
+	create(&(struct harness){.vcpus = 2}, script_spin, debug_crossing);
+	debugger_stop_at_start(harness_vm);
+	run_it();
+}
+
 /* The guest does nothing before it is let go. */
 static void debug_from_the_start(void)
 {
@@ -668,6 +692,7 @@ int main(void)
 	        cmocka_unit_test(test_step_keeps_interrupts_back),
 	        cmocka_unit_test(test_guests_own_traps),
 	        cmocka_unit_test(test_stop_and_go),
+	        cmocka_unit_test(test_requests_cross_stops),
 	        cmocka_unit_test(test_from_the_start),
 	        cmocka_unit_test(test_registers),
 	        cmocka_unit_test(test_nonsense),
