@@ -79,8 +79,6 @@ static bool fixed_is_valid(u64 value)
 
 static bool is_valid(struct vcpu *vcpu, u32 msr, u64 value)
 {
-	if (msr == MSR_MTRRCAP)
-		return false;
 	if (msr == MSR_MTRR_DEFTYPE)
 		return !(value & ~DEFTYPE_FIELDS) && memory_type_is_valid(value & MTRR_TYPE);
 	if (!is_variable(msr))
@@ -94,13 +92,12 @@ static bool is_valid(struct vcpu *vcpu, u32 msr, u64 value)
 
 bool mtrr_write(struct vcpu *vcpu, u32 msr, u64 value)
 {
-	u64 *stored;
+	u64 *stored = msr == MSR_MTRRCAP ? NULL : slot(vcpu, msr);
 
-	if (!is_valid(vcpu, msr, value))
-		return false;
-	stored = slot(vcpu, msr);
-	if (*stored == value)
+	if (stored && *stored == value)
 		return true;
+	if (!stored || !is_valid(vcpu, msr, value))
+		return false;
 	*stored = value;
 	memory_type_mtrrs_changed(vcpu);
 	return true;
