@@ -69,6 +69,7 @@ struct assist {
 	struct vmcb_control back_end; /* the control block as it was */
 	u64 rip;                      /* of the native entry */
 	int taken;                    /* the vector that V_IRQ carries */
+	int carried;                  /* the same, of what the back end injects */
 	bool shadow;                  /* the native entry was in an interrupt shadow */
 	bool steps, guest_tf;         /* TF is the assist's; the guest had it set itself */
 	struct avic_result result;    /* of the page access that is emulated */
@@ -443,11 +444,34 @@ static void start_step(struct assist *a)
 	a->vmcb->control.intercept_exceptions |= BIT(VECTOR_DB);
 }
 
+static void set_virtual_interrupt(struct vmcb_control *control, int vector)
+{
+	control->int_ctl |=
+	        SVM_V_IRQ | SVM_V_INTR_PRIO(0xf) | SVM_V_IGN_TPR | SVM_V_INTR_VECTOR(vector);
+}
+
+/*
+ * An interrupt that the back end injects again goes as V_IRQ, too: some processors deliver one that EVENTINJ
+ * brings twice (docs/emulators.md). It is rarely that something else waits, and then for a window.
+ */
+static void carry_interrupt(struct assist *a)
+{
+	struct vmcb_control *control = &a->vmcb->control;
+	u64 event = control->event_inj;
+
+	if ((event & (SVM_EVENT_VALID | SVM_EVENT_TYPE)) != (SVM_EVENT_VALID | SVM_EVENT_INTR) ||
+	    !(a->vmcb->save.rflags & RFLAGS_IF) || a->shadow)
+		return;
+	a->carried = (int)(event & SVM_EVENT_VECTOR);
+	set_virtual_interrupt(control, a->carried);
+	control->event_inj = 0;
+}
+
 static void prepare(struct assist *a)
 {
 	struct vmcb_control *control = &a->vmcb->control;
 
-	a->taken = NOT_TAKEN;
+	a->taken = a->carried = NOT_TAKEN;
 	a->steps = false;
 	a->shadow = control->int_state & SVM_INT_SHADOW;
 	a->rip = a->vmcb->save.rip;
@@ -459,8 +483,10 @@ static void prepare(struct assist *a)
 	control->clean_bits = 0;
 	if (wants_writes_of_cr8(a))
 		control->intercept_cr |= SVM_CR_WRITE(8);
-	if (a->avic.pending < 0)
+	if (a->avic.pending < 0) {
+		carry_interrupt(a);
 		return;
+	}
 	if (control->event_inj & SVM_EVENT_VALID || !(a->vmcb->save.rflags & RFLAGS_IF)) {
 		open_virtual_window(control);
 	} else if (a->shadow) {
@@ -468,8 +494,7 @@ static void prepare(struct assist *a)
 	} else {
 		a->taken = avic_take(&a->avic);
 		if (a->taken >= 0)
-			control->int_ctl |= SVM_V_IRQ | SVM_V_INTR_PRIO(0xf) | SVM_V_IGN_TPR |
-			                    SVM_V_INTR_VECTOR(a->taken);
+			set_virtual_interrupt(control, a->taken);
 	}
 }
 
@@ -492,6 +517,9 @@ static void look(struct assist *a)
 
 	if (a->taken >= 0 && !was_delivered(a))
 		avic_untake(&a->avic, (u8)a->taken);
+	/* EVENTINJ comes before anything else: its delivery has begun. */
+	if (a->carried >= 0 && (control->exit_int_info & SVM_EVENT_VALID || !was_delivered(a)))
+		control->exit_int_info = (u64)a->carried | SVM_EVENT_INTR | SVM_EVENT_VALID;
 	if ((control->int_ctl & SVM_V_TPR) != avic_read_cr8(&a->avic))
 		avic_write_cr8(&a->avic, control->int_ctl & SVM_V_TPR);
 	if (a->steps && !a->guest_tf)
