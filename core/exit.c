@@ -10,6 +10,7 @@
 #include "core/hypercall.h"
 #include "core/machine.h"
 #include "core/msr.h"
+#include "core/nested.h"
 #include "host/host.h"
 #include "irq/apic_page.h"
 #include "postern/port.h"
@@ -252,6 +253,12 @@ static enum exit_action handle_privileged(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+static enum exit_action handle_nested(struct vcpu *vcpu)
+{
+	nested_leave(vcpu, NESTED_EXIT);
+	return EXIT_ACTION_RESUME;
+}
+
 static enum exit_action handle_shutdown(struct vcpu *vcpu)
 {
 	port_log("vm %u: vCPU %u: triple fault at rip %llx", vcpu->vm->id, vcpu->index,
@@ -300,6 +307,7 @@ static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_INIT] = resume,
         [EXIT_TASK_SWITCH] = handle_unexpected,
         [EXIT_SOFTWARE_INT] = handle_software_int,
+        [EXIT_NESTED] = handle_nested,
         [EXIT_INVALID] = handle_unexpected,
         [EXIT_UNKNOWN] = handle_unexpected,
 };

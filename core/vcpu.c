@@ -3,6 +3,7 @@
 #include "core/vcpu.h"
 #include "core/hv.h"
 #include "core/machine.h"
+#include "core/nested.h"
 #include "core/sched.h"
 #include "core/vm.h"
 #include "postern/port.h"
@@ -189,6 +190,8 @@ static void enable_cache(struct vcpu *vcpu)
  */
 void vcpu_reset(struct vcpu *vcpu, bool init)
 {
+	if (vcpu->guest_mode)
+		nested_leave(vcpu, NESTED_INIT);
 	for (u32 i = 0; i < GPR_COUNT; i++)
 		vcpu->regs.gpr[i] = 0;
 	vcpu->regs.gpr[GPR_RDX] = 0x600; /* processor signature: family; software ignores it */

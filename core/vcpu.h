@@ -140,7 +140,7 @@ struct vcpu {
 	struct cpu *cpu;        /* [a, by ptr_read()] where it runs, or ran last */
 
 	struct accel_vcpu accel; /* hardware delivery: irq/accel.h */
-	bool guest_mode;         /* [o] it runs a guest of its guest */
+	bool guest_mode;         /* [o] it runs a guest of its guest: core/nested.h */
 	bool cache_disabled;     /* [o] CR0.CD as the VM's memory types have it */
 
 	struct lapic lapic __cacheline;

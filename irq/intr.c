@@ -11,6 +11,8 @@
  *   at the next preparation and competes anew, so the slot always holds the best that there is.
  * - An NMI behind another event in the same entry has no window on every processor: then the entry
  *   is a forced immediate exit (requirement S4), and the NMI goes with the next one.
+ * - While a guest of the guest runs, what its hypervisor asked for (INTR_BLOCK_NESTED) goes there first,
+ *   and then by these rules: core/nested.h.
  * - An interrupt whose priority class is not above the PPR waits for the guest: EOI and writes of
  *   the TPR register exit anyway; CR8 is made to exit while something waits for it (intr_tpr_exit).
  * - So is it while TPR has a subclass, which any write of CR8 clears ("Task Priority Register (TPR)"):
@@ -18,6 +20,7 @@
  */
 #include "irq/intr.h"
 #include "core/machine.h"
+#include "core/nested.h"
 #include "irq/extint.h"
 #include "irq/irq_window.h"
 #include "irq/lapic_priv.h"
@@ -98,7 +101,9 @@ bool intr_has_deliverable(struct vcpu *vcpu)
 		return true;
 	/* The shadow of STI ends with the HLT that asks. */
 	block = blocked(vcpu, INTR_CLASS_EXTERNAL);
-	return (block == INTR_BLOCK_NONE || block == INTR_BLOCK_SHADOW) && has_external(vcpu);
+	return (block == INTR_BLOCK_NONE || block == INTR_BLOCK_SHADOW ||
+	        block == INTR_BLOCK_NESTED) &&
+	       has_external(vcpu);
 }
 
 /* --- commit --- */
@@ -189,6 +194,9 @@ static bool prepare_nmi(struct vcpu *vcpu)
 			intr->nmi_pending--;
 		} else if (block == INTR_BLOCK_SLOT) {
 			force = backend_op(intr_force)(vcpu, INTR_CLASS_NMI);
+		} else if (block == INTR_BLOCK_NESTED) {
+			nested_leave(vcpu, NESTED_NMI);
+			return false;
 		}
 	}
 	set_nmi_window(vcpu, intr->nmi_pending && !force);
@@ -234,6 +242,9 @@ static bool prepare_external(struct vcpu *vcpu)
 		pending = has_extint(vcpu) || (!slot_is_in_service(vcpu) && injectable(vcpu) >= 0);
 	} else if (block == INTR_BLOCK_SLOT) {
 		force = backend_op(intr_force)(vcpu, INTR_CLASS_EXTERNAL);
+	} else if (block == INTR_BLOCK_NESTED) {
+		nested_leave(vcpu, NESTED_INTERRUPT);
+		return false;
 	}
 	set_window(vcpu, pending && !force);
 	if (!pending && !taken)
@@ -247,12 +258,29 @@ void intr_before_switch(struct vcpu *vcpu)
 	set_window(vcpu, false);
 }
 
+void intr_before_nested(struct vcpu *vcpu)
+{
+	intr_before_switch(vcpu);
+	set_nmi_window(vcpu, false);
+	set_tpr_exit(vcpu, false);
+}
+
 void intr_before_wait(struct vcpu *vcpu)
 {
 	if (!vcpu->accel.window)
 		return;
 	set_window(vcpu, false);
 	close_counted_window(vcpu);
+}
+
+static __noinline void prepare_exception(struct vcpu *vcpu)
+{
+	enum intr_block block = blocked(vcpu, INTR_CLASS_EXCEPTION);
+
+	if (block == INTR_BLOCK_NONE)
+		inject(vcpu, &vcpu->intr.exception, COUNTER_INJ_EXCEPTION);
+	else if (block == INTR_BLOCK_NESTED)
+		nested_leave(vcpu, NESTED_EXCEPTION);
 }
 
 static bool tpr_has_subclass(const struct vcpu *vcpu)
@@ -286,8 +314,8 @@ static __noinline bool prepare(struct vcpu *vcpu)
 	take_back(vcpu);
 	if (intr->again.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
 		inject(vcpu, &intr->again, COUNTER_INJ_AGAIN);
-	if (intr->exception.valid && blocked(vcpu, INTR_CLASS_EXCEPTION) == INTR_BLOCK_NONE)
-		inject(vcpu, &intr->exception, COUNTER_INJ_EXCEPTION);
+	if (intr->exception.valid)
+		prepare_exception(vcpu);
 	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
 		force |= prepare_nmi(vcpu);
 	force |= prepare_external(vcpu);

@@ -44,6 +44,8 @@ enum intr_block {
 	INTR_BLOCK_NMI,    /* an NMI handler runs, until IRET */
 	INTR_BLOCK_DEBUG,  /* a debugger keeps interrupts and NMIs from the vCPU while it steps */
 	INTR_BLOCK_GIF,    /* SVM guest hypervisor: global interrupt flag clear */
+	/* It is not for the guest of the guest that runs, but for its hypervisor, which can take it now. */
+	INTR_BLOCK_NESTED,
 };
 
 struct intr_event {
@@ -89,6 +91,11 @@ bool intr_has_deliverable(struct vcpu *vcpu);
  * anew, and its window is closed. From accel_update(), and when the vCPU leaves for good.
  */
 void intr_before_switch(struct vcpu *vcpu);
+/*
+ * The vCPU begins or ends to run a guest of its guest: the same, and nothing is left in the control block that
+ * will rest. A window that counts goes on counting.
+ */
+void intr_before_nested(struct vcpu *vcpu);
 /*
  * The vCPU does not run for a while: it goes to sleep, or its turn ends. Nothing can be taken meanwhile, so it
  * needs no window, and others may be accelerated. One that is needed is opened when it runs again.

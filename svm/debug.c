@@ -20,12 +20,12 @@ static void set_traps(struct vcpu *vcpu, bool on)
 	struct svm_vcpu *svm = svm_of(vcpu);
 	struct vmcb_control *control = &svm->vmcb->control;
 
-	svm->exceptions = SVM_EXCEPTIONS | (on ? BIT(VECTOR_BP) : 0);
+	svm->exceptions = SVM_EXCEPTIONS | (on ? BIT(VECTOR_BP) : 0) | svm->asked.exceptions;
 	svm->traps = on ? SVM_MISC1(SVM_EXIT_SWINT) : 0;
 	control->intercept_exceptions &= ~BIT(VECTOR_BP);
 	control->intercept_exceptions |= svm->exceptions;
 	control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_SWINT);
-	control->intercept_misc1 |= svm->traps;
+	control->intercept_misc1 |= svm->traps | (svm->asked.misc1 & SVM_MISC1(SVM_EXIT_SWINT));
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 }
 

@@ -179,7 +179,7 @@ static u64 interrupted_type(struct vcpu *vcpu, u64 info)
  * The event whose delivery the exit interrupted. INT n, INT3 and INTO leave RIP at the instruction,
  * which simply runs again; everything else must be injected again.
  */
-static void decode_interrupted_event(struct vcpu *vcpu)
+static __inlined void decode_event(struct vcpu *vcpu)
 {
 	u64 info = svm_vmcb(vcpu)->control.exit_int_info;
 	struct intr_event *again = &vcpu->intr.again;
@@ -212,6 +212,11 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 	again->valid = true;
 }
 
+void svm_decode_event(struct vcpu *vcpu)
+{
+	decode_event(vcpu);
+}
+
 void svm_decode_exit(struct vcpu *vcpu)
 {
 	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
@@ -222,7 +227,7 @@ void svm_decode_exit(struct vcpu *vcpu)
 	vcpu->exit.raw[0] = code;
 	vcpu->exit.raw[1] = control->exit_info_1;
 	vcpu->exit.raw[2] = control->exit_info_2;
-	decode_interrupted_event(vcpu);
+	decode_event(vcpu);
 	if (code == SVM_EXIT_MSR) {
 		instruction_exit(vcpu);
 		vcpu->exit.kind = control->exit_info_1 & 1 ? EXIT_WRMSR : EXIT_RDMSR;

@@ -29,13 +29,12 @@
 
 #define DR6_BS BIT64(14)
 
-enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class)
+/* With the slot free. */
+static __inlined enum intr_block blocked_by_state(struct vcpu *vcpu, enum intr_class class)
 {
 	const struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	const struct svm_vcpu *svm = svm_of(vcpu);
 
-	if (control->event_inj & SVM_EVENT_VALID || svm->virq)
-		return INTR_BLOCK_SLOT;
 	if (class == INTR_CLASS_EXCEPTION)
 		return INTR_BLOCK_NONE;
 	if (class == INTR_CLASS_NMI && svm->nmi_masked)
@@ -45,6 +44,24 @@ enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 	if (control->int_state & SVM_INT_SHADOW)
 		return INTR_BLOCK_SHADOW;
 	return INTR_BLOCK_NONE;
+}
+
+static __noinline enum intr_block blocked_rarely(struct vcpu *vcpu, enum intr_class class)
+{
+	if (svm_nested_gets(vcpu, class))
+		return svm_nested_blocked(vcpu, class);
+	if (svm_vmcb(vcpu)->control.event_inj & SVM_EVENT_VALID || svm_of(vcpu)->virq)
+		return INTR_BLOCK_SLOT;
+	return blocked_by_state(vcpu, class);
+}
+
+enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class)
+{
+	const struct svm_vcpu *svm = svm_of(vcpu);
+
+	if (svm->vmcb->control.event_inj & SVM_EVENT_VALID || svm->virq || svm->in_nested)
+		return blocked_rarely(vcpu, class);
+	return blocked_by_state(vcpu, class);
 }
 
 static u64 event_type(u8 type)
@@ -68,8 +85,13 @@ static void intercept_iret(struct vcpu *vcpu, bool on)
 	if (on)
 		control->intercept_misc1 |= SVM_MISC1(SVM_EXIT_IRET);
 	else
-		control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_IRET);
+		control->intercept_misc1 &= ~SVM_MISC1(SVM_EXIT_IRET) | svm_of(vcpu)->asked.misc1;
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
+}
+
+void svm_intr_apply_masked(struct vcpu *vcpu)
+{
+	intercept_iret(vcpu, svm_of(vcpu)->nmi_masked);
 }
 
 /* V_IRQ for `vector`, or none. `window`: exit where the processor would take it. */
@@ -311,7 +333,8 @@ void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 	struct svm_vcpu *svm = svm_of(vcpu);
 
 	if (class == INTR_CLASS_EXTERNAL) {
-		set_interrupt_window(vcpu, open);
+		if (!svm_nested_has_no_window(vcpu))
+			set_interrupt_window(vcpu, open);
 		return;
 	}
 	/* Masked: the IRET intercept is on already. Else only a shadow can be in the way. */
@@ -321,9 +344,9 @@ void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 		svm_intr_cancel_step(vcpu);
 }
 
-bool svm_intr_force(struct vcpu *vcpu __unused, enum intr_class class)
+bool svm_intr_force(struct vcpu *vcpu, enum intr_class class)
 {
-	return class == INTR_CLASS_NMI;
+	return class == INTR_CLASS_NMI || svm_nested_gets(vcpu, class);
 }
 
 void svm_force_exit(void)
@@ -338,10 +361,11 @@ void svm_intr_tpr_exit(struct vcpu *vcpu, bool on)
 {
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 
-	if (on)
+	/* Not for a task priority that is not the local APIC's. */
+	if (on && svm_of(vcpu)->tpr)
 		control->intercept_cr |= SVM_CR_WRITE(8);
 	else
-		control->intercept_cr &= ~SVM_CR_WRITE(8);
+		control->intercept_cr &= ~SVM_CR_WRITE(8) | svm_of(vcpu)->asked.cr;
 	svm_dirty(vcpu, SVM_CLEAN_INTERCEPTS);
 }
 
@@ -350,6 +374,7 @@ void svm_pause_exits(struct vcpu *vcpu, bool on)
 	struct vmcb_control *control = &svm_vmcb(vcpu)->control;
 	u32 bit = SVM_MISC1(SVM_EXIT_PAUSE);
 
+	on |= !!(svm_of(vcpu)->asked.misc1 & bit);
 	if (!!(control->intercept_misc1 & bit) == on)
 		return;
 	control->intercept_misc1 ^= bit;

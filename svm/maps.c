@@ -32,8 +32,7 @@ static const u32 x2avic_reads[] = {
 };
 static const u32 x2avic_writes[] = {0x808, 0x80b, 0x830, 0x83f}; /* TPR, EOI, ICR, SELF IPI */
 
-/* Index of an MSR's read bit in the map, -1 if the map does not cover it. */
-static s32 msrpm_bit(u32 msr)
+s32 svm_msrpm_bit(u32 msr)
 {
 	static const u32 base[] = {0x00000000, 0xc0000000, 0xc0010000};
 
@@ -54,7 +53,7 @@ static void set_bit(u8 *map, u32 bit, bool value)
 void svm_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
 {
 	struct svm_vm *svm = vm->arch;
-	s32 bit = msrpm_bit(msr);
+	s32 bit = svm_msrpm_bit(msr);
 	struct vcpu *vcpu;
 
 	ASSERT(bit >= 0);
@@ -81,9 +80,9 @@ bool svm_vm_init(struct vm *vm)
 	memset(svm->msrpm, 0xff, SVM_MSRPM_SIZE);
 	memset(svm->msrpm_x2avic, 0xff, SVM_MSRPM_SIZE);
 	for (u32 i = 0; i < ARRAY_SIZE(x2avic_reads); i++)
-		set_bit(svm->msrpm_x2avic, (u32)msrpm_bit(x2avic_reads[i]), false);
+		set_bit(svm->msrpm_x2avic, (u32)svm_msrpm_bit(x2avic_reads[i]), false);
 	for (u32 i = 0; i < ARRAY_SIZE(x2avic_writes); i++)
-		set_bit(svm->msrpm_x2avic, (u32)msrpm_bit(x2avic_writes[i]) + 1, false);
+		set_bit(svm->msrpm_x2avic, (u32)svm_msrpm_bit(x2avic_writes[i]) + 1, false);
 	memset(svm->iopm, 0xff, SVM_IOPM_SIZE);
 	for (u32 i = 0; i < ARRAY_SIZE(guest_owned_msrs); i++)
 		svm_msr_intercept(vm, guest_owned_msrs[i], false, false);

@@ -95,13 +95,14 @@ static void store_regs(struct vcpu *vcpu)
 {
 	struct vmcb *vmcb = svm_vmcb(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
+	u64 tpr = (vmcb->control.int_ctl ^ regs->cr8) & svm_of(vcpu)->tpr;
 
 	vmcb->save.rax = regs->gpr[GPR_RAX];
 	vmcb->save.rsp = regs->gpr[GPR_RSP];
 	vmcb->save.rip = regs->rip;
 	vmcb->save.rflags = regs->rflags;
-	if ((vmcb->control.int_ctl & SVM_V_TPR) != regs->cr8) {
-		vmcb->control.int_ctl = (vmcb->control.int_ctl & ~SVM_V_TPR) | regs->cr8;
+	if (tpr) {
+		vmcb->control.int_ctl ^= tpr;
 		svm_dirty(vcpu, SVM_CLEAN_INT_CTL);
 	}
 	if (vmcb->control.tsc_offset != vcpu->tsc_offset) {
@@ -143,7 +144,7 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	}
 	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
 	insn_enter_svm(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb),
-	               svm_fast_exit, vcpu);
+	               svm->exits.fast, vcpu);
 	if (shadow)
 		svm_intr_shadow_exit(vcpu);
 	load_regs(vcpu);
@@ -151,5 +152,5 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 		control->event_inj = 0;
 	if (svm_has(SVM_CPUID_CLEAN))
 		control->clean_bits = ~0u;
-	svm_decode_exit(vcpu);
+	svm->exits.decode(vcpu);
 }

@@ -55,17 +55,37 @@ struct svm_avic {
 	u32 max_index;            /* (i) */
 };
 
+/* Exits that a guest hypervisor asked for: the VMCB's intercept words. All 0 while none of its guests runs. */
+struct svm_asked {
+	u32 cr, dr, exceptions, misc1, misc2, misc3;
+};
+
+/* What looks at an exit, by whose guest it is of: svm_fast_exit() and svm_decode_exit(), or svm/nested.c. */
+struct svm_exits {
+	bool (*fast)(void *vcpu);
+	void (*decode)(struct vcpu *vcpu);
+};
+
+struct svm_nested;
+
 /* Per vCPU (vcpu->arch). */
 struct svm_vcpu {
-	struct vmcb *vmcb;   /* (i) */
-	hpa_t vmcb_hpa;      /* (i) */
-	hpa_t root;          /* [o] nested page tables: with or without the APIC's page */
-	u32 asid_cpu;        /* [o] processor that gave the ASID */
-	u64 asid_generation; /* [o] 0: none yet */
-	bool flush;          /* [o] before the next entry */
-	bool virq;           /* [o] V_IRQ carries an injected interrupt, not a window */
-	bool nmi_masked;     /* [o] an NMI handler runs, until its IRET */
-	u8 step;             /* [o] enum svm_step */
+	struct vmcb *vmcb;         /* [o] in use: `own`, or that of a guest of the guest */
+	hpa_t vmcb_hpa;            /* [o] */
+	struct vmcb *own;          /* (i) */
+	struct svm_nested *nested; /* [o] svm/nested.c; NULL: it has never run one */
+	struct svm_asked asked;    /* [o] */
+	struct svm_exits exits;    /* [o] */
+	u64 tpr;                   /* [o] bits of V_TPR that are the local APIC's: all, or none */
+	hpa_t root;                /* [o] nested page tables: with or without the APIC's page */
+	u32 asid_cpu;              /* [o] processor that gave the ASID */
+	u64 asid_generation;       /* [o] 0: none yet */
+	bool flush;                /* [o] before the next entry */
+	/* Two bits, for one test of both at svm_intr_blocked(). */
+	bool virq : 1;      /* [o] V_IRQ carries an injected interrupt, not a window */
+	bool in_nested : 1; /* [o] a guest of the guest runs, from the second VMCB */
+	bool nmi_masked;    /* [o] an NMI handler runs, until its IRET */
+	u8 step;            /* [o] enum svm_step */
 	u64 avic_bits;    /* [o] int_ctl: how AVIC is enabled, if at all; not while stepping IRET */
 	bool shadow_lost; /* [o] VMRUN has been seen to forget the interrupt shadow */
 	bool shadow_window; /* [o] this entry has no window because of that; put back behind it */
@@ -119,7 +139,21 @@ void svm_reset(struct vcpu *vcpu, bool init);
 void svm_get_state(struct vcpu *vcpu, struct vcpu_state *state);
 void svm_set_state(struct vcpu *vcpu, const struct vcpu_state *state);
 
+/* svm/nested.c */
+bool svm_nested_enter(struct vcpu *vcpu, void *block);
+void svm_nested_leave(struct vcpu *vcpu, enum nested_why why);
+/* Free what it has. */
+void svm_nested_exit(struct vcpu *vcpu);
+/* An event of this class is for the guest hypervisor and not for its guest, which runs. */
+bool svm_nested_gets(struct vcpu *vcpu, enum intr_class class);
+/* Why that is not so now, INTR_BLOCK_NESTED: it is. */
+enum intr_block svm_nested_blocked(struct vcpu *vcpu, enum intr_class class);
+/* Nothing that the guest's guest does lets its hypervisor take an interrupt: there is nothing to wait for. */
+bool svm_nested_has_no_window(struct vcpu *vcpu);
+
 /* svm/maps.c */
+/* Index of an MSR's read bit in the map, that of writes is the next; -1: the map does not cover it. */
+s32 svm_msrpm_bit(u32 msr);
 bool svm_vm_init(struct vm *vm);
 void svm_vm_exit(struct vm *vm);
 void svm_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
@@ -166,6 +200,8 @@ u64 svm_floor(struct cpu *cpu, u64 rounds);
 /* svm/exit.c: VMCB exit fields to vcpu->exit and vcpu->intr.again. */
 void svm_decode_exit(struct vcpu *vcpu);
 void svm_emulating(struct vcpu *vcpu);
+/* Of that the event whose delivery the exit interrupted, and what has become of V_IRQ. */
+void svm_decode_event(struct vcpu *vcpu);
 
 /* svm/intr.c */
 enum intr_block svm_intr_blocked(struct vcpu *vcpu, enum intr_class class);
@@ -181,6 +217,8 @@ void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);
 /* AVIC as in `avic_bits`, or not at all while IRET is stepped over. */
 void svm_intr_apply_avic(struct vcpu *vcpu);
+/* IRET exits if NMIs are masked: for the VMCB that is in use from now on. */
+void svm_intr_apply_masked(struct vcpu *vcpu);
 /* Undo a step that is under way: an event comes first. */
 void svm_intr_cancel_step(struct vcpu *vcpu);
 void svm_intr_start_step(struct vcpu *vcpu, enum svm_step step);

@@ -43,10 +43,12 @@ bool svm_vcpu_init(struct vcpu *vcpu)
 	if (!svm)
 		return false;
 	vcpu->arch = svm;
-	svm->vmcb = port_alloc(sizeof(*svm->vmcb), PAGE_SIZE);
+	svm->own = svm->vmcb = port_alloc(sizeof(*svm->vmcb), PAGE_SIZE);
 	if (!svm->vmcb)
 		return false;
 	svm->vmcb_hpa = ptr_to_hpa(svm->vmcb);
+	svm->exits = (struct svm_exits){.fast = svm_fast_exit, .decode = svm_decode_exit};
+	svm->tpr = SVM_V_TPR;
 	svm->root = mmu_root(vcpu->vm);
 	svm->nrips = svm_has(SVM_CPUID_NRIPS);
 	svm->exceptions = SVM_EXCEPTIONS;
@@ -58,8 +60,9 @@ void svm_vcpu_exit(struct vcpu *vcpu)
 {
 	struct svm_vcpu *svm = svm_of(vcpu);
 
-	if (svm->vmcb)
-		port_free(svm->vmcb, sizeof(*svm->vmcb));
+	svm_nested_exit(vcpu);
+	if (svm->own)
+		port_free(svm->own, sizeof(*svm->own));
 	port_free(svm, sizeof(*svm));
 	vcpu->arch = NULL;
 }

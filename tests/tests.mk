@@ -72,6 +72,7 @@ UNIT_synic := $(HV_TEST_SRC)
 UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
 UNIT_irqchip := $(IRQ_ALL_SRC)
+UNIT_l2 := $(LAPIC_TEST_SRC) $(ACCEL_SRC) irq/intr.c core/nested.c
 UNIT_lapic := $(LAPIC_TEST_SRC)
 UNIT_lapic_icr := $(LAPIC_TEST_SRC)
 UNIT_lapic_timer := $(LAPIC_TEST_SRC)

@@ -41,6 +41,7 @@
 	  "accelerated APIC: an IPI that the processor could not finish")                          \
 	X(SOFTWARE_INT, "software-interrupt",                                                      \
 	  "INT n, or INT3 where it exits as that; intercepted for a debugger only")                \
+	X(NESTED, "nested", "a guest of the guest did what its hypervisor intercepts")             \
 	X(INVALID, "invalid", "the processor refused the guest state")                             \
 	X(UNKNOWN, "unknown", "an exit that no handler knows")
 

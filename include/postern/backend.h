@@ -41,6 +41,11 @@
  * intr_tpr_exit     exit when the guest writes its task priority (CR8), because a pending interrupt
  *                   waits for it to drop; off: guest CR8 accesses run without exit
  *
+ * nested_enter      the second control block, made from L1's `block`, is the one in use: core/nested.h. In the
+ *                   first one nothing is in the slot, no window is open, and the vCPU is unaccelerated.
+ *                   false: out of memory
+ * nested_leave      the first one is again; L2's state and the reason are in `block`
+ *
  * debug             for a debugger; true only in answer to BACKEND_STEP_END
  * pause_exits       whether PAUSE (or a loop of them) exits: on while others wait for the processor
  * floor             TSC ticks of `rounds` world switches that do nothing, for comparison; 0: no
@@ -56,6 +61,7 @@
 #ifndef POSTERN_BACKEND_H
 #define POSTERN_BACKEND_H
 
+#include "core/nested.h"
 #include "core/vcpu.h"
 
 struct cpu;
@@ -99,6 +105,8 @@ enum backend_debug {
 	X(void, intr_window, (struct vcpu * vcpu, enum intr_class class, bool open))               \
 	X(bool, intr_force, (struct vcpu * vcpu, enum intr_class class))                           \
 	X(void, intr_tpr_exit, (struct vcpu * vcpu, bool on))                                      \
+	X(bool, nested_enter, (struct vcpu * vcpu, void *block))                                   \
+	X(void, nested_leave, (struct vcpu * vcpu, enum nested_why why))                           \
 	X(bool, debug, (struct vcpu * vcpu, enum backend_debug what))                              \
 	X(void, pause_exits, (struct vcpu * vcpu, bool on))                                        \
 	X(u64, floor, (struct cpu * cpu, u64 rounds))                                              \

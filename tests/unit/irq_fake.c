@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/irq_fake.h"
 
+#include "core/nested.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,6 +181,12 @@ __weak void irq_window_open(struct vcpu *vcpu)
 __weak void irq_window_close(struct vcpu *vcpu)
 {
 	(void)vcpu;
+}
+
+__weak void nested_leave(struct vcpu *vcpu, enum nested_why why)
+{
+	(void)vcpu;
+	(void)why;
 }
 
 __weak void accel_posted(struct vcpu *vcpu)
