@@ -46,7 +46,8 @@ enum inhibit_scope {
 	  "tests/model/debugger_test.c: test_step_keeps_interrupts_back")                          \
 	X(NESTED, "NESTED", VCPU, SVM,                                                             \
 	  "the vCPU runs a guest of its guest, whose nested page tables know no APIC page",        \
-	  "entry to that guest", "return from it", "")                                             \
+	  "entry to that guest", "return from it",                                                 \
+	  "tests/model/nested_test.c: test_l1_intercepts")                                         \
 	X(IRQWIN, "IRQWIN", VM, SVM,                                                               \
 	  "a vCPU waits for an interrupt window: V_IRQ, which it is made of, is ignored by a "     \
 	  "processor whose AVIC is active",                                                        \

@@ -33,8 +33,12 @@ static struct seat {
 	bool up;
 } seat[VCPUS];
 
-/* By code area, which go by who started first. */
-static u32 vcpu_of[VCPUS];
+/* By code area, which go by who started first; of guests of guests, too. */
+static u32 vcpu_of[2 * VCPUS];
+
+/* What a test adds to a run: between creation and start; windows that are open when it ends. */
+static void (*on_create)(void);
+static u32 open_at_end;
 
 static struct {
 	struct mmu_counts mmu;
@@ -272,7 +276,7 @@ static void first(void *arg __unused)
 	g_exit(0);
 }
 
-static void run_once(struct harness config, void (*script)(void))
+static void create(struct harness config, void (*script)(void))
 {
 	memset(seat, 0, sizeof(seat));
 	memset(vcpu_of, 0, sizeof(vcpu_of));
@@ -280,8 +284,15 @@ static void run_once(struct harness config, void (*script)(void))
 	config.vcpus = VCPUS;
 	config.cpus = VCPUS + (config.device ? 1 : 0);
 	harness_create(&config);
+	if (on_create)
+		on_create();
 	guest_bind(HARNESS_BSP, first, NULL);
 	guest_bind(HARNESS_AP, other, NULL);
+}
+
+static void run_once(struct harness config, void (*script)(void))
+{
+	create(config, script);
 	harness_run_to_end(ENDED_DEBUG_EXIT);
 	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
 	assert_int_equal(harness_counter(COUNTER_ACCEL_MISMATCHES), 0);

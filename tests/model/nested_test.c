@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * NESTED, with a guest of the guest that is one: a second VMCB, a second nested root, a script of its own. The
+ * guest's own VMRUN is not emulated; a port of this test's stands for it, and the VMCB that L1 gives is the
+ * test's. What follows is what follows for any.
+ *
+ * vCPU 1's L2 is seen from vCPU 0: who is accelerated, whose interrupts arrive how, whose APIC accesses
+ * exit. vCPU 0's L2 is for windows: LVT0 takes ExtINT there.
+ */
+#include "core/nested.h"
+#include "tests/model/inhibit_guest.h"
+
+#include "svm/svm.h"
+
+#define VMRUN_PORT 0x9f0
+#define L2_START   0x50000u
+#define KVM_LIKE   (SVM_MISC1(SVM_EXIT_INTR) | SVM_MISC1(SVM_EXIT_NMI) | SVM_MISC1(SVM_EXIT_HLT))
+#define KINDS      0x100 /* exit codes that are counted */
+
+/* By vCPU: what it does in L2, the control block, and what L1 has seen. */
+static struct l2 {
+	struct vmcb block;
+	struct vmcb own; /* L1's, as it was when L2 was entered */
+	u32 misc1;       /* what L1 intercepts besides VMMCALL */
+	bool masking;
+	u64 gpr[GPR_COUNT];  /* L2's, which L1 keeps while it runs itself */
+	void (*order)(void); /* for L2; NULL when it has done it */
+	bool up;
+	u32 exits[KINDS];
+} l2[VCPUS];
+
+static struct vcpu *self(void)
+{
+	return vcpu((u32)(mine() - seat));
+}
+
+/* --- L1's side --- */
+
+static u64 l2_start(u32 v)
+{
+	return L2_START + v * PAGE_SIZE;
+}
+
+static void prepare_block(struct vcpu *vcpu, struct l2 *l)
+{
+	struct vmcb_control *control = &l->block.control;
+
+	memset(&l->block, 0, sizeof(l->block));
+	l->block.save = svm_of(vcpu)->own->save;
+	l->block.save.rip = l2_start(vcpu->index);
+	l->block.save.rflags = RFLAGS_RES1;
+	control->intercept_misc1 = l->misc1;
+	control->intercept_misc2 = SVM_MISC2(SVM_EXIT_VMMCALL) | SVM_MISC2(SVM_EXIT_VMRUN);
+	control->int_ctl = l->masking ? SVM_V_INTR_MASKING : 0;
+}
+
+/* The port's write is VMRUN: of a block with RIP 0 it is the first. */
+static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused, u32 size __unused,
+                  u64 value __unused)
+{
+	struct l2 *l = &l2[vcpu->index];
+
+	if (!l->block.save.rip)
+		prepare_block(vcpu, l);
+	memcpy(vcpu->regs.gpr, l->gpr, sizeof(l->gpr));
+	assert_true(nested_enter(vcpu, &l->block));
+	l->own = *svm_of(vcpu)->own;
+}
+
+static const struct bus_ops port_ops = {.write = vmrun};
+
+static struct l2 *my_l2(void)
+{
+	return &l2[mine() - seat];
+}
+
+/* Run L2 until it says VMMCALL, as often as it exits for what L1 intercepts; interrupts are taken here. */
+static void run_l2(void)
+{
+	struct l2 *l = my_l2();
+	u64 code;
+
+	do {
+		g_out(VMRUN_PORT, 0, 1);
+		memcpy(l->gpr, guest_self()->cpu->regs.gpr, sizeof(l->gpr));
+		code = l->block.control.exit_code;
+		G_CHECK(code < KINDS);
+		l->exits[code]++;
+		if (code == SVM_EXIT_HLT)
+			l->block.save.rip++;
+	} while (code != SVM_EXIT_VMMCALL);
+	l->block.save.rip += 3;
+}
+
+/* --- L2's side --- */
+
+static void on_l2(void *arg)
+{
+	vcpu_of[g_index()] = (u32)(uintptr_t)arg;
+	for (my_l2()->up = true;; g_pause()) {
+		if (!my_l2()->order)
+			continue;
+		my_l2()->order();
+		my_l2()->order = NULL;
+	}
+}
+
+/* --- vCPU `v` in L2, seen from vCPU 0 --- */
+
+static void begin_l2(u32 v)
+{
+	seat[v].order = run_l2;
+	while (!l2[v].up)
+		g_pause();
+}
+
+/* Inside, and with everything done that belongs to the entry. */
+static void await_l2(u32 v)
+{
+	while (!vcpu(v)->guest_mode || accel_is_on(&vcpu(v)->accel))
+		g_pause();
+}
+
+static void in_l2(u32 v, void (*order)(void))
+{
+	l2[v].order = order;
+	while (l2[v].order)
+		g_pause();
+}
+
+/* Its VMMCALL is completed when L2 goes on. */
+static void end_l2(u32 v)
+{
+	l2[v].order = g_vmmcall;
+	while (seat[v].order)
+		g_pause();
+	G_CHECK(!vcpu(v)->guest_mode);
+}
+
+static u64 exits(u32 v, enum exit_kind kind)
+{
+	return counter_read(&vcpu(v)->account.exits[kind]);
+}
+
+static bool reaches_page(u64 root)
+{
+	return model_nested_walk(HPA(root & PAGE_MASK), GPA(APIC_BASE_DEFAULT), MODEL_READ).ok;
+}
+
+/* A second VMCB without AVIC, a second root that does not lead to the page; the first ones as they were. */
+static void expect_second(u32 v)
+{
+	const struct svm_vcpu *svm = svm_of(vcpu(v));
+	const struct vmcb_control *control = &svm->vmcb->control;
+
+	G_CHECK(svm->vmcb != svm->own);
+	G_CHECK(!(control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)));
+	G_CHECK_EQUAL(control->n_cr3, mmu_root_without_apic(harness_vm).v);
+	G_CHECK(!reaches_page(control->n_cr3));
+	G_CHECK(reaches_page(mmu_root(harness_vm).v));
+	G_CHECK(!memcmp(&l2[v].own, svm->own, sizeof(l2[v].own)));
+	G_CHECK(l2[v].own.control.asid != control->asid);
+	G_CHECK_EQUAL(vcpu(v)->accel.local, INHIBIT_BIT(NESTED));
+	G_CHECK(vcpu(v)->accel.without_page);
+}
+
+static void expect_first(u32 v)
+{
+	const struct svm_vcpu *svm = svm_of(vcpu(v));
+
+	G_CHECK(svm->vmcb == svm->own);
+	G_CHECK_EQUAL(svm->avic_bits, SVM_AVIC_ENABLE);
+	G_CHECK_EQUAL(svm->root.v, mmu_root(harness_vm).v);
+	G_CHECK_EQUAL(vcpu(v)->accel.local, 0);
+}
+
+static void expect_nested(u32 v, u32 sets, u32 clears)
+{
+	for (u32 i = 0; i < VCPUS; i++)
+		expect_account(&vcpu(i)->accel.account[INHIBIT_NESTED], i == v ? sets : 0,
+		               i == v ? clears : 0, v);
+	expect_account(account_of(INHIBIT_NESTED), 0, 0, 0);
+	expect_mask(0);
+	expect_changes(0, 0);
+}
+
+/* --- L1 intercepts interrupts --- */
+
+static void halt(void)
+{
+	g_hlt();
+}
+
+static void ask_cpuid(void)
+{
+	struct cpuid_regs r;
+
+	g_cpuid(0x40000000, 0, &r);
+	G_CHECK(r.eax);
+}
+
+/* Each to vCPU 1 takes it out of L2, and is taken in L1, which has acceleration then. */
+static void exchange_with_l1(u32 rounds)
+{
+	u64 incomplete = exits(0, EXIT_IPI_INCOMPLETE), injected_2 = injected(2);
+	u32 left = l2[1].exits[SVM_EXIT_INTR];
+
+	for (u32 i = 0; i < rounds; i++) {
+		await_l2(1);
+		exchange(ALL, i & 1);
+	}
+	await_l2(1);
+	G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_INTR], left + rounds);
+	G_CHECK(exits(0, EXIT_IPI_INCOMPLETE) >= incomplete + rounds);
+	/* The others do not notice. */
+	G_CHECK_EQUAL(injected(2), injected_2);
+	G_CHECK(accel_is_on(&vcpu(0)->accel) && accel_is_on(&vcpu(2)->accel));
+}
+
+static void script_intercepted(void)
+{
+	const struct inhibit_account *account = &vcpu(1)->accel.account[INHIBIT_NESTED];
+
+	expect_accelerated(ALL);
+	for (u32 i = 0; i < 2; i++) {
+		u32 sets = (u32)account->sets;
+
+		note();
+		begin_l2(1);
+		await_l2(1);
+		expect_nested(1, sets + 1, sets);
+		expect_second(1);
+		if (!l2[1].masking)
+			in_l2(1, g_sti);
+		exchange_with_l1(ROUNDS);
+		expect_nested(1, sets + 1 + ROUNDS, sets + ROUNDS);
+		in_l2(1, halt);
+		G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_HLT], i + 1);
+		in_l2(1, ask_cpuid);
+		G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_CPUID], 0);
+		await_l2(1);
+		expect_second(1);
+		end_l2(1);
+		sets = (u32)account->sets;
+		expect_nested(1, sets, sets);
+		G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_VMMCALL], i + 1);
+		expect_accelerated(ALL);
+		expect_first(1);
+	}
+}
+
+/* --- L1 does not --- */
+
+static void send_to_closed(void)
+{
+	listen();
+	apic_icr(1, APIC_LEVEL_ASSERT | PING);
+	while (!vcpu(1)->intr.window_open)
+		g_pause();
+	G_CHECK(svm_vmcb(vcpu(1))->control.int_ctl & SVM_V_IRQ);
+	G_CHECK(!(svm_of(vcpu(1))->own->control.int_ctl & SVM_V_IRQ));
+	G_CHECK_EQUAL(vcpu(1)->accel.window, 0);
+	G_CHECK_EQUAL(atomic32_read(&harness_vm->inhibit.windows), 0);
+	G_CHECK_EQUAL(seat[1].pinged, pinged[1]);
+	expect_mask(0);
+}
+
+/* L2 takes them, by injection into the second VMCB, and its accesses to L1's APIC all exit. */
+static void script_not_intercepted(void)
+{
+	u64 faults;
+	u32 before_pings;
+
+	expect_accelerated(ALL);
+	for (u32 i = 0; i < 2; i++) {
+		note();
+		begin_l2(1);
+		await_l2(1);
+		in_l2(1, g_sti);
+		faults = exits(1, EXIT_MEMORY);
+		before_pings = seat[1].pinged;
+		expect_only(ALL & ~BIT(1), ALL, true);
+		expect_second(1);
+		/* ICR2, ICR and EOI; the last one may not be yet. */
+		while (exits(1, EXIT_MEMORY) < faults + (seat[1].pinged - before_pings) * 3)
+			g_pause();
+		G_CHECK_EQUAL(exits(1, EXIT_MEMORY), faults + (seat[1].pinged - before_pings) * 3);
+		in_l2(1, g_cli);
+		send_to_closed();
+		in_l2(1, g_sti);
+		expect_heard(BIT(1));
+		end_l2(1);
+		expect_accelerated(ALL);
+		expect_first(1);
+	}
+	G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_INTR], 0);
+	G_CHECK_EQUAL(vcpu(1)->accel.account[INHIBIT_NESTED].sets, 2);
+	G_CHECK_EQUAL(harness_counter(COUNTER_IRQ_WINDOWS), 0);
+}
+
+/* --- a reason of the VM's comes and goes meanwhile, by L2's own doing: L1's ID --- */
+
+static void script_other_reason(void)
+{
+	expect_accelerated(ALL);
+	begin_l2(1);
+	await_l2(1);
+	in_l2(1, g_sti);
+	for (u32 i = 0; i < 2; i++) {
+		note();
+		in_l2(1, take_id_alone);
+		expect_mask(MODIFIED);
+		expect_changes(1, 1);
+		expect_only(0, ALL, false);
+		in_l2(1, take_id_1);
+		await_no_windows();
+		expect_mask(0);
+		expect_only(ALL & ~BIT(1), ALL, true);
+		expect_second(1);
+	}
+	end_l2(1);
+	expect_accelerated(ALL);
+	set_and_undo(INHIBIT_APIC_ID_MODIFIED, 1, take_id_alone, take_id_1);
+	expect_first(1);
+}
+
+/* --- wrong code: L2 on L1's root --- */
+
+static void read_version(void)
+{
+	G_CHECK(g_mmio_read(APIC_BASE_DEFAULT + APIC_VERSION));
+}
+
+static void use_first_root(void)
+{
+	svm_vmcb(self())->control.n_cr3 = mmu_root(harness_vm).v;
+	svm_dirty(self(), SVM_CLEAN_NP);
+	svm_flush(self());
+	g_in(0x40, 1); /* an exit: the next entry has it */
+}
+
+static void script_wrong_root(void)
+{
+	u64 faults;
+
+	expect_accelerated(ALL);
+	begin_l2(1);
+	await_l2(1);
+	faults = exits(1, EXIT_MEMORY);
+	in_l2(1, read_version);
+	G_CHECK_EQUAL(exits(1, EXIT_MEMORY), faults + 1);
+	in_l2(1, use_first_root);
+	in_l2(1, read_version);
+	g_exit(0);
+}
+
+/* --- windows, in vCPU 0's own L2 --- */
+
+#define TICK 0x30
+
+static u32 ticks, ticks_in_l2;
+
+static void on_tick(u8 vector __unused, u32 error __unused)
+{
+	ticks++;
+	ticks_in_l2 += vcpu(0)->guest_mode;
+	G_CHECK(!accel_is_on(&vcpu(0)->accel));
+	g_out(0x20, 0x20, 1);
+}
+
+/* The first 8259 passes IRQ 0 to the guest that unmasks it. */
+static void init_pic(void)
+{
+	static const u8 words[] = {TICK, 0x04, 0x01, 0xfe};
+
+	ticks = ticks_in_l2 = 0;
+	g_out(0x20, 0x11, 1);
+	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
+		g_out(0x21, words[i], 1);
+	g_set_handler(TICK, on_tick);
+	apic_write(APIC_LVT0, APIC_DM_EXTINT);
+}
+
+static void mask_pic(void)
+{
+	g_out(0x21, 0xff, 1);
+}
+
+static void unmask_pic(void)
+{
+	g_out(0x21, 0xfe, 1);
+}
+
+/* Mode 0: one edge when the count is out. */
+static void one_tick(void)
+{
+	g_out(0x43, 0x30, 1);
+	g_out(0x40, 100, 1);
+	g_out(0x40, 0, 1);
+}
+
+/* Requirement S0.1: count = flags, and IRQWIN with them, as nothing else stands here. */
+static void expect_windows(u32 flags)
+{
+	u32 set = 0;
+
+	for (u32 v = 0; v < VCPUS; v++)
+		set += vcpu(v)->accel.window;
+	G_CHECK_EQUAL(vcpu(0)->accel.window, flags);
+	G_CHECK_EQUAL(set, flags);
+	G_CHECK_EQUAL(atomic32_read(&harness_vm->inhibit.windows), flags);
+	expect_mask(flags ? INHIBIT_BIT(IRQWIN) : 0);
+}
+
+/* Whoever is to be, is, and goes on to be. */
+static void await_others(bool accelerated)
+{
+	for (u32 v = 1; v < VCPUS; v++)
+		while (accel_is_on(&vcpu(v)->accel) != accelerated)
+			g_pause();
+}
+
+/* An exit at which a window that nobody needs is closed. */
+static void await_closed(void)
+{
+	while (vcpu(0)->accel.window)
+		g_in(0x40, 1);
+	expect_windows(0);
+	await_others(true);
+}
+
+static void open_in_l1(void)
+{
+	g_cli();
+	one_tick();
+	while (!vcpu(0)->accel.window || !inhibit_stands(harness_vm, INHIBIT_IRQWIN))
+		g_pause();
+	expect_windows(1);
+	await_others(false);
+}
+
+static void run_own_l2(u32 misc1, bool masking, void (*order)(void))
+{
+	l2[0].misc1 = misc1;
+	l2[0].masking = masking;
+	l2[0].order = order;
+	l2[0].block.save.rip = 0; /* from its start */
+	run_l2();
+}
+
+static void look_and_end(void)
+{
+	expect_windows(1);
+	g_in(0x40, 1);
+	expect_windows(1);
+	await_others(false);
+	G_CHECK_EQUAL(vcpu(0)->accel.local, INHIBIT_BIT(NESTED));
+	g_vmmcall();
+}
+
+/* Open, enter, leave, close. */
+static void script_kept(void)
+{
+	u32 before_ticks = ticks;
+
+	open_in_l1();
+	run_own_l2(KVM_LIKE, true, look_and_end);
+	expect_windows(1);
+	G_CHECK_EQUAL(ticks, before_ticks);
+	g_sti();
+	await(&ticks, before_ticks + 1);
+	await_closed();
+}
+
+static void close_and_end(void)
+{
+	expect_windows(1);
+	seat[1].order = mask_pic;
+	while (seat[1].order)
+		g_pause();
+	await_closed();
+	g_vmmcall();
+}
+
+/* Open, enter, close. */
+static void script_closed_in_l2(void)
+{
+	u32 before_ticks = ticks;
+	u64 clears = account_of(INHIBIT_IRQWIN)->clears;
+
+	open_in_l1();
+	run_own_l2(KVM_LIKE, true, close_and_end);
+	expect_windows(0);
+	G_CHECK_EQUAL(account_of(INHIBIT_IRQWIN)->clears, clears + 1);
+	G_CHECK_EQUAL(ticks, before_ticks);
+	unmask_pic();
+	g_sti();
+	await(&ticks, before_ticks + 1);
+	await_closed();
+}
+
+static void take_and_end(void)
+{
+	u32 before_ticks = ticks;
+
+	expect_windows(1);
+	g_sti();
+	await(&ticks, before_ticks + 1);
+	await_closed();
+	g_vmmcall();
+}
+
+/* The same where L2 takes the interrupt. */
+static void script_taken_in_l2(void)
+{
+	u32 before_ticks = ticks, before_l2 = ticks_in_l2;
+
+	open_in_l1();
+	run_own_l2(0, false, take_and_end);
+	expect_windows(0);
+	G_CHECK_EQUAL(ticks, before_ticks + 1);
+	G_CHECK_EQUAL(ticks_in_l2, before_l2 + 1);
+	g_sti();
+}
+
+static void open_and_end(void)
+{
+	u64 windows = harness_counter(COUNTER_WINDOWS);
+	u32 before_ticks = ticks;
+
+	expect_windows(0);
+	one_tick();
+	while (harness_counter(COUNTER_WINDOWS) == windows)
+		g_pause();
+	G_CHECK(vcpu(0)->intr.window_open);
+	expect_windows(0);
+	await_others(true);
+	g_sti();
+	await(&ticks, before_ticks + 1);
+	expect_windows(0);
+	g_vmmcall();
+}
+
+/* A window that is opened in L2 does not count. */
+static void script_opened_in_l2(void)
+{
+	u64 opened = harness_counter(COUNTER_IRQ_WINDOWS);
+
+	run_own_l2(0, false, open_and_end);
+	G_CHECK_EQUAL(harness_counter(COUNTER_IRQ_WINDOWS), opened);
+	expect_windows(0);
+}
+
+static void tick_and_end(void)
+{
+	u32 before_ticks = ticks;
+
+	g_cli();
+	one_tick();
+	if (!l2[0].masking)
+		g_sti(); /* it is L2's flag that gates L1's interrupts */
+	await(&ticks, before_ticks + 1);
+	g_vmmcall();
+}
+
+/* Nor does one that L2 takes no part in, since L1 gets the interrupt: there it needs one that does. */
+static void script_left_for_l1(bool masking)
+{
+	u32 left = l2[0].exits[SVM_EXIT_INTR], before_l2 = ticks_in_l2;
+	u64 opened = harness_counter(COUNTER_IRQ_WINDOWS);
+
+	run_own_l2(KVM_LIKE, masking, tick_and_end);
+	G_CHECK_EQUAL(l2[0].exits[SVM_EXIT_INTR], left + 1);
+	G_CHECK_EQUAL(ticks_in_l2, before_l2);
+	G_CHECK_EQUAL(harness_counter(COUNTER_IRQ_WINDOWS), opened + 1);
+	await_closed();
+}
+
+static void script_windows(void)
+{
+	init_pic();
+	expect_accelerated(ALL);
+	for (u32 i = 0; i < 2; i++) {
+		script_kept();
+		script_closed_in_l2();
+		script_taken_in_l2();
+		script_opened_in_l2();
+		script_left_for_l1(true);
+		script_left_for_l1(false);
+	}
+	expect_accelerated(ALL);
+	G_CHECK_EQUAL(account_of(INHIBIT_IRQWIN)->sets, account_of(INHIBIT_IRQWIN)->clears);
+}
+
+/* --- the ends of an L2 that are not its own --- */
+
+static void script_init(void)
+{
+	expect_accelerated(ALL);
+	for (u32 i = 0; i < 2; i++) {
+		begin_l2(1);
+		await_l2(1);
+		seat[1].order = NULL;
+		memset(&l2[1].block.save, 0, sizeof(l2[1].block.save));
+		for (u32 v = 1; v < VCPUS; v++)
+			seat[v].up = false;
+		l2[1].up = false;
+		g_start_aps();
+		for (u32 v = 1; v < VCPUS; v++)
+			while (!seat[v].up)
+				g_pause();
+		G_CHECK_EQUAL(l2[1].block.control.exit_code, SVM_EXIT_INIT);
+		G_CHECK(!vcpu(1)->guest_mode);
+		l2[1].block.save.rip = 0;
+		expect_accelerated(ALL);
+		expect_first(1);
+	}
+}
+
+static void exit_with_window(void)
+{
+	expect_windows(1);
+	g_exit(0);
+}
+
+static void script_end(void)
+{
+	init_pic();
+	expect_accelerated(ALL);
+	begin_l2(1);
+	open_in_l1();
+	run_own_l2(KVM_LIKE, true, exit_with_window);
+}
+
+/* --- */
+
+static u32 run_misc1;
+static bool run_masking;
+
+static void create_l2(void)
+{
+	memset(l2, 0, sizeof(l2));
+	bus_register(&harness_vm->io, VMRUN_PORT, 1, &port_ops, NULL);
+	for (u32 v = 0; v < VCPUS; v++) {
+		l2[v].misc1 = run_misc1;
+		l2[v].masking = run_masking;
+		guest_bind(l2_start(v), on_l2, (void *)(uintptr_t)v);
+	}
+}
+
+static void prepare_run(u32 misc1, bool masking)
+{
+	run_misc1 = misc1;
+	run_masking = masking;
+	on_create = create_l2;
+}
+
+static void run_nested(void (*script)(void), u32 misc1, bool masking)
+{
+	prepare_run(misc1, masking);
+	on_each((struct harness){0}, script);
+}
+
+static void test_l1_intercepts(void **state __unused)
+{
+	run_nested(script_intercepted, KVM_LIKE, true);
+	run_nested(script_intercepted, KVM_LIKE, false);
+}
+
+static void test_l1_does_not_intercept(void **state __unused)
+{
+	run_nested(script_not_intercepted, 0, false);
+}
+
+static void test_other_reason_meanwhile(void **state __unused)
+{
+	run_nested(script_other_reason, 0, false);
+}
+
+/* The processor model says when an access reaches what the APIC's page is mapped to. */
+static void test_wrong_root_is_seen(void **state __unused)
+{
+	static const char *const names[] = {"rome", "milan", "genoa"};
+
+	prepare_run(0, false);
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		create((struct harness){.xapic = true, .processor = names[i]}, script_wrong_root);
+		vm_start(harness_vm);
+		assert_false(posix_run_stepper());
+		assert_non_null(strstr(posix_failure(), "went past the hypervisor"));
+		harness_vm = NULL;
+	}
+}
+
+static void test_windows(void **state __unused)
+{
+	run_nested(script_windows, 0, false);
+}
+
+static void test_init_in_l2(void **state __unused)
+{
+	run_nested(script_init, KVM_LIKE, true);
+}
+
+static void test_end_in_l2(void **state __unused)
+{
+	open_at_end = 1;
+	run_nested(script_end, KVM_LIKE, true);
+	open_at_end = 0;
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_l1_intercepts),
+	        cmocka_unit_test(test_l1_does_not_intercept),
+	        cmocka_unit_test(test_other_reason_meanwhile),
+
+	        cmocka_unit_test(test_windows),
+	        cmocka_unit_test(test_init_in_l2),
+	        cmocka_unit_test(test_end_in_l2),
+	        cmocka_unit_test(test_wrong_root_is_seen),
+	};
+
+	return cmocka_run_group_tests_name("nested", tests, NULL, NULL);
+}
