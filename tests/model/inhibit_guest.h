@@ -325,7 +325,7 @@ static void on_each(struct harness config, void (*script)(void))
 }
 
 /* One reason of scope VM by a guest's own doing: off for all, and on again. */
-static void set_and_undo(u32 reason, u32 who, void (*set)(void), void (*undo)(void))
+static __unused void set_and_undo(u32 reason, u32 who, void (*set)(void), void (*undo)(void))
 {
 	const struct inhibit_account *account = account_of(reason);
 	u32 sets = (u32)account->sets, clears = (u32)account->clears;
@@ -346,12 +346,12 @@ static void set_and_undo(u32 reason, u32 who, void (*set)(void), void (*undo)(vo
 
 /* --- what a vCPU is told to do: an ID that is not its own, and its own --- */
 
-static void take_id_alone(void)
+static __unused void take_id_alone(void)
 {
 	apic_write(APIC_ID, ALONE << 24);
 }
 
-static void take_id_1(void)
+static __unused void take_id_1(void)
 {
 	apic_write(APIC_ID, 1u << 24);
 }
