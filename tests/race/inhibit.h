@@ -24,6 +24,8 @@ struct inhibit_code {
 	/* irq/irq_window.h */
 	void (*window_open)(struct vcpu *vcpu);
 	void (*window_close)(struct vcpu *vcpu);
+	/* core/nested.h */
+	bool (*nested_enter)(struct vcpu *vcpu, void *block);
 	/* irq/apic_page.h */
 	bool (*fault)(struct vcpu *vcpu, gpa_t gpa);
 	/* What is done besides whenever the back end has been told of a vCPU's mode; NULL: nothing. */

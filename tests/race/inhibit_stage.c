@@ -3,6 +3,7 @@
 #include "tests/race/inhibit.h"
 
 #include "core/machine.h"
+#include "core/nested.h"
 #include "core/sched.h"
 #include "cpu_model/model.h"
 #include "irq/accel_check.h"
@@ -22,6 +23,7 @@ const struct inhibit_code inhibit_right = {
         .change = inhibit_change,
         .window_open = irq_window_open,
         .window_close = irq_window_close,
+        .nested_enter = nested_enter,
         .fault = apic_page_fault,
 };
 const struct inhibit_code *inhibit_code = &inhibit_right;

@@ -6,6 +6,7 @@
 #include "tests/race/inhibit_wrong.h"
 
 #include "core/machine.h"
+#include "core/nested.h"
 #include "irq/apic_page.h"
 #include "irq/irq_window.h"
 #include "postern/port.h"
@@ -18,6 +19,7 @@
 	        .change = change_,                                                                 \
 	        .window_open = open,                                                               \
 	        .window_close = close,                                                             \
+	        .nested_enter = nested_enter,                                                      \
 	        .fault = fault_,                                                                   \
 	        .handed_over = handed_over_,                                                       \
 	}
@@ -206,6 +208,51 @@ WINDOWS(inhibit_windows_two_holds, "count and mask under two holds", irq_window_
 WINDOWS(inhibit_windows_unlocked, "window counted without the lock", open_unlocked, close_unlocked);
 WINDOWS(inhibit_windows_clobber, "close that clears another vCPU's IRQWIN", irq_window_open,
         close_clobbers);
+
+/* --- guests of guests --- */
+
+/* A window is L1's, so it does not count while L2 runs; its close does not know. */
+static bool enter_undoes_count(struct vcpu *vcpu, void *block)
+{
+	u32 window = vcpu->accel.window;
+
+	if (window)
+		irq_window_close(vcpu);
+	vcpu->accel.window = window;
+	return nested_enter(vcpu, block);
+}
+
+/* The same with a close that does: whoever closes in L2 has nothing to undo. */
+static void close_skips(struct vcpu *vcpu)
+{
+	if (!vcpu->guest_mode)
+		irq_window_close(vcpu);
+}
+
+/* L2 is told from L1 by a flag, and runs on what L1 runs on. */
+static bool enter_is_flag(struct vcpu *vcpu, void *block)
+{
+	bool entered = nested_enter(vcpu, block);
+
+	vcpu->accel.local = 0;
+	vcpu->accel.local_mode = ACCEL_XAPIC;
+	return entered;
+}
+
+#define NESTED(id, what, close, enter)                                                             \
+	const struct inhibit_code id = {                                                           \
+	        .name = what,                                                                      \
+	        .change = inhibit_change,                                                          \
+	        .window_open = irq_window_open,                                                    \
+	        .window_close = close,                                                             \
+	        .nested_enter = enter,                                                             \
+	        .fault = apic_page_fault,                                                          \
+	}
+
+NESTED(inhibit_nested_undoes, "window undone at entry to L2 and at its close", irq_window_close,
+       enter_undoes_count);
+NESTED(inhibit_nested_skips, "window that is not closed in L2", close_skips, nested_enter);
+NESTED(inhibit_nested_flag, "L2 that is a flag", irq_window_close, enter_is_flag);
 
 /* --- hand-over --- */
 

@@ -22,6 +22,10 @@ extern const struct inhibit_code inhibit_windows_naive; /* right */
 extern const struct inhibit_code inhibit_windows_two_holds;
 extern const struct inhibit_code inhibit_windows_unlocked;
 extern const struct inhibit_code inhibit_windows_clobber;
+/* A guest of the guest. */
+extern const struct inhibit_code inhibit_nested_undoes;
+extern const struct inhibit_code inhibit_nested_skips;
+extern const struct inhibit_code inhibit_nested_flag;
 /* Hand-over. */
 extern const struct inhibit_code inhibit_drops_eoi;
 extern const struct inhibit_code inhibit_drops_request;

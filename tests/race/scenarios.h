@@ -75,6 +75,11 @@ extern const struct race_scenario race_window_falling;
 extern const struct race_scenario race_window_two;
 extern const struct race_scenario race_window_two_kept;
 extern const struct race_scenario race_window_two_storm;
+/* inhibit_nested.c */
+extern const struct race_scenario race_nested_in;
+extern const struct race_scenario race_nested_after;
+extern const struct race_scenario race_nested_own;
+extern const struct race_scenario race_nested_two;
 /* inhibit_page.c */
 extern const struct race_scenario race_page_fault;
 extern const struct race_scenario race_page_mapped;
