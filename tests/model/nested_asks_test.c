@@ -11,11 +11,14 @@
 #define GP_EXIT    SVM_EXIT_EXCEPTION(VECTOR_GP)
 
 static u32 nmis, nmis_in_l2, injected_by_l1;
+static bool leave_in_nmi;
 
 static void on_nmi(u8 vector __unused, u32 error __unused)
 {
 	nmis++;
 	nmis_in_l2 += self()->guest_mode;
+	if (leave_in_nmi && self()->guest_mode)
+		g_vmmcall();
 }
 
 static void on_injected(u8 vector __unused, u32 error __unused)
@@ -68,6 +71,11 @@ static void expect_asked(bool asked)
 	G_CHECK_EQUAL(seen[SVM_EXIT_IOIO], asked);
 	G_CHECK_EQUAL(seen[SVM_EXIT_MSR], asked);
 	G_CHECK_EQUAL(seen[GP_EXIT], asked);
+}
+
+static void ask_nothing(void)
+{
+	g_nop();
 }
 
 static void send_nmi(u32 expected, u32 in_l2_of_them)
@@ -157,6 +165,38 @@ static void script_not_asked(void)
 	expect_first(1);
 }
 
+/* L2 ends in its handler of an NMI: the processor goes on masking them, until an IRET of L1's. */
+static void script_masked(void)
+{
+	expect_accelerated(ALL);
+	begin_asked(0, 0, false);
+	leave_in_nmi = true;
+	apic_icr(1, APIC_DM_NMI | APIC_LEVEL_ASSERT);
+	while (seat[1].order)
+		g_pause();
+	leave_in_nmi = false;
+	apic_icr(1, APIC_DM_NMI | APIC_LEVEL_ASSERT);
+	while (!vcpu(1)->intr.nmi_pending)
+		g_pause();
+	G_CHECK_EQUAL(nmis, 1);
+	exchange(ALL, true);
+	while (nmis != 2)
+		g_pause();
+	G_CHECK_EQUAL(nmis_in_l2, 1);
+	begin_l2(1);
+	await_l2(1);
+	in_l2(1, ask_nothing);
+	send_nmi(3, 2);
+	end_l2(1);
+	expect_accelerated(ALL);
+	expect_first(1);
+}
+
+static void test_nmis_stay_masked(void **state __unused)
+{
+	run_nested(script_masked, 0, false);
+}
+
 /* An exit that Postern completes at once where L1 has nothing to say: an interrupt to itself in x2APIC mode. */
 static void send_self(void)
 {
@@ -205,6 +245,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_what_l1_asks_for),
 	        cmocka_unit_test(test_what_l1_does_not_ask_for),
+	        cmocka_unit_test(test_nmis_stay_masked),
 	        cmocka_unit_test(test_fast_exits_are_asked_for),
 	};
 
