@@ -36,9 +36,8 @@ static struct seat {
 /* By code area, which go by who started first; of guests of guests, too. */
 static u32 vcpu_of[2 * VCPUS];
 
-/* What a test adds to a run: between creation and start; windows that are open when it ends. */
+/* What a test adds to a run: between creation and start. */
 static void (*on_create)(void);
-static u32 open_at_end;
 
 static struct {
 	struct mmu_counts mmu;

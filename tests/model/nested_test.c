@@ -534,9 +534,7 @@ static void test_init_in_l2(void **state __unused)
 
 static void test_end_in_l2(void **state __unused)
 {
-	open_at_end = 1;
 	run_nested(script_end, KVM_LIKE, true);
-	open_at_end = 0;
 }
 
 int main(void)
