@@ -22,6 +22,7 @@
 #define EXTINT       0x700
 #define IOAPIC       0xfec00000
 #define IOAPIC_ENTRY 0x10
+#define TRIES        4  /* to catch up */
 #define FEW          15 /* ticks that may be on their way */
 
 static volatile unsigned int ticks;
@@ -225,13 +226,14 @@ static uint64_t measure_period(void)
 }
 
 /*
- * Forty periods with interrupts off, then a hundred ticks to catch up. Without reinjection at most
- * the one that the 8259 holds is left of the forty, and a few that are caught up with.
+ * Forty periods with interrupts off, then a hundred ticks to catch up, and more if the machine is slow: the
+ * time that they take has ticks of its own. Without reinjection at most the one that the 8259 holds is left
+ * of the forty, however many come behind.
  */
 static void blocked_time(void)
 {
 	uint64_t start, period;
-	unsigned int before, due, taken;
+	unsigned int before, due, taken, tries = 0;
 
 	set_up_pic(0x01);
 	set_up_pit(2);
@@ -242,9 +244,11 @@ static void blocked_time(void)
 	before = ticks;
 	start = rdtsc();
 	wait_periods(40);
-	take_ticks(100, "ticks after a long time with interrupts off");
-	due = (unsigned int)((rdtsc() - start) / period);
-	taken = ticks - before;
+	do {
+		take_ticks(100, "ticks after a long time with interrupts off");
+		due = (unsigned int)((rdtsc() - start) / period);
+		taken = ticks - before;
+	} while (taken + FEW < due && ++tries < TRIES);
 	micro_print(taken + FEW >= due ? "every tick came\n" : "ticks were lost\n");
 	micro_print("ticks due, taken: ");
 	micro_print_hex(due);
