@@ -59,7 +59,55 @@ static bool write_cr8(struct vcpu *vcpu, u64 value)
 	return true;
 }
 
+#define CR0_RESERVED (~0ull << 32)
+#define CR0_PAGING   (CR0_PG | CR0_WP | CR0_CD | CR0_NW)
+
+static bool cr0_is_valid(const struct vcpu_state *state, u64 value)
+{
+	bool code_64 = state->efer & EFER_LMA && state->seg[SEG_CS].attr & SEG_ATTR_L;
+	u64 changed = value ^ state->cr0;
+
+	if (value & CR0_RESERVED || (value & CR0_NW && !(value & CR0_CD)) ||
+	    (value & CR0_PG && !(value & CR0_PE)))
+		return false;
+	if (!(changed & CR0_PG))
+		return true;
+	if (!(value & CR0_PG))
+		return !code_64 && !(state->cr4 & CR4_PCIDE);
+	return !(state->efer & EFER_LME) ||
+	       (state->cr4 & CR4_PAE && !(state->seg[SEG_CS].attr & SEG_ATTR_L));
+}
+
+/* Exits on processors where some of its bits are the hypervisor's own. */
+static bool write_cr0(struct vcpu *vcpu, u64 value)
+{
+	struct vcpu_state state;
+	u64 changed;
+
+	backend_op(get_state)(vcpu, &state);
+	if (!cr0_is_valid(&state, value))
+		return false;
+	value |= CR0_ET;
+	changed = value ^ state.cr0;
+	state.cr0 = value;
+	/* "Extended Feature Enable Register": LMA follows LME and paging. */
+	if (changed & CR0_PG && state.efer & EFER_LME)
+		state.efer ^= EFER_LMA;
+	backend_op(set_state)(vcpu, &state);
+	vcpu->fetch_hint.cs_attr = 0;
+	if (changed & CR0_PAGING)
+		backend_op(flush)(vcpu);
+	return true;
+}
+
 bool cr_write(struct vcpu *vcpu, u32 reg, u64 value)
 {
-	return reg == 4 ? write_cr4(vcpu, value) : write_cr8(vcpu, value);
+	switch (reg) {
+	case 0:
+		return write_cr0(vcpu, value);
+	case 4:
+		return write_cr4(vcpu, value);
+	default:
+		return write_cr8(vcpu, value);
+	}
 }

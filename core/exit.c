@@ -284,6 +284,7 @@ static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_INTR] = resume,
         [EXIT_NMI] = resume,
         [EXIT_INTR_WINDOW] = resume,
+        [EXIT_TPR] = resume,
         [EXIT_NMI_WINDOW] = resume,
         [EXIT_EXCEPTION] = handle_exception,
         [EXIT_CPUID] = handle_cpuid,

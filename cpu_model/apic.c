@@ -43,6 +43,13 @@ int model_apic_pending(struct model_cpu *cpu)
 	return -1;
 }
 
+void model_apic_ack(struct model_cpu *cpu, u8 vector)
+{
+	__atomic_fetch_and(&cpu->irr[vector / 64].v, ~BIT64(vector % 64), __ATOMIC_SEQ_CST);
+	ASSERT(cpu->in_service_depth < ARRAY_SIZE(cpu->in_service));
+	cpu->in_service[cpu->in_service_depth++] = vector;
+}
+
 void model_take_interrupts(struct model_cpu *cpu)
 {
 	int vector;
@@ -50,9 +57,7 @@ void model_take_interrupts(struct model_cpu *cpu)
 	/* Outside of the guest only: there the boundary checks of VMRUN decide. */
 	while (cpu->gif && cpu->intr_flag && !cpu->guest && !cpu->in_handler &&
 	       (vector = model_apic_pending(cpu)) >= 0) {
-		__atomic_fetch_and(&cpu->irr[vector / 64].v, ~BIT64(vector % 64), __ATOMIC_SEQ_CST);
-		ASSERT(cpu->in_service_depth < ARRAY_SIZE(cpu->in_service));
-		cpu->in_service[cpu->in_service_depth++] = (u8)vector;
+		model_apic_ack(cpu, (u8)vector);
 		cpu->in_handler = true;
 		cpu_handle_interrupt(cpu->cpu, (u8)vector);
 		cpu->in_handler = false;

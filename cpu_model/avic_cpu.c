@@ -13,7 +13,7 @@
  * would happen otherwise is not modelled; that the hypervisor forgot it is found.
  */
 #include "cpu_model/guest.h"
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 #include "x86/msr.h"
 
@@ -100,12 +100,70 @@ bool model_avic_take_interrupt(struct model_cpu *cpu)
 	return model_deliver(cpu, (u8)vector, false, false, 0);
 }
 
+/* --- accesses --- */
+
+/* What AVIC made of one. */
+static enum model_result end(struct model_cpu *cpu, const struct guest_insn *insn,
+                             struct avic_result result)
+{
+	if (result.action == AVIC_DONE)
+		return MODEL_DONE;
+	if (result.action == AVIC_GP)
+		return model_raise(cpu, VECTOR_GP, true, 0) ? MODEL_RESTART : MODEL_EXIT;
+	cpu->exit_code = result.exit_code;
+	cpu->exit_info_1 = result.info_1;
+	cpu->exit_info_2 = result.info_2;
+	if (result.action == AVIC_BEFORE)
+		return MODEL_EXIT;
+	if (!avic_is(&cpu->avic, AVIC_NO_NEXT_RIP))
+		cpu->next_rip = cpu->regs.rip + insn->length;
+	return MODEL_TRAP;
+}
+
+enum model_result model_avic_msr(struct model_cpu *cpu, const struct guest_insn *insn, u32 msr,
+                                 bool write)
+{
+	u64 *gpr = cpu->regs.gpr;
+	struct avic_result result;
+	u64 value = 0;
+
+	if (write) {
+		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
+		result = avic_msr_write(&cpu->avic, msr, value);
+		cpu->v_tpr = avic_read_cr8(&cpu->avic);
+		return end(cpu, insn, result);
+	}
+	result = avic_msr_read(&cpu->avic, msr, &value);
+	if (result.action == AVIC_DONE) {
+		gpr[GPR_RAX] = (u32)value;
+		gpr[GPR_RDX] = value >> 32;
+	}
+	return end(cpu, insn, result);
+}
+
+enum model_result model_avic_page(struct model_cpu *cpu, const struct guest_insn *insn, u32 offset,
+                                  bool write)
+{
+	struct avic_result result;
+	u64 value = 0;
+
+	if (write) {
+		result = avic_page_write(&cpu->avic, offset, insn->size, cpu->regs.gpr[GPR_RAX]);
+		cpu->v_tpr = avic_read_cr8(&cpu->avic);
+		return end(cpu, insn, result);
+	}
+	result = avic_page_read(&cpu->avic, offset, insn->size, &value);
+	if (result.action == AVIC_DONE)
+		model_set_rax(cpu->regs.gpr, value, insn->size);
+	return end(cpu, insn, result);
+}
+
 bool model_avic_has_page(const struct model_cpu *cpu, gpa_t gpa)
 {
 	return cpu->avic.enabled && !cpu->avic.x2 && (gpa.v & AVIC_POINTER) == cpu->avic.bar;
 }
 
-bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr)
+bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr, bool write __unused)
 {
 	return cpu->avic.enabled && cpu->avic.x2 && msr >= MSR_X2APIC_FIRST &&
 	       msr <= MSR_X2APIC_LAST;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * CPUID of the model processor. APM volume 3, "Obtaining Processor Information Via the CPUID
- * Instruction". Its features beyond the ordinary ones are switches (enum model_feature).
+ * Instruction"; SDM volume 2, "CPUID - CPU Identification". Its features beyond the ordinary ones are switches (enum model_feature).
  */
 #include "cpu_model/model.h"
 #include "postern/port.h"
@@ -9,9 +9,13 @@
 static void features(struct model_cpu *cpu, struct cpuid_regs *r)
 {
 	r->eax = model_has(MODEL_FAMILY_17H) ? 0x00830f10 : 0x00100f42; /* family 10h */
+	if (model_has(MODEL_INTEL))
+		r->eax = 0x000206c2; /* family 6 */
 	r->ebx = cpu->index << 24 | 8u << 8;
 	r->ecx = BIT(0) | BIT(13) | BIT(23); /* SSE3, CMPXCHG16B, POPCNT */
 	r->edx = 0x078bfbff;                 /* FPU .. SSE2: the x86-64 baseline */
+	if (model_has(MODEL_INTEL) && !model_has(MODEL_NO_VMX))
+		r->ecx |= BIT(5); /* VMX */
 	if (model_has(MODEL_XSAVE))
 		r->ecx |= BIT(26) | BIT(27) | BIT(28); /* XSAVE, OSXSAVE, AVX */
 }
@@ -31,7 +35,7 @@ static void xsave_leaf(u32 subleaf, struct cpuid_regs *r)
 
 static void svm_leaf(struct cpuid_regs *r)
 {
-	if (model_has(MODEL_NO_SVM))
+	if (model_has(MODEL_NO_SVM | MODEL_INTEL))
 		return;
 	r->eax = 1;
 	r->ebx = MODEL_ASIDS;
@@ -46,12 +50,33 @@ static void svm_leaf(struct cpuid_regs *r)
 	         (model_has(MODEL_PAUSE_FILTER) ? SVM_CPUID_PAUSE_FILTER : 0);
 }
 
+/* "AuthenticAMD" or "GenuineIntel". */
+static struct cpuid_regs vendor(u32 max_leaf)
+{
+	if (model_has(MODEL_INTEL))
+		return (struct cpuid_regs){max_leaf, 0x756e6547, 0x6c65746e, 0x49656e69};
+	return (struct cpuid_regs){max_leaf, 0x68747541, 0x444d4163, 0x69746e65};
+}
+
+/* SYSCALL, NX, LM; 1 GiB pages, RDTSCP. SVM, and AltMovCr8, are AMD's. */
+static void extended_features(struct cpuid_regs *r)
+{
+	r->edx = 0x2193fbff | BIT(26) | BIT(27);
+	r->ecx = BIT(0); /* LAHF */
+	if (model_has(MODEL_INTEL)) {
+		r->edx = BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29);
+		return;
+	}
+	r->eax = 0x00100f42;
+	r->ecx |= (model_has(MODEL_NO_SVM) ? 0 : BIT(2)) | BIT(4);
+}
+
 void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 {
 	*r = (struct cpuid_regs){0};
 	switch (leaf) {
 	case 0:
-		*r = (struct cpuid_regs){0xd, 0x68747541, 0x444d4163, 0x69746e65};
+		*r = vendor(0xd);
 		break;
 	case 1:
 		features(cpu, r);
@@ -60,12 +85,10 @@ void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs
 		xsave_leaf(subleaf, r);
 		break;
 	case 0x80000000:
-		*r = (struct cpuid_regs){CPUID_SVM, 0x68747541, 0x444d4163, 0x69746e65};
+		*r = vendor(model_has(MODEL_INTEL) ? 0x80000008 : CPUID_SVM);
 		break;
 	case 0x80000001:
-		r->eax = 0x00100f42;
-		r->ecx = BIT(0) | (model_has(MODEL_NO_SVM) ? 0 : BIT(2)) | BIT(4); /* AltMovCr8 */
-		r->edx = 0x2193fbff | BIT(26) | BIT(27); /* SYSCALL, NX, LM; 1 GiB pages, RDTSCP */
+		extended_features(r);
 		break;
 	case 0x80000007:
 		r->edx = BIT(8); /* invariant TSC */

@@ -1,78 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One instruction of the guest: intercepted, or executed. The order of checks is APM volume 2's,
- * "Instruction Intercepts": exceptions of the instruction's own privilege and encoding first, then
- * the intercept, then the instruction.
+ * One instruction of the guest: it leaves, or the instruction is executed. The order of checks is APM volume
+ * 2's, "Instruction Intercepts", and SDM volume 3's, "Relative Priority of Faults and VM Exits": exceptions of
+ * the instruction's own privilege and encoding first, then the exit, then the instruction.
  */
-#include "cpu_model/execute.h"
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 
 #include <string.h>
 
-/* EXITINFO1 of IOIO: address size of the instruction's form, 64 bits here. */
-#define IOIO_ADDR64 BIT(9)
-
-static enum model_result leave(struct model_cpu *cpu, u64 code)
+static bool leaves(struct model_cpu *cpu, const struct guest_insn *insn, enum model_cause why)
 {
-	cpu->exit_code = code;
-	return MODEL_EXIT;
-}
-
-/* Some exits tell where the next instruction is, others do where the feature exists. */
-static enum model_result leave_insn(struct model_cpu *cpu, const struct guest_insn *insn, u64 code)
-{
-	cpu->next_rip = cpu->regs.rip + insn->length;
-	return leave(cpu, code);
+	return model_virt()->leaves(cpu, insn, why);
 }
 
 static enum model_result raise(struct model_cpu *cpu, u8 vector, bool has_error)
 {
 	return model_raise(cpu, vector, has_error, 0) ? MODEL_RESTART : MODEL_EXIT;
-}
-
-static bool intercepted(struct model_cpu *cpu, u64 code)
-{
-	return model_intercepts(&cpu->control, code);
-}
-
-/* What AVIC made of an access. */
-static enum model_result avic_end(struct model_cpu *cpu, const struct guest_insn *insn,
-                                  struct avic_result result)
-{
-	if (result.action == AVIC_DONE)
-		return MODEL_DONE;
-	if (result.action == AVIC_GP)
-		return raise(cpu, VECTOR_GP, true);
-	cpu->exit_code = result.exit_code;
-	cpu->exit_info_1 = result.info_1;
-	cpu->exit_info_2 = result.info_2;
-	if (result.action == AVIC_BEFORE)
-		return MODEL_EXIT;
-	if (!avic_is(&cpu->avic, AVIC_NO_NEXT_RIP))
-		cpu->next_rip = cpu->regs.rip + insn->length;
-	return MODEL_TRAP;
-}
-
-static enum model_result avic_msr(struct model_cpu *cpu, const struct guest_insn *insn, u32 msr,
-                                  bool write)
-{
-	u64 *gpr = cpu->regs.gpr;
-	struct avic_result result;
-	u64 value = 0;
-
-	if (write) {
-		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
-		result = avic_msr_write(&cpu->avic, msr, value);
-		cpu->v_tpr = avic_read_cr8(&cpu->avic);
-		return avic_end(cpu, insn, result);
-	}
-	result = avic_msr_read(&cpu->avic, msr, &value);
-	if (result.action == AVIC_DONE) {
-		gpr[GPR_RAX] = (u32)value;
-		gpr[GPR_RDX] = value >> 32;
-	}
-	return avic_end(cpu, insn, result);
 }
 
 static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
@@ -81,12 +25,10 @@ static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *
 	u32 msr = (u32)gpr[GPR_RCX];
 	u64 value;
 
-	if (model_intercepts_msr(&cpu->control, msr, write)) {
-		cpu->exit_info_1 = write;
-		return leave_insn(cpu, insn, SVM_EXIT_MSR);
-	}
-	if (model_avic_has_msr(cpu, msr))
-		return avic_msr(cpu, insn, msr, write);
+	if (leaves(cpu, insn, write ? MODEL_ON_WRMSR : MODEL_ON_RDMSR))
+		return MODEL_EXIT;
+	if (model_virt()->has_apic_msr(cpu, msr, write))
+		return model_virt()->apic_msr(cpu, insn, msr, write);
 	if (write) {
 		value = gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX];
 		return model_guest_wrmsr(cpu, msr, value) ? MODEL_DONE
@@ -101,14 +43,9 @@ static enum model_result do_msr(struct model_cpu *cpu, const struct guest_insn *
 
 static enum model_result do_io(struct model_cpu *cpu, const struct guest_insn *insn, bool in)
 {
-	u16 port = (u16)cpu->regs.gpr[GPR_RDX];
-
-	if (!model_intercepts_io(&cpu->control, port, insn->size))
-		port_panic("guest reaches the host's I/O port %x", port);
-	cpu->exit_info_1 =
-	        (u32)port << 16 | IOIO_ADDR64 | (u32)insn->size << 4 | (in ? SVM_IOIO_IN : 0);
-	cpu->exit_info_2 = cpu->regs.rip + insn->length;
-	return leave_insn(cpu, insn, SVM_EXIT_IOIO);
+	if (!leaves(cpu, insn, in ? MODEL_ON_IN : MODEL_ON_OUT))
+		port_panic("guest reaches the host's I/O port %x", (u16)cpu->regs.gpr[GPR_RDX]);
+	return MODEL_EXIT;
 }
 
 /* Guest memory is shared between processors: one access, not a copy by bytes. */
@@ -145,29 +82,12 @@ static void store(u8 *p, u64 value, u32 size)
 }
 
 /* A 32-bit destination clears the upper half, narrower ones leave the rest. */
-static void set_rax(u64 *gpr, u64 value, u32 size)
+void model_set_rax(u64 *gpr, u64 value, u32 size)
 {
 	if (size >= 4)
 		gpr[GPR_RAX] = value;
 	else
 		memcpy(&gpr[GPR_RAX], &value, size);
-}
-
-static enum model_result avic_page(struct model_cpu *cpu, const struct guest_insn *insn, u32 offset,
-                                   bool write)
-{
-	struct avic_result result;
-	u64 value = 0;
-
-	if (write) {
-		result = avic_page_write(&cpu->avic, offset, insn->size, cpu->regs.gpr[GPR_RAX]);
-		cpu->v_tpr = avic_read_cr8(&cpu->avic);
-		return avic_end(cpu, insn, result);
-	}
-	result = avic_page_read(&cpu->avic, offset, insn->size, &value);
-	if (result.action == AVIC_DONE)
-		set_rax(cpu->regs.gpr, value, insn->size);
-	return avic_end(cpu, insn, result);
 }
 
 static enum model_result do_memory(struct model_cpu *cpu, const struct guest_insn *insn, bool write)
@@ -183,15 +103,15 @@ static enum model_result do_memory(struct model_cpu *cpu, const struct guest_ins
 	if (!p)
 		return MODEL_EXIT;
 	/* The page has to be mapped, and what it is mapped to does not matter. */
-	if (model_avic_has_page(cpu, gpa))
-		return avic_page(cpu, insn, gpa.v & ~PAGE_MASK, write);
+	if (model_virt()->has_apic_page(cpu, gpa))
+		return model_virt()->apic_page(cpu, insn, gpa.v & ~PAGE_MASK, write);
 	if (model()->apic_frame && (ptr_to_hpa(p).v & PAGE_MASK) == model()->apic_frame)
 		port_panic("an access of the APIC's page went past the hypervisor");
 	if (write) {
 		store(p, gpr[GPR_RAX], insn->size);
 		return MODEL_DONE;
 	}
-	set_rax(gpr, load(p, insn->size), insn->size);
+	model_set_rax(gpr, load(p, insn->size), insn->size);
 	return MODEL_DONE;
 }
 
@@ -213,49 +133,47 @@ static u64 *control_register(struct model_cpu *cpu, u8 reg)
 
 static enum model_result do_read_cr(struct model_cpu *cpu, const struct guest_insn *insn)
 {
-	if (intercepted(cpu, SVM_EXIT_CR_READ(insn->reg)))
-		return leave_insn(cpu, insn, SVM_EXIT_CR_READ(insn->reg));
+	u64 *rax = &cpu->regs.gpr[GPR_RAX];
+	u64 mask, shadow;
+
+	if (leaves(cpu, insn, MODEL_ON_READ_CR))
+		return MODEL_EXIT;
 	if (insn->reg == 8) {
-		ASSERT(cpu->control.int_ctl & SVM_V_INTR_MASKING);
-		cpu->regs.gpr[GPR_RAX] = cpu->v_tpr;
-	} else {
-		cpu->regs.gpr[GPR_RAX] = *control_register(cpu, insn->reg);
+		*rax = model_virt()->read_cr8(cpu);
+		return MODEL_DONE;
 	}
+	mask = model_virt()->cr_mask(cpu, insn->reg, &shadow);
+	*rax = (*control_register(cpu, insn->reg) & ~mask) | (shadow & mask);
 	return MODEL_DONE;
 }
 
 static enum model_result do_write_cr(struct model_cpu *cpu, const struct guest_insn *insn)
 {
 	u64 value = cpu->regs.gpr[GPR_RAX];
+	u64 mask, shadow, *reg;
 
-	if (intercepted(cpu, SVM_EXIT_CR_WRITE(insn->reg)))
-		return leave_insn(cpu, insn, SVM_EXIT_CR_WRITE(insn->reg));
-	if (insn->reg == 8) {
-		ASSERT(cpu->control.int_ctl & SVM_V_INTR_MASKING);
-		if (value & ~0xfull)
-			return raise(cpu, VECTOR_GP, true);
-		cpu->v_tpr = value;
-		if (cpu->avic.enabled)
-			avic_write_cr8(&cpu->avic, value);
-		return MODEL_DONE;
-	}
+	if (leaves(cpu, insn, MODEL_ON_WRITE_CR))
+		return MODEL_EXIT;
+	if (insn->reg == 8)
+		return value & ~0xfull ? raise(cpu, VECTOR_GP, true)
+		                       : model_virt()->write_cr8(cpu, value);
+	reg = control_register(cpu, insn->reg);
+	mask = model_virt()->cr_mask(cpu, insn->reg, &shadow);
+	value = (value & ~mask) | (*reg & mask);
 	if (insn->reg == 0) {
-		if (((value ^ cpu->regs.cr0) & ~(CR0_TS | CR0_MP)) &&
-		    intercepted(cpu, SVM_EXIT_CR0_SEL))
-			return leave_insn(cpu, insn, SVM_EXIT_CR0_SEL);
 		if ((value & CR0_PG) && (cpu->regs.efer & EFER_LME))
 			cpu->regs.efer |= EFER_LMA;
 		else if (!(value & CR0_PG))
 			cpu->regs.efer &= ~EFER_LMA;
 		value |= CR0_ET;
 	}
-	*control_register(cpu, insn->reg) = value;
+	*reg = value;
 	return MODEL_DONE;
 }
 
-static struct vmcb_segment flat(u16 selector, u16 attr)
+static struct x86_segment flat(u16 selector, u16 attr)
 {
-	return (struct vmcb_segment){.selector = selector, .attr = attr, .limit = ~0u};
+	return (struct x86_segment){.selector = selector, .attr = attr, .limit = ~0u};
 }
 
 /* To the script's own code; in long mode through a 64-bit code segment, flat data, a full IDT. */
@@ -271,16 +189,17 @@ static enum model_result do_far_jump(struct model_cpu *cpu)
 	}
 	regs->cs = flat(0x08, 0xa9b);
 	regs->ds = regs->es = regs->ss = flat(0x10, 0xc93);
-	regs->idtr = (struct vmcb_segment){.limit = 0xfff, .base = GUEST_TABLES};
+	regs->idtr = (struct x86_segment){.limit = 0xfff, .base = GUEST_TABLES};
 	regs->rip = cpu->guest->code;
 	return MODEL_JUMPED;
 }
 
 static enum model_result do_iret(struct model_cpu *cpu, const struct guest_insn *insn)
 {
-	if (intercepted(cpu, SVM_EXIT_IRET))
-		return leave_insn(cpu, insn, SVM_EXIT_IRET);
+	if (leaves(cpu, insn, MODEL_ON_IRET))
+		return MODEL_EXIT;
 	guest_pop_frame(cpu->guest);
+	model_virt()->returned(cpu);
 	return MODEL_JUMPED;
 }
 
@@ -289,8 +208,8 @@ static enum model_result do_cpuid(struct model_cpu *cpu, const struct guest_insn
 	u64 *gpr = cpu->regs.gpr;
 	struct cpuid_regs r;
 
-	if (intercepted(cpu, SVM_EXIT_CPUID))
-		return leave_insn(cpu, insn, SVM_EXIT_CPUID);
+	if (leaves(cpu, insn, MODEL_ON_CPUID))
+		return MODEL_EXIT;
 	model_cpuid(cpu, (u32)gpr[GPR_RAX], (u32)gpr[GPR_RCX], &r);
 	gpr[GPR_RAX] = r.eax;
 	gpr[GPR_RBX] = r.ebx;
@@ -301,33 +220,30 @@ static enum model_result do_cpuid(struct model_cpu *cpu, const struct guest_insn
 
 static enum model_result do_rdtsc(struct model_cpu *cpu, const struct guest_insn *insn)
 {
-	u64 tsc = model_time() + cpu->control.tsc_offset;
+	u64 tsc = model_time() + model_virt()->tsc_offset(cpu);
 
-	if (intercepted(cpu, SVM_EXIT_RDTSC))
-		return leave_insn(cpu, insn, SVM_EXIT_RDTSC);
+	if (leaves(cpu, insn, MODEL_ON_RDTSC))
+		return MODEL_EXIT;
 	cpu->regs.gpr[GPR_RAX] = (u32)tsc;
 	cpu->regs.gpr[GPR_RDX] = tsc >> 32;
 	return MODEL_DONE;
 }
 
-/* Instructions that only matter through their intercept; otherwise they do nothing, or fault. */
-static enum model_result do_simple(struct model_cpu *cpu, const struct guest_insn *insn, u64 code,
-                                   u8 otherwise)
+/* Instructions that only matter because the guest leaves; otherwise they do nothing, or fault. */
+static enum model_result do_simple(struct model_cpu *cpu, const struct guest_insn *insn,
+                                   enum model_cause why, u8 otherwise)
 {
-	if (intercepted(cpu, code))
-		return leave_insn(cpu, insn, code);
+	if (leaves(cpu, insn, why))
+		return MODEL_EXIT;
 	return otherwise ? raise(cpu, otherwise, false) : MODEL_DONE;
 }
 
-static enum model_result do_pause(struct model_cpu *cpu, const struct guest_insn *insn)
+/* SDM volume 2, "XSETBV": #UD comes before any exit. */
+static enum model_result do_xsetbv(struct model_cpu *cpu, const struct guest_insn *insn)
 {
-	if (intercepted(cpu, SVM_EXIT_PAUSE)) {
-		/* APM "Pause Intercept Filtering": the count runs down first. */
-		if (!model_has(MODEL_PAUSE_FILTER) || cpu->pause_left == 0)
-			return leave_insn(cpu, insn, SVM_EXIT_PAUSE);
-		cpu->pause_left--;
-	}
-	return MODEL_DONE;
+	if (!(cpu->regs.cr4 & CR4_OSXSAVE))
+		return raise(cpu, VECTOR_UD, false);
+	return do_simple(cpu, insn, MODEL_ON_XSETBV, VECTOR_UD);
 }
 
 static enum model_result do_flag(struct model_cpu *cpu, bool set)
@@ -356,16 +272,11 @@ static enum model_result do_fpu(struct model_cpu *cpu, bool write)
 	return MODEL_DONE;
 }
 
-/*
- * "Exception Intercepts": RIP is the INT3's own; delivered, it is behind. An emulator that takes it for an
- * INT n looks at that intercept only.
- */
+/* RIP is the INT3's own if it makes the guest leave; delivered, it is behind. */
 enum model_result model_int3(struct model_cpu *cpu, bool planted)
 {
-	u64 code = model_has(MODEL_INT3_IS_INTN) ? SVM_EXIT_SWINT : SVM_EXIT_EXCEPTION(VECTOR_BP);
-
-	if (intercepted(cpu, code))
-		return leave(cpu, code);
+	if (leaves(cpu, cpu->guest->insn, MODEL_ON_INT3))
+		return MODEL_EXIT;
 	if (planted)
 		port_panic("script: a breakpoint that nobody intercepts");
 	cpu->regs.rip++;
@@ -443,25 +354,25 @@ enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *
 	case OP_STI:
 		return do_flag(cpu, insn->op == OP_STI);
 	case OP_HLT:
-		if (intercepted(cpu, SVM_EXIT_HLT))
-			return leave_insn(cpu, insn, SVM_EXIT_HLT);
+		if (leaves(cpu, insn, MODEL_ON_HLT))
+			return MODEL_EXIT;
 		port_panic("HLT is not intercepted: the guest would stop the processor");
 	case OP_PAUSE:
-		return do_pause(cpu, insn);
+		return do_simple(cpu, insn, MODEL_ON_PAUSE, 0);
 	case OP_RDTSC:
 		return do_rdtsc(cpu, insn);
 	case OP_VMMCALL:
-		return do_simple(cpu, insn, SVM_EXIT_VMMCALL, VECTOR_UD);
+		return do_simple(cpu, insn, MODEL_ON_HYPERCALL, VECTOR_UD);
 	case OP_READ_CR:
 		return do_read_cr(cpu, insn);
 	case OP_WRITE_CR:
 		return do_write_cr(cpu, insn);
 	case OP_WBINVD:
-		return do_simple(cpu, insn, SVM_EXIT_WBINVD, 0);
+		return do_simple(cpu, insn, MODEL_ON_WBINVD, 0);
 	case OP_XSETBV:
-		return do_simple(cpu, insn, SVM_EXIT_XSETBV, VECTOR_UD);
+		return do_xsetbv(cpu, insn);
 	case OP_VMRUN:
-		return do_simple(cpu, insn, SVM_EXIT_VMRUN, VECTOR_UD);
+		return do_simple(cpu, insn, MODEL_ON_VMRUN, VECTOR_UD);
 	case OP_UD2:
 		return raise(cpu, VECTOR_UD, false);
 	case OP_IRET:

@@ -8,7 +8,7 @@
  * processors is handed over by the hypervisor's own hand-over of the vCPU, which is instrumented.
  */
 #include "cpu_model/guest.h"
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 
 #include <pthread.h>
@@ -112,7 +112,7 @@ static u8 *code_at(struct model_guest *g, u64 linear)
 {
 	struct model_walk walk;
 
-	walk = model_nested_walk(HPA(g->cpu->control.n_cr3 & PAGE_MASK), GPA(linear), MODEL_EXEC);
+	walk = model_virt()->walk(g->cpu, GPA(linear), MODEL_EXEC);
 	if (!walk.ok)
 		return NULL; /* the fetch will fault */
 	return (u8 *)hpa_to_ptr(HPA(walk.frame << 12)) + (linear & ~PAGE_MASK);

@@ -55,8 +55,9 @@ void g_hlt(void);
 void g_pause(void);
 void g_nop(void);
 u64 g_rdtsc(void);
+/* The processor's hypercall instruction: VMMCALL or VMCALL. */
 void g_vmmcall(void);
-/* VMMCALL with RAX and RBX, RCX, RDX, RSI; returns RAX. */
+/* The same with RAX and RBX, RCX, RDX, RSI; returns RAX. */
 u64 g_hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3);
 u8 g_vmmcall_safe(void);
 u64 g_read_cr8(void);

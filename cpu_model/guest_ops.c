@@ -5,7 +5,7 @@
  * the instruction takes them from and puts them.
  */
 #include "cpu_model/guest.h"
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 #include "x86/msr.h"
 
@@ -179,7 +179,6 @@ PLAIN_OPERATION(g_sti, OP_STI, 0xfb)
 PLAIN_OPERATION(g_hlt, OP_HLT, 0xf4)
 PLAIN_OPERATION(g_pause, OP_PAUSE, 0xf3, 0x90)
 PLAIN_OPERATION(g_nop, OP_NOP, 0x90)
-PLAIN_OPERATION(g_vmmcall, OP_VMMCALL, 0x0f, 0x01, 0xd9)
 PLAIN_OPERATION(g_int3, OP_INT3, 0xcc)
 PLAIN_OPERATION(g_wbinvd, OP_WBINVD, 0x0f, 0x09)
 
@@ -191,9 +190,33 @@ PLAIN_OPERATION(g_wbinvd, OP_WBINVD, 0x0f, 0x09)
 		plain(&insn);                                                                      \
 		return insn.fault;                                                                 \
 	}
-SAFE_OPERATION(g_vmmcall_safe, OP_VMMCALL, 0x0f, 0x01, 0xd9)
 SAFE_OPERATION(g_vmrun_safe, OP_VMRUN, 0x0f, 0x01, 0xd8)
 SAFE_OPERATION(g_ud2_safe, OP_UD2, 0x0f, 0x0b)
+
+/* VMMCALL or VMCALL, as the processor has it. */
+static struct guest_insn hypercall(void)
+{
+	struct guest_insn insn = {.op = OP_VMMCALL, .length = sizeof(model_virt()->hypercall)};
+
+	memcpy(insn.bytes, model_virt()->hypercall, insn.length);
+	return insn;
+}
+
+void g_vmmcall(void)
+{
+	struct guest_insn insn = hypercall();
+
+	plain(&insn);
+}
+
+u8 g_vmmcall_safe(void)
+{
+	struct guest_insn insn = hypercall();
+
+	insn.catch_faults = true;
+	plain(&insn);
+	return insn.fault;
+}
 
 void g_triple_fault(void)
 {
@@ -206,7 +229,7 @@ void g_triple_fault(void)
 u64 g_hypercall(u64 number, u64 a0, u64 a1, u64 a2, u64 a3)
 {
 	struct model_guest *g = guest_self();
-	INSN(insn, OP_VMMCALL, 0x0f, 0x01, 0xd9);
+	struct guest_insn insn = hypercall();
 
 	gpr(g)[GPR_RAX] = number;
 	gpr(g)[GPR_RBX] = a0;

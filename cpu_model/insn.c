@@ -4,7 +4,7 @@
  * the hypervisor and ends the run.
  */
 #include "insn.h"
-#include "cpu_model/model.h"
+#include "cpu_model/vmx.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 #include "x86/msr.h"
@@ -27,13 +27,17 @@ u64 insn_rdtsc(void)
 /* Where a host register is kept; NULL: it does not exist. */
 static u64 *host_msr(struct model_cpu *cpu, u32 msr)
 {
+	bool intel = model_has(MODEL_INTEL);
+
 	switch (msr) {
 	case MSR_EFER:
 		return &cpu->efer;
 	case MSR_VM_CR:
-		return &cpu->vm_cr;
+		return intel ? NULL : &cpu->vm_cr;
 	case MSR_VM_HSAVE_PA:
-		return &cpu->hsave_pa;
+		return intel ? NULL : &cpu->hsave_pa;
+	case MSR_FEATURE_CONTROL:
+		return intel ? &cpu->vmx.feature_control : NULL;
 	case MSR_PAT:
 		return &cpu->pat;
 	case MSR_TSC_AUX:
@@ -61,8 +65,12 @@ u64 insn_rdmsr(u32 msr)
 {
 	u64 *value = host_msr(model_current(), msr);
 
+	u64 capability;
+
 	if (msr == MSR_TSC)
 		return port_tsc();
+	if (model_has(MODEL_INTEL) && vmx_caps_msr(model()->features, msr, &capability))
+		return capability;
 	if (!value)
 		port_panic("RDMSR of %x: #GP on this processor", msr);
 	return *value;
@@ -80,10 +88,12 @@ void insn_wrmsr(u32 msr, u64 value)
 	if (!reg)
 		port_panic("WRMSR of %x: #GP on this processor", msr);
 	if (msr == MSR_EFER && (value & EFER_SVME) &&
-	    (model_has(MODEL_NO_SVM) || (cpu->vm_cr & VM_CR_SVMDIS)))
+	    (model_has(MODEL_NO_SVM | MODEL_INTEL) || (cpu->vm_cr & VM_CR_SVMDIS)))
 		port_panic("EFER.SVME set where SVM is not available: #GP");
 	if (msr == MSR_VM_CR && model_has(MODEL_SVM_LOCKED))
 		return; /* locked: SVMDIS keeps its value */
+	if (msr == MSR_FEATURE_CONTROL && *reg & FEATURE_CONTROL_LOCK)
+		port_panic("WRMSR of IA32_FEATURE_CONTROL, which is locked: #GP");
 	if (msr == MSR_VM_HSAVE_PA && (value & ~PAGE_MASK))
 		port_panic("VM_HSAVE_PA %llx is not aligned: #GP", (unsigned long long)value);
 	*reg = value;

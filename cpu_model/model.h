@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A processor with SVM, in software: what port/posix/insn.h executes on. It follows APM volume 2,
- * "Secure Virtual Machine", and not any emulator. Guests are scripts (guest.h).
+ * "Secure Virtual Machine", and not any emulator. Guests are scripts (guest.h). One with VMX shares what is
+ * not SVM's own: vmx.h, and virt.h on where the two part.
  *
  * What tests lean on:
  *  - only what a processor really keeps is kept: the VMCB is read at VMRUN and written at #VMEXIT,
@@ -38,6 +39,13 @@ enum model_feature {
 	MODEL_X2AVIC_EXT = BIT(12),   /* physical table of up to 4096 entries */
 	MODEL_INT3_IS_INTN = BIT(14), /* INT3 exits by INT n's intercept, not #BP's, as QEMU 7.2 */
 	MODEL_FAMILY_17H = BIT(13),   /* AVIC with the erratum on IsRunning */
+	/* Intel's: VMX in the place of SVM. NO_NPT: no EPT. */
+	MODEL_INTEL = BIT(15),
+	MODEL_NO_VMX = BIT(16),
+	MODEL_VMX_LOCKED = BIT(17), /* firmware has disabled and locked VMX */
+	MODEL_NO_UNRESTRICTED = BIT(18),
+	MODEL_PREEMPTION_TIMER = BIT(19),
+	MODEL_APICV = BIT(20), /* shown, for entry checks: nothing executes it yet (vmx_apic.c) */
 };
 
 /* The processors that --cpu names. */
@@ -45,26 +53,28 @@ enum model_feature {
 #define MODEL_ROME      (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
 #define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
 #define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
+#define MODEL_WESTMERE  MODEL_INTEL
 
 #define MODEL_ASIDS    16
-#define MODEL_TLB_SIZE 512 /* direct mapped by page and ASID */
+#define MODEL_VPIDS    512
+#define MODEL_TLB_SIZE 512 /* direct mapped by page and tag */
 #define MODEL_FPU_SIZE 1024
 
 struct model_tlb_entry {
-	u32 asid; /* 0: empty, it is the host's own */
+	u64 tag;  /* whose translation (virt.h), 0: empty */
 	u64 page; /* guest-physical page number */
 	u64 frame;
 	bool write, exec;
 };
 
-/* What the guest's registers are while VMRUN is under way. */
+/* What the guest's registers are while it runs. */
 struct model_regs {
 	u64 gpr[GPR_COUNT];
 	u64 rip, rflags;
 	u64 cr0, cr2, cr3, cr4, efer, dr6, dr7, pat;
 	u8 cpl;
 	bool shadow; /* STI or MOV SS has just been executed */
-	struct vmcb_segment es, cs, ss, ds, gdtr, idtr;
+	struct x86_segment es, cs, ss, ds, gdtr, idtr;
 };
 
 /* What VMLOAD and VMSAVE move. */
@@ -75,6 +85,38 @@ struct model_hidden {
 };
 
 struct model_guest;
+struct model_virt;
+
+struct model_vmcs;
+
+/* cpu_model/vpid.c */
+struct model_vpid {
+	u64 used;  /* [a] processors that may have linear translations of it */
+	u64 stale; /* [a] those of them whose may be old */
+	/* By the processor that runs it: at the last exit. */
+	u64 cr0, cr3, cr4, efer;
+	bool ran;
+};
+
+/* VMX, cpu_model/vmx.h. */
+struct model_vmx {
+	bool on;                    /* in VMX operation */
+	u64 vmxon;                  /* the region */
+	u64 cr4, feature_control;   /* the host's */
+	struct model_vmcs *current; /* NULL: none */
+	u32 active;                 /* VMCSs that are active here */
+	u32 host_nmis;              /* NMIs that exits have handed to the host */
+	/* Of the entry under way */
+	u32 pin, primary, secondary, exit_controls;
+	u64 eptp;
+	u16 vpid;
+	u32 reason;       /* of its exit */
+	bool mov_ss;      /* regs.shadow is MOV SS's */
+	bool nmi_blocked; /* virtual-NMI blocking */
+	bool mtf_pending;
+	u64 timer_start; /* TSC at which the preemption timer was loaded */
+	u32 timer_value;
+};
 
 struct model_cpu {
 	struct cpu *cpu; /* (i) */
@@ -104,6 +146,7 @@ struct model_cpu {
 	u64 next_rip; /* of the instruction that exits, 0: none */
 	u64 v_tpr;
 	bool v_irq;
+	struct model_vmx vmx;
 
 	/* AVIC */
 	struct avic avic;            /* of the guest under VMRUN */
@@ -124,7 +167,8 @@ struct model_cpu {
 
 struct model {
 	u32 features;
-	u32 avic_switches; /* enum avic_switch */
+	const struct model_virt *virt; /* (i) SVM or VMX */
+	u32 avic_switches;             /* enum avic_switch */
 	u32 cpu_count;
 	/*
 	 * Tests: between two instructions of a guest, in it or behind its exit; NULL: nobody cares. On the
@@ -133,6 +177,7 @@ struct model {
 	void (*between)(struct model_cpu *cpu);
 	u64 apic_frame; /* what a guest's APIC page is mapped to: nobody may access it. 0: unknown */
 	struct model_cpu cpu[MAX_CPUS];
+	struct model_vpid vpid[MODEL_VPIDS];
 };
 
 /* --- the machine's side (port/posix) --- */
@@ -161,6 +206,8 @@ void model_cpu_init(struct model_cpu *cpu, struct cpu *host, u32 index);
 void model_apic_raise(struct model_cpu *cpu, u8 vector);
 /* Highest pending vector, -1: none. Looks at the timer's deadline too. */
 int model_apic_pending(struct model_cpu *cpu);
+/* Take the vector, which is the highest pending one, into service. */
+void model_apic_ack(struct model_cpu *cpu, u8 vector);
 /* Take physical interrupts if GIF and IF allow it: calls cpu_handle_interrupt(). */
 void model_take_interrupts(struct model_cpu *cpu);
 
@@ -180,7 +227,7 @@ void model_avic_doorbell(u64 value);
 bool model_avic_take_interrupt(struct model_cpu *cpu);
 /* Is the access one of the APIC's registers, rather than of memory? */
 bool model_avic_has_page(const struct model_cpu *cpu, gpa_t gpa);
-bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr);
+bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr, bool write);
 
 /* --- intercept.c: pure functions over the control area --- */
 bool model_intercepts(const struct vmcb_control *control, u64 exit_code);
@@ -193,32 +240,34 @@ enum model_access {
 	MODEL_WRITE,
 	MODEL_EXEC
 };
-struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u32 asid, u64 page);
-void model_tlb_fill(struct model_cpu *cpu, u32 asid, u64 page, u64 frame, bool write, bool exec);
+struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u64 tag, u64 page);
+void model_tlb_fill(struct model_cpu *cpu, u64 tag, u64 page, u64 frame, bool write, bool exec);
 void model_tlb_flush_all(struct model_cpu *cpu);
-void model_tlb_flush_asid(struct model_cpu *cpu, u32 asid);
+void model_tlb_flush(struct model_cpu *cpu, u64 tag);
 
 struct model_walk {
 	bool ok;
 	u64 frame; /* host page number */
 	bool write, exec;
-	u32 error; /* page-fault error code bits 4:0 */
+	u32 error; /* SVM: page-fault error code bits 4:0; VMX: see ept.c */
 };
 /* Walk the nested tables for one access; sets accessed and dirty bits as the processor does. */
 struct model_walk model_nested_walk(hpa_t root, gpa_t gpa, enum model_access access);
 /*
- * Host address of a guest-physical byte for this access, through the TLB. NULL: exit_code and
- * exit_info_* hold the nested page fault.
+ * Host address of a guest-physical byte for this access, through the TLB. NULL: the guest leaves with the
+ * nested page fault.
  */
 u8 *model_translate(struct model_cpu *cpu, gpa_t gpa, enum model_access access);
 
 /* --- inject.c --- */
-/* Vector an event through the guest's IDT. false: shutdown, exit_code is set if intercepted. */
+/* Vector an event through the guest's IDT. false: shutdown, the guest leaves. */
 bool model_deliver(struct model_cpu *cpu, u8 vector, bool exception, bool has_error, u32 error);
-/* An exception that the guest's instruction raised. false: exit_code is set. */
+/* An exception that the guest's instruction raised. false: the guest leaves. */
 bool model_raise(struct model_cpu *cpu, u8 vector, bool has_error, u32 error);
-/* The event of EVENTINJ. false: exit_code is set. */
-bool model_inject(struct model_cpu *cpu, u64 event);
+
+/* --- run.c --- */
+/* The guest of this VMCB or VMCS, with the registers that entry has loaded, until it leaves. */
+void model_run_guest(struct model_cpu *cpu, hpa_t structure);
 
 /* --- vmrun.c --- */
 void model_vmrun(struct model_cpu *cpu, hpa_t vmcb);

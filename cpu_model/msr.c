@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Registers that a guest reaches by RDMSR and WRMSR when the access is not intercepted: those that
- * VMRUN, VMLOAD and VMSAVE switch, and the time stamp counter. Any other would be the host's own:
+ * entry and exit, or the hypervisor, switch, and the time stamp counter. Any other would be the host's own:
  * the hypervisor has left a hole, and the run ends.
  */
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 #include "x86/msr.h"
 
@@ -47,7 +47,7 @@ bool model_guest_rdmsr(struct model_cpu *cpu, u32 msr, u64 *value)
 	u64 *reg = guest_msr(cpu, msr);
 
 	if (msr == MSR_TSC) {
-		*value = model_time() + cpu->control.tsc_offset;
+		*value = model_time() + model_virt()->tsc_offset(cpu);
 		return true;
 	}
 	if (!reg)

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The nested page walk. APM volume 2, "Nested Paging": host-format long-mode tables at N_CR3, every
- * guest access is a user access; "Nested Paging Faults": EXITINFO1 has the page-fault error code
- * and tells a final access (bit 32) from a table walk's (bit 33), EXITINFO2 the guest-physical
- * address.
+ * guest access is a user access; "Nested Paging Faults".
  */
 #include "cpu_model/model.h"
 #include "postern/port.h"
-
-#define NPF_FINAL BIT64(32)
 
 /* A step of its own to the explorer: entries change while processors walk. */
 static u64 load_entry(const u64 *entry)
@@ -66,32 +62,4 @@ struct model_walk model_nested_walk(hpa_t root, gpa_t gpa, enum model_access acc
 		return walk;
 	}
 	return walk;
-}
-
-static bool permits(const struct model_tlb_entry *entry, enum model_access access)
-{
-	return access == MODEL_READ || (access == MODEL_WRITE ? entry->write : entry->exec);
-}
-
-u8 *model_translate(struct model_cpu *cpu, gpa_t gpa, enum model_access access)
-{
-	u64 page = gpa.v >> 12;
-	struct model_tlb_entry *entry = model_tlb_find(cpu, cpu->control.asid, page);
-	struct model_walk walk;
-
-	if (entry && permits(entry, access)) {
-		walk = model_nested_walk(HPA(cpu->control.n_cr3 & PAGE_MASK), gpa, access);
-		if (!walk.ok || walk.frame != entry->frame)
-			cpu->tlb_stale_uses++;
-		return (u8 *)hpa_to_ptr(HPA(entry->frame << 12)) + (gpa.v & ~PAGE_MASK);
-	}
-	walk = model_nested_walk(HPA(cpu->control.n_cr3 & PAGE_MASK), gpa, access);
-	if (!walk.ok) {
-		cpu->exit_code = SVM_EXIT_NPF;
-		cpu->exit_info_1 = NPF_FINAL | walk.error;
-		cpu->exit_info_2 = gpa.v;
-		return NULL;
-	}
-	model_tlb_fill(cpu, cpu->control.asid, page, walk.frame, walk.write, walk.exec);
-	return (u8 *)hpa_to_ptr(HPA(walk.frame << 12)) + (gpa.v & ~PAGE_MASK);
 }

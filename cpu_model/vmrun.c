@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * VMRUN, what happens until the guest exits, and #VMEXIT. APM volume 2, "VMRUN Instruction",
- * "#VMEXIT", "Interrupt and NMI Intercepts", "Virtual Interrupts":
- *
- *  - VMRUN sets GIF, #VMEXIT clears it, with V_IRQ and V_INTR_MASKING of the processor's own.
- *  - Physical interrupts are recognised between two instructions and before virtual ones; an
- * injected event is delivered before the first of these boundaries. That is what makes an injection
- * plus a pending physical interrupt a forced immediate exit.
- *  - V_IRQ is taken if its priority is above V_TPR (or V_IGN_TPR), the guest's IF is set and no
- *    interrupt shadow holds it off.
+ * VMRUN and #VMEXIT: what is loaded and stored. APM volume 2, "VMRUN Instruction", "#VMEXIT". VMRUN sets
+ * GIF, #VMEXIT clears it, with V_IRQ and V_INTR_MASKING of the processor's own. What happens between the two:
+ * run.c, svm_virt.c.
  */
-#include "cpu_model/execute.h"
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "postern/port.h"
@@ -150,12 +143,12 @@ static void load_state(struct model_cpu *cpu, const struct vmcb *vmcb)
 	regs->dr7 = save->dr7;
 	regs->pat = save->g_pat;
 	regs->cpl = save->cpl;
-	regs->es = save->es;
-	regs->cs = save->cs;
-	regs->ss = save->ss;
-	regs->ds = save->ds;
-	regs->gdtr = save->gdtr;
-	regs->idtr = save->idtr;
+	regs->es = from_vmcb(save->es);
+	regs->cs = from_vmcb(save->cs);
+	regs->ss = from_vmcb(save->ss);
+	regs->ds = from_vmcb(save->ds);
+	regs->gdtr = from_vmcb(save->gdtr);
+	regs->idtr = from_vmcb(save->idtr);
 	regs->shadow = vmcb->control.int_state & SVM_INT_SHADOW && !model_has(MODEL_FORGETS_SHADOW);
 }
 
@@ -170,7 +163,7 @@ static void load_control(struct model_cpu *cpu, const struct vmcb *vmcb)
 	if (cpu->control.tlb_control == SVM_TLB_FLUSH_ALL)
 		model_tlb_flush_all(cpu);
 	else if (cpu->control.tlb_control == SVM_TLB_FLUSH_ASID)
-		model_tlb_flush_asid(cpu, cpu->control.asid);
+		model_tlb_flush(cpu, cpu->control.asid);
 	model_avic_enter(cpu);
 }
 
@@ -194,12 +187,12 @@ static void store_state(struct model_cpu *cpu, struct vmcb *vmcb)
 	save->dr7 = regs->dr7;
 	save->g_pat = regs->pat;
 	save->cpl = regs->cpl;
-	save->es = regs->es;
-	save->cs = regs->cs;
-	save->ss = regs->ss;
-	save->ds = regs->ds;
-	save->gdtr = regs->gdtr;
-	save->idtr = regs->idtr;
+	save->es = to_vmcb(regs->es);
+	save->cs = to_vmcb(regs->cs);
+	save->ss = to_vmcb(regs->ss);
+	save->ds = to_vmcb(regs->ds);
+	save->gdtr = to_vmcb(regs->gdtr);
+	save->idtr = to_vmcb(regs->idtr);
 }
 
 /* APM "Decode Assists": the instruction's bytes, on a nested page fault of a data access. */
@@ -238,108 +231,6 @@ static void store_control(struct model_cpu *cpu, struct vmcb *vmcb)
 	store_insn_bytes(cpu, control);
 }
 
-/* --- running --- */
-
-/* false: the guest leaves. */
-static bool take_v_irq(struct model_cpu *cpu)
-{
-	u64 int_ctl = cpu->control.int_ctl;
-	u64 priority = (int_ctl & SVM_V_INTR_PRIO_MASK) >> 16;
-
-	if (!cpu->v_irq || !(cpu->regs.rflags & RFLAGS_IF) || cpu->regs.shadow)
-		return true;
-	if (priority <= cpu->v_tpr && !(int_ctl & SVM_V_IGN_TPR))
-		return true;
-	if (model_intercepts(&cpu->control, SVM_EXIT_VINTR)) {
-		cpu->exit_code = SVM_EXIT_VINTR;
-		return false;
-	}
-	cpu->v_irq = false;
-	return model_deliver(cpu, (u8)(int_ctl >> 32), false, false, 0);
-}
-
-/* false: the guest leaves. V_IRQ is ignored while AVIC is on ("Additional VMRUN Handling"). */
-static bool take_virtual_interrupt(struct model_cpu *cpu)
-{
-	if (cpu->avic.enabled)
-		return model_avic_take_interrupt(cpu);
-	return take_v_irq(cpu);
-}
-
-/* Between two instructions. false: the guest leaves. */
-static bool boundary(struct model_cpu *cpu)
-{
-	bool open = (cpu->control.int_ctl & SVM_V_INTR_MASKING) ? cpu->intr_flag
-	                                                        : cpu->regs.rflags & RFLAGS_IF;
-
-	if (cpu->trap_pending) {
-		cpu->trap_pending = false;
-		cpu->regs.dr6 |= BIT64(14); /* BS */
-		if (!model_raise(cpu, VECTOR_DB, false, 0))
-			return false;
-	}
-	if (__atomic_load_n(&cpu->nmi.v, __ATOMIC_SEQ_CST)) {
-		ASSERT(model_intercepts(&cpu->control, SVM_EXIT_NMI));
-		cpu->exit_code = SVM_EXIT_NMI;
-		return false;
-	}
-	if (open && model_apic_pending(cpu) >= 0) {
-		ASSERT(model_intercepts(&cpu->control, SVM_EXIT_INTR));
-		cpu->exit_code = SVM_EXIT_INTR;
-		return false;
-	}
-	return take_virtual_interrupt(cpu);
-}
-
-/* One instruction. false: the guest leaves. */
-static bool step(struct model_cpu *cpu)
-{
-	struct model_guest *g = cpu->guest;
-	bool trap = cpu->regs.rflags & RFLAGS_TF;
-	enum model_result result;
-	u8 *code;
-
-	guest_next(g);
-	code = model_translate(cpu, GPA(cpu->regs.cs.base + cpu->regs.rip), MODEL_EXEC);
-	if (!code)
-		return false;
-	if (guest_is_planted(g, code))
-		result = model_int3(cpu, true);
-	else
-		result = model_execute(cpu, g->insn);
-	if (result == MODEL_EXIT)
-		return false;
-	if (result == MODEL_RESTART)
-		return true;
-	if (result != MODEL_JUMPED)
-		cpu->regs.rip += g->insn->length;
-	if (g->insn->op == OP_SYSCALL || g->insn->op == OP_SYSRET)
-		trap = cpu->regs.rflags & RFLAGS_TF;
-	g->insn->done = true;
-	g->resume = true;
-	cpu->regs.rflags &= ~RFLAGS_RF;
-	cpu->regs.shadow = cpu->sti_shadow;
-	cpu->sti_shadow = false;
-	cpu->trap_pending = trap;
-	return result != MODEL_TRAP;
-}
-
-static void run(struct model_cpu *cpu)
-{
-	u64 event = cpu->control.event_inj;
-
-	if ((event & SVM_EVENT_VALID) && !model_inject(cpu, event))
-		return;
-	while (boundary(cpu) && step(cpu)) {
-		if (model()->between)
-			model()->between(cpu);
-		model_elapse(cpu);
-	}
-	/* An interrupt came before the instruction: that has not been tried yet. */
-	if (model()->between && cpu->exit_code != SVM_EXIT_INTR)
-		model()->between(cpu);
-}
-
 void model_vmrun(struct model_cpu *cpu, hpa_t hpa)
 {
 	struct vmcb *vmcb = hpa_to_ptr(hpa);
@@ -360,11 +251,7 @@ void model_vmrun(struct model_cpu *cpu, hpa_t hpa)
 	load_control(cpu, &loaded);
 	cpu->vmruns++;
 	cpu->gif = true;
-	cpu->guest = guest_find(hpa.v);
-	cpu->guest->cpu = cpu;
-	guest_enter(cpu->guest);
-	run(cpu);
-	guest_leave(cpu->guest);
+	model_run_guest(cpu, hpa);
 	store_state(cpu, vmcb);
 	store_control(cpu, vmcb);
 	if (model_has(MODEL_CLEAN_BITS)) {

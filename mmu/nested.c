@@ -311,7 +311,7 @@ bool mmu_create(struct vm *vm)
 		pages += region_pages(&vm->rom);
 
 	memset(mmu, 0, sizeof(*mmu));
-	mmu->format = &mmu_format_long_mode;
+	mmu->format = backend_table.mmu_format;
 	mmu->pool = port_alloc((pages + TYPE_SPLITS) * PAGE_SIZE, PAGE_SIZE);
 	if (!mmu->pool)
 		return false;

@@ -153,6 +153,7 @@ static void svm_features_text(char *text, u32 size)
 const struct backend svm_backend = {
         .name = "svm",
         .hypercall = {0x0f, 0x01, 0xd9}, /* VMMCALL */
+        .mmu_format = &mmu_format_long_mode,
         .accel = &svm_avic_ops,
         .inhibits = SVM_INHIBITS,
         .probe = svm_probe,

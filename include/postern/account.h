@@ -15,6 +15,8 @@
 	X(INTR, "external-interrupt", "a physical interrupt arrived while the guest ran")          \
 	X(NMI, "nmi", "a physical NMI arrived while the guest ran")                                \
 	X(INTR_WINDOW, "interrupt-window", "the guest can take an interrupt now")                  \
+	X(TPR, "tpr-below-threshold",                                                              \
+	  "the guest has lowered its task priority, which an interrupt waits for")                 \
 	X(NMI_WINDOW, "nmi-window", "the guest ends its NMI handler (IRET)")                       \
 	X(EXCEPTION, "exception", "an intercepted exception")                                      \
 	X(CPUID, "cpuid", "CPUID")                                                                 \

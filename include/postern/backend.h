@@ -116,13 +116,15 @@ enum backend_debug {
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
 	X(void, features, (char *text, u32 size))
 
-struct accel_ops; /* irq/accel.h */
+struct accel_ops;  /* irq/accel.h */
+struct mmu_format; /* mmu/mmu.h */
 
 struct backend {
-	const char *name;              /* "svm", "vmx" */
-	u8 hypercall[3];               /* the instruction that exits as EXIT_VMCALL */
-	const struct accel_ops *accel; /* hardware delivery of interrupts; NULL: none */
-	u32 inhibits;                  /* INHIBIT_BIT()s of the reasons that concern it */
+	const char *name;                /* "svm", "vmx" */
+	u8 hypercall[3];                 /* the instruction that exits as EXIT_VMCALL */
+	const struct mmu_format *mmu_format; /* entries of its nested page tables */
+	const struct accel_ops *accel;   /* hardware delivery of interrupts; NULL: none */
+	u32 inhibits;                    /* INHIBIT_BIT()s of the reasons that concern it */
 #define X(ret, op, params) ret(*op) params;
 	BACKEND_OPS(X)
 #undef X

@@ -9,6 +9,7 @@
 #include "postern/types.h"
 #include "x86/insn_slots.h"
 #include "x86/regs.h"
+#include "x86/vmx_host.h"
 
 static inline void insn_cpuid(u32 leaf, u32 subleaf, struct cpuid_regs *r)
 {
@@ -47,6 +48,16 @@ static inline void insn_clgi(void)
 static inline void insn_stgi(void)
 {
 	__asm__ volatile("stgi" : : : "memory");
+}
+
+static inline void insn_cli(void)
+{
+	__asm__ volatile("cli" : : : "memory");
+}
+
+static inline void insn_sti(void)
+{
+	__asm__ volatile("sti" : : : "memory");
 }
 
 static inline u64 insn_xgetbv(u32 reg)
@@ -104,6 +115,117 @@ INSN_DEBUG_REGISTER(0)
 INSN_DEBUG_REGISTER(1)
 INSN_DEBUG_REGISTER(2)
 INSN_DEBUG_REGISTER(3)
+INSN_DEBUG_REGISTER(6)
+
+static inline u64 insn_read_cr2(void)
+{
+	u64 v;
+
+	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	return v;
+}
+
+static inline void insn_write_cr2(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr2" : : "r"(v));
+}
+
+static inline u64 insn_read_cr4(void)
+{
+	u64 v;
+
+	__asm__ volatile("mov %%cr4, %0" : "=r"(v));
+	return v;
+}
+
+static inline void insn_write_cr4(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory");
+}
+
+/* The NMI that made a VMX guest exit, for the host's own handler: its IRET opens NMIs again. */
+static inline void insn_raise_nmi(void)
+{
+	__asm__ volatile("int $2" : : : "memory");
+}
+
+/* VMX instructions: true, unless they fail (SDM volume 3, "VMX Instruction Reference", "Conventions"). */
+static inline bool insn_vmxon(hpa_t region)
+{
+	bool ok;
+
+	__asm__ volatile("vmxon %1" : "=@cca"(ok) : "m"(region.v) : "memory");
+	return ok;
+}
+
+static inline void insn_vmxoff(void)
+{
+	__asm__ volatile("vmxoff" : : : "cc", "memory");
+}
+
+static inline bool insn_vmclear(hpa_t vmcs)
+{
+	bool ok;
+
+	__asm__ volatile("vmclear %1" : "=@cca"(ok) : "m"(vmcs.v) : "memory");
+	return ok;
+}
+
+static inline bool insn_vmptrld(hpa_t vmcs)
+{
+	bool ok;
+
+	__asm__ volatile("vmptrld %1" : "=@cca"(ok) : "m"(vmcs.v) : "memory");
+	return ok;
+}
+
+static inline bool insn_vmread(u32 field, u64 *value)
+{
+	bool ok;
+
+	__asm__ volatile("vmread %2, %1" : "=@cca"(ok), "=r"(*value) : "r"((u64)field));
+	return ok;
+}
+
+static inline bool insn_vmwrite(u32 field, u64 value)
+{
+	bool ok;
+
+	__asm__ volatile("vmwrite %1, %2" : "=@cca"(ok) : "r"(value), "r"((u64)field) : "memory");
+	return ok;
+}
+
+static inline bool insn_invept(u64 how, u64 eptp)
+{
+	struct {
+		u64 what, address;
+	} descriptor = {eptp, 0};
+	bool ok;
+
+	__asm__ volatile("invept %1, %2" : "=@cca"(ok) : "m"(descriptor), "r"(how) : "memory");
+	return ok;
+}
+
+static inline bool insn_invvpid(u64 how, u64 vpid)
+{
+	struct {
+		u64 what, address;
+	} descriptor = {vpid, 0};
+	bool ok;
+
+	__asm__ volatile("invvpid %1, %2" : "=@cca"(ok) : "m"(descriptor), "r"(how) : "memory");
+	return ok;
+}
+
+/* What a VMCS has of the calling processor (port/metal/vmx.c). */
+void insn_vmx_host(struct vmx_host *host);
+
+/*
+ * Enter the guest of the current VMCS and come back at its exit (port/metal/vmx_entry.S): general registers
+ * (all but RSP, which the VMCS holds) from gpr[] and back. RFLAGS.IF is clear before and after. false: the
+ * entry failed before anything of the guest was loaded.
+ */
+bool insn_vmx_run(u64 *gpr, bool launched);
 
 /*
  * Enter an SVM guest and come back at its exit (port/metal/svm_entry.S): VMLOAD guest; general

@@ -7,7 +7,7 @@
 #include "core/main.h"
 #include "cpu_model/assist.h"
 #include "cpu_model/guest.h"
-#include "cpu_model/model.h"
+#include "cpu_model/virt.h"
 #include "postern/port.h"
 
 #include <pthread.h>
@@ -103,6 +103,7 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 	if (!host.model || !host.engine || config->cpus > POSIX_MAX_CPUS)
 		abort();
 	host.model->features = features;
+	host.model->virt = features & MODEL_INTEL ? &model_vmx : &model_svm;
 	host.model->avic_switches =
 	        AVIC_SWITCH_DEFAULTS | (features & MODEL_FAMILY_17H ? AVIC_STALE_RUNNING : 0);
 	host.model->cpu_count = config->cpus;

@@ -138,7 +138,9 @@ static void test_msr_switched_with_the_guest(void **state __unused)
 	harness_run();
 	/* The host has its own back. */
 	assert_int_equal(model()->cpu[0].hidden.gs.base, 0xffff800000000000ull);
-	assert_int_equal(model()->cpu[0].hidden.lstar, 0);
+	/* VMX switches no more than the host uses. */
+	if (!model_has(MODEL_INTEL))
+		assert_int_equal(model()->cpu[0].hidden.lstar, 0);
 }
 
 static void script_unknown_ports(void *arg __unused)

@@ -35,7 +35,8 @@ static u32 processor(const char **assisted)
 	} processors[] = {{"barcelona", MODEL_BARCELONA},
 	                  {"rome", MODEL_ROME},
 	                  {"milan", MODEL_MILAN},
-	                  {"genoa", MODEL_GENOA}};
+	                  {"genoa", MODEL_GENOA},
+	                  {"westmere", MODEL_WESTMERE}};
 	static const char prefix[] = "assist-";
 	const char *name = harness.processor ? harness.processor : getenv("POSTERN_TEST_CPU");
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * insn_vmx_run(gpr, launched): see insn.h.
+ *
+ * VM entries and exits move RSP, RIP, RFLAGS, the segment, descriptor-table and control registers; all other
+ * general registers are moved here. An exit comes back at vmx_exit_point with the stack pointer that is put
+ * into the VMCS here, and with RFLAGS.IF clear. An entry that fails goes on behind VMLAUNCH or VMRESUME, with
+ * the guest's general registers in the processor.
+ */
+	.set VMCS_HOST_RSP, 0x6c14
+
+	.section .text.insn_vmx_run, "ax"
+	.code64
+	.balign 16
+	.globl insn_vmx_run
+	.type insn_vmx_run, @function
+insn_vmx_run:
+	push	%rbp
+	push	%rbx
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	push	%rdi
+	mov	$VMCS_HOST_RSP, %eax
+	vmwrite	%rsp, %rax
+	/* No instruction below until the entry changes the flags. */
+	test	%sil, %sil
+	mov	0*8(%rdi), %rax
+	mov	1*8(%rdi), %rcx
+	mov	2*8(%rdi), %rdx
+	mov	3*8(%rdi), %rbx
+	mov	5*8(%rdi), %rbp
+	mov	6*8(%rdi), %rsi
+	mov	8*8(%rdi), %r8
+	mov	9*8(%rdi), %r9
+	mov	10*8(%rdi), %r10
+	mov	11*8(%rdi), %r11
+	mov	12*8(%rdi), %r12
+	mov	13*8(%rdi), %r13
+	mov	14*8(%rdi), %r14
+	mov	15*8(%rdi), %r15
+	mov	7*8(%rdi), %rdi
+	jnz	1f
+	vmlaunch
+	jmp	2f
+1:	vmresume
+2:	/* Failed: the flags are not the caller's business, VM-instruction error is in the VMCS. */
+	pop	%rdi
+	xor	%eax, %eax
+	jmp	3f
+
+	.globl vmx_exit_point
+vmx_exit_point:
+	push	%rdi
+	mov	8(%rsp), %rdi
+	mov	%rax, 0*8(%rdi)
+	mov	%rcx, 1*8(%rdi)
+	mov	%rdx, 2*8(%rdi)
+	mov	%rbx, 3*8(%rdi)
+	mov	%rbp, 5*8(%rdi)
+	mov	%rsi, 6*8(%rdi)
+	mov	%r8, 8*8(%rdi)
+	mov	%r9, 9*8(%rdi)
+	mov	%r10, 10*8(%rdi)
+	mov	%r11, 11*8(%rdi)
+	mov	%r12, 12*8(%rdi)
+	mov	%r13, 13*8(%rdi)
+	mov	%r14, 14*8(%rdi)
+	mov	%r15, 15*8(%rdi)
+	popq	7*8(%rdi)
+	pop	%rdi
+	mov	$1, %eax
+
+3:	/* No value of the guest's survives in a register that C may use before it writes it. */
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	xor	%esi, %esi
+	xor	%edi, %edi
+	xor	%r8d, %r8d
+	xor	%r9d, %r9d
+	xor	%r10d, %r10d
+	xor	%r11d, %r11d
+	cld
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbx
+	pop	%rbp
+	ret
+	.size insn_vmx_run, . - insn_vmx_run
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a debugger wants of a vCPU. SDM volume 3, "Monitor Trap Flag", "Exception Bitmap".
+ *
+ * INT3 exits by its exception, with RIP at it. A step is an entry with the monitor trap flag, which exits behind
+ * one instruction whatever it is, and which the guest cannot see.
+ */
+#include "vmx/vmx.h"
+
+static void set_traps(struct vmx_vcpu *vmx, bool on)
+{
+	vmx->traps = on ? BIT(VECTOR_BP) : 0;
+	vmx->want.exceptions = (vmx->want.exceptions & ~BIT(VECTOR_BP)) | vmx->traps;
+}
+
+static bool end(struct vmx_vcpu *vmx)
+{
+	bool stepped = vmx->stepped;
+
+	vmx->stepped = false;
+	vmx->want.primary &= ~VMX_PROC_MTF;
+	set_traps(vmx, vmx->traps);
+	return stepped;
+}
+
+bool vmx_debug(struct vcpu *vcpu, enum backend_debug what)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+
+	if (what == BACKEND_STEP_END)
+		return end(vmx);
+	if (what == BACKEND_TRAPS_OFF || what == BACKEND_TRAPS_ON) {
+		set_traps(vmx, what == BACKEND_TRAPS_ON);
+		return false;
+	}
+	vmx->stepped = false;
+	vmx->want.primary |= VMX_PROC_MTF;
+	vmx->want.exceptions |= BIT(VECTOR_BP);
+	return false;
+}

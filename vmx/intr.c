@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The injection primitives on VMX. SDM volume 3, "Event Injection", "Guest Non-Register State",
+ * "Interrupt-Window Exiting and Virtual-Interrupt Delivery", "NMI-Window Exiting", "TPR-Shadow and
+ * TPR-Threshold".
+ *
+ * - Every event goes through the VM-entry interruption-information field, one per entry; an exit that
+ *   interrupts its delivery tells so (vmx/exit.c), otherwise it has been delivered.
+ * - Windows: the processor exits at the first instruction boundary at which the event could be delivered,
+ *   behind an injected event too. So no class needs a forced exit.
+ * - With virtual NMIs the processor knows whether an NMI handler runs.
+ * - The task priority is in the virtual-APIC page, which is the local APIC's own. While something waits for it
+ *   to drop, the guest exits when its class falls below the threshold, which may not be above the class itself
+ *   (entry check). With a subclass, which a write of CR8 clears unseen, writes of CR8 exit.
+ */
+#include "insn.h"
+#include "irq/lapic_priv.h"
+#include "postern/port.h"
+#include "vmx/vmx.h"
+#include "x86/apic.h"
+
+#define BLOCKED_SHADOW (VMX_BLOCKED_STI | VMX_BLOCKED_SS)
+
+enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class)
+{
+	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+
+	if (want->entry_info & VMX_EVENT_VALID)
+		return INTR_BLOCK_SLOT;
+	if (class == INTR_CLASS_EXCEPTION)
+		return INTR_BLOCK_NONE;
+	if (class == INTR_CLASS_NMI && want->interruptibility & VMX_BLOCKED_NMI)
+		return INTR_BLOCK_NMI;
+	if (class == INTR_CLASS_EXTERNAL && !(vcpu->regs.rflags & RFLAGS_IF))
+		return INTR_BLOCK_IF;
+	/* Some processors want no STI blocking for an NMI either. */
+	if (want->interruptibility & BLOCKED_SHADOW)
+		return INTR_BLOCK_SHADOW;
+	return INTR_BLOCK_NONE;
+}
+
+static u32 event_type(u8 type)
+{
+	switch (type) {
+	case INTR_TYPE_NMI:
+		return VMX_EVENT_NMI;
+	case INTR_TYPE_EXCEPTION:
+		return VMX_EVENT_EXCEPTION;
+	case INTR_TYPE_SOFTWARE:
+		return VMX_EVENT_SOFTWARE;
+	default:
+		return VMX_EVENT_EXTERNAL;
+	}
+}
+
+void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
+{
+	struct vmx_controls *want = &vmx_of(vcpu)->want;
+
+	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
+	want->entry_info = event->vector | event_type(event->type) | VMX_EVENT_VALID;
+	if (!event->has_error)
+		return;
+	want->entry_info |= VMX_EVENT_ERROR;
+	want->entry_error = event->error;
+}
+
+bool vmx_intr_retract(struct vcpu *vcpu)
+{
+	struct vmx_controls *want = &vmx_of(vcpu)->want;
+
+	if ((want->entry_info & (VMX_EVENT_VALID | VMX_EVENT_TYPE)) !=
+	    (VMX_EVENT_VALID | VMX_EVENT_EXTERNAL))
+		return false;
+	want->entry_info = 0;
+	return true;
+}
+
+static void set_primary(struct vcpu *vcpu, u32 bit, bool on)
+{
+	u32 *primary = &vmx_of(vcpu)->want.primary;
+
+	*primary = on ? *primary | bit : *primary & ~bit;
+}
+
+void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
+{
+	set_primary(vcpu, class == INTR_CLASS_NMI ? VMX_PROC_NMI_WINDOW : VMX_PROC_INTR_WINDOW,
+	            open);
+}
+
+bool vmx_intr_force(struct vcpu *vcpu __unused, enum intr_class class __unused)
+{
+	return false;
+}
+
+void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on)
+{
+	vmx_of(vcpu)->tpr_exit = on;
+}
+
+void vmx_intr_set_threshold(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u32 tpr = lapic_get(&vcpu->lapic, APIC_TPR);
+	bool subclass = tpr & 0xf;
+
+	set_primary(vcpu, VMX_PROC_CR8_LOAD, vmx->tpr_exit && subclass);
+	vmx->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
+}
+
+void vmx_pause_exits(struct vcpu *vcpu, bool on)
+{
+	if (vmx_may(&vmx_features.primary, VMX_PROC_PAUSE))
+		set_primary(vcpu, VMX_PROC_PAUSE, on);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The MSR bitmap and the format of EPT entries. SDM volume 3, "MSR-Bitmap Address", "The Extended Page Table
+ * Mechanism (EPT)".
+ *
+ * Four parts of 1 KiB: reads of 0000_0000 - 0000_1FFF, reads of C000_0000 - C000_1FFF, writes of the same
+ * two; 1 exits, and so does any MSR that is in neither. Everything exits but what the VMCS switches or
+ * vmx/vmcs.c moves with the vCPU. Every port exits, without a bitmap.
+ */
+#include "postern/port.h"
+#include "postern/string.h"
+#include "vmx/vmx.h"
+#include "x86/msr.h"
+
+#define PART_BITS  0x2000u
+#define WRITE_BITS (2 * PART_BITS)
+
+static const u32 guest_owned_msrs[] = {
+        MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR,         MSR_LSTAR,
+        MSR_CSTAR,   MSR_SFMASK,  MSR_SYSENTER_CS,    MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+};
+
+/* "EPT and Memory Typing": the type is combined with what the guest's PAT says, as an MTRR's would be. */
+const struct mmu_format vmx_mmu_format = {
+        .table = EPT_READ | EPT_WRITE | EPT_EXEC,
+        .read = EPT_READ,
+        .write = EPT_WRITE,
+        .execute_disable = 0,
+        .execute_enable = EPT_EXEC,
+        .type = {[MEMORY_TYPE_UC] = EPT_TYPE(MEMORY_TYPE_UC),
+                 [MEMORY_TYPE_WC] = EPT_TYPE(MEMORY_TYPE_WC),
+                 [MEMORY_TYPE_WT] = EPT_TYPE(MEMORY_TYPE_WT),
+                 [MEMORY_TYPE_WP] = EPT_TYPE(MEMORY_TYPE_WP),
+                 [MEMORY_TYPE_WB] = EPT_TYPE(MEMORY_TYPE_WB)},
+        .large = EPT_LARGE,
+};
+
+static void set_bit(u8 *map, u32 bit, bool value)
+{
+	if (value)
+		map[bit / 8] |= (u8)BIT(bit % 8);
+	else
+		map[bit / 8] &= (u8)~BIT(bit % 8);
+}
+
+void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
+{
+	struct vmx_vm *vmx = vm->arch;
+	u32 bit = msr & (PART_BITS - 1);
+
+	ASSERT(msr - bit == 0 || msr - bit == 0xc0000000);
+	bit += msr - bit ? PART_BITS : 0;
+	set_bit(vmx->msr_bitmap, bit, read);
+	set_bit(vmx->msr_bitmap, bit + WRITE_BITS, write);
+}
+
+bool vmx_vm_init(struct vm *vm)
+{
+	struct vmx_vm *vmx = port_alloc(sizeof(*vmx), CACHE_LINE);
+
+	if (!vmx)
+		return false;
+	vm->arch = vmx;
+	vmx->msr_bitmap = port_alloc(VMX_BITMAP_SIZE, PAGE_SIZE);
+	if (!vmx->msr_bitmap)
+		return false;
+	memset(vmx->msr_bitmap, 0xff, VMX_BITMAP_SIZE);
+	for (u32 i = 0; i < ARRAY_SIZE(guest_owned_msrs); i++)
+		vmx_msr_intercept(vm, guest_owned_msrs[i], false, false);
+	return true;
+}
+
+void vmx_vm_exit(struct vm *vm)
+{
+	struct vmx_vm *vmx = vm->arch;
+
+	if (vmx->msr_bitmap)
+		port_free(vmx->msr_bitmap, VMX_BITMAP_SIZE);
+	port_free(vmx, sizeof(*vmx));
+	vm->arch = NULL;
+}

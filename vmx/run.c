@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entry and exit. SDM volume 3, "VM Entries", "VM Exits", "Operations that Invalidate Cached Mappings".
+ *
+ * Physical interrupts: with external-interrupt exiting they make the guest exit whatever RFLAGS.IF says, the
+ * host's at the entry included. It is clear from host_irqs_block() on, so one that arrives after the last look
+ * at the requests is pending at the entry and makes the guest exit at once; it is taken when the host sets IF
+ * again, since exits do not acknowledge. NMIs exit too, and are raised again for the host.
+ *
+ * Translations are tagged with the VPID, which the vCPU has for good, and with the EPT pointer. A flush, and
+ * coming from another processor, invalidates both on this one: whoever runs here with the same EPT pointer
+ * has had its own request, or comes from another processor.
+ */
+#include "host/host.h"
+#include "insn.h"
+#include "postern/port.h"
+#include "vmx/vmx.h"
+
+void vmx_host_irqs_block(void)
+{
+	insn_cli();
+}
+
+void vmx_host_irqs_unblock(void)
+{
+	insn_sti();
+}
+
+void vmx_flush(struct vcpu *vcpu)
+{
+	vmx_of(vcpu)->flush = true;
+}
+
+static void flush(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	bool ok = insn_invvpid(INVVPID_SINGLE, vmx->vpid) &&
+	          insn_invept(INVEPT_SINGLE, vmx->want.eptp);
+
+	ASSERT(ok);
+	vmx->flush = false;
+	vcpu_count(vcpu, COUNTER_TLB_FLUSHES);
+}
+
+static void store_regs(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	const struct vcpu_regs *regs = &vcpu->regs;
+
+	vmx->want.rip = regs->rip;
+	vmx->want.rsp = regs->gpr[GPR_RSP];
+	vmx->want.rflags = regs->rflags;
+	vmx->want.tsc_offset = vcpu->tsc_offset;
+}
+
+static void load_regs(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	struct vcpu_regs *regs = &vcpu->regs;
+	struct vmx_controls *have = &vmx->have;
+
+	have->rip = vmcs_read(VMCS_GUEST_RIP);
+	have->rsp = vmcs_read(VMCS_GUEST_RSP);
+	have->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+	have->interruptibility = (u32)vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
+	vmx->want.interruptibility = have->interruptibility;
+	regs->rip = have->rip;
+	regs->gpr[GPR_RSP] = have->rsp;
+	regs->rflags = have->rflags;
+	regs->cr8 = lapic_cr8(vcpu);
+}
+
+/* The valid bit is cleared by an exit, not by an entry that has failed. */
+static void note_injection(struct vmx_vcpu *vmx)
+{
+	vmx->have.entry_info &= ~VMX_EVENT_VALID;
+	vmx->want.entry_info = vmx->have.entry_info;
+}
+
+void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u32 reason;
+
+	ASSERT(!force_immediate_exit);
+	if (vmx->flush)
+		flush(vcpu);
+	store_regs(vcpu);
+	if (vmx->state_dirty)
+		vmx_store_state(vcpu);
+	vmx_intr_set_threshold(vcpu);
+	vmx_sync_controls(vmx);
+	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched)) {
+		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
+		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
+	}
+	vmx->launched = true;
+	vmx->state_valid = false;
+	reason = (u32)vmcs_read(VMCS_EXIT_REASON);
+	if (!(reason & VMX_EXIT_ENTRY_FAILED))
+		note_injection(vmx);
+	load_regs(vcpu);
+	vmx_decode_exit(vcpu, reason);
+}

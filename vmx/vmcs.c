@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The VMCS: what an entry is controlled by, the host's state, and moving a vCPU from one processor to another.
+ * SDM volume 3, "Software Use of Virtual-Machine Control Structures", "VM-Execution Control Fields",
+ * "Host-State Area", "Algorithms for Determining VMX Capabilities".
+ *
+ * A VMCS is active on one processor at a time: it is cleared when its vCPU is put, so that any other may load
+ * it.
+ */
+#include "host/host.h"
+#include "insn.h"
+#include "postern/port.h"
+#include "postern/string.h"
+#include "vmx/vmx.h"
+#include "x86/msr.h"
+
+#define PIN (VMX_PIN_EXTERNAL | VMX_PIN_NMI | VMX_PIN_VIRTUAL_NMI)
+#define PRIMARY                                                                                    \
+	(VMX_PROC_HLT | VMX_PROC_MWAIT | VMX_PROC_MONITOR | VMX_PROC_RDPMC | VMX_PROC_IO |         \
+	 VMX_PROC_TSC_OFFSET | VMX_PROC_TPR_SHADOW | VMX_PROC_MSR_BITMAPS | VMX_PROC_SECONDARY)
+#define SECONDARY (VMX_PROC2_EPT | VMX_PROC2_VPID | VMX_PROC2_UNRESTRICTED | VMX_PROC2_WBINVD)
+/* What the guest may use if CPUID shows it: without the control it would be #UD. */
+#define SECONDARY_WHERE_POSSIBLE (VMX_PROC2_RDTSCP | VMX_PROC2_INVPCID)
+#define EXIT_CONTROLS                                                                              \
+	(VMX_EXIT_CTL_HOST_64 | VMX_EXIT_CTL_SAVE_DEBUG | VMX_EXIT_CTL_SAVE_PAT |                  \
+	 VMX_EXIT_CTL_LOAD_PAT | VMX_EXIT_CTL_SAVE_EFER | VMX_EXIT_CTL_LOAD_EFER)
+
+/*
+ * #DB and #AC are reflected, not left to the guest: delivering them can raise them again without end, inside
+ * the processor, where no interrupt gets through. #MC belongs to the host.
+ */
+#define EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
+
+/* Moved with the vCPU: the VMCS has no place for them, and the hypervisor does not use them. */
+static const u32 guest_msrs[VMX_GUEST_MSRS] = {
+        MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS_BASE,
+};
+
+u64 vmcs_read(u32 field)
+{
+	u64 value = 0;
+	bool ok = insn_vmread(field, &value);
+
+	ASSERT(ok);
+	return value;
+}
+
+void vmcs_write(u32 field, u64 value)
+{
+	bool ok = insn_vmwrite(field, value);
+
+	ASSERT(ok);
+}
+
+static u32 allowed(const struct vmx_capability *capability, u32 want)
+{
+	return (want | capability->must) & capability->may;
+}
+
+static void reset_controls(struct vcpu *vcpu)
+{
+	struct vmx_controls *want = &vmx_of(vcpu)->want;
+
+	*want = (struct vmx_controls){
+	        .pin = allowed(&vmx_features.pin, PIN),
+	        .primary = allowed(&vmx_features.primary, PRIMARY),
+	        .secondary =
+	                allowed(&vmx_features.secondary, SECONDARY | (SECONDARY_WHERE_POSSIBLE &
+	                                                              vmx_features.secondary.may)),
+	        .exceptions = EXCEPTIONS,
+	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
+	};
+}
+
+void vmx_sync_controls(struct vmx_vcpu *vmx)
+{
+#define X(name, field, type)                                                                       \
+	if (vmx->want.name != vmx->have.name) {                                                    \
+		vmcs_write(VMCS_##field, vmx->want.name);                                          \
+		vmx->have.name = vmx->want.name;                                                   \
+	}
+	VMX_CONTROLS(X)
+#undef X
+}
+
+bool vmx_vcpu_init(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = port_alloc(sizeof(*vmx), CACHE_LINE);
+	u32 revision = (u32)(vmx_features.basic & VMX_BASIC_REVISION);
+
+	if (!vmx)
+		return false;
+	vcpu->arch = vmx;
+	vmx->vmcs = port_alloc(VMX_REGION_SIZE, PAGE_SIZE);
+	if (!vmx->vmcs)
+		return false;
+	memcpy(vmx->vmcs, &revision, sizeof(revision));
+	vmx->vpid = (u16)(vcpu->vm->id * MAX_VCPUS + vcpu->index + 1);
+	reset_controls(vcpu);
+	host_reset_fpu(vcpu);
+	return true;
+}
+
+void vmx_vcpu_exit(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+
+	if (vmx->vmcs)
+		port_free(vmx->vmcs, VMX_REGION_SIZE);
+	port_free(vmx, sizeof(*vmx));
+	vcpu->arch = NULL;
+}
+
+/* What never changes. The VMCS is loaded, for the first time. */
+static void write_constants(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	const struct vmx_vm *vm = vcpu->vm->arch;
+
+	vmcs_write(VMCS_VPID, vmx->vpid);
+	vmcs_write(VMCS_EXIT_CONTROLS, allowed(&vmx_features.exit, EXIT_CONTROLS));
+	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap).v);
+	vmcs_write(VMCS_VIRTUAL_APIC, ptr_to_hpa(vcpu->lapic.page).v);
+	vmcs_write(VMCS_LINK, ~0ull);
+	vmcs_write(VMCS_PF_ERROR_MASK, 0);
+	vmcs_write(VMCS_PF_ERROR_MATCH, 0);
+	vmcs_write(VMCS_CR3_TARGETS, 0);
+	vmcs_write(VMCS_EXIT_MSR_STORE_COUNT, 0);
+	vmcs_write(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+	vmcs_write(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+	vmcs_write(VMCS_GUEST_ACTIVITY, VMX_ACTIVE);
+	vmcs_write(VMCS_GUEST_DEBUGCTL, 0);
+	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
+#define X(name, field, type) vmcs_write(VMCS_##field, vmx->want.name);
+	VMX_CONTROLS(X)
+#undef X
+	vmx->have = vmx->want;
+	vmx->initialised = true;
+}
+
+/* Of this processor: its own descriptor tables and GS, the others alike. */
+static void write_host(void)
+{
+	struct vmx_host host;
+
+	insn_vmx_host(&host);
+	vmcs_write(VMCS_HOST_CR0, host.cr0);
+	vmcs_write(VMCS_HOST_CR3, host.cr3);
+	vmcs_write(VMCS_HOST_CR4, host.cr4);
+	vmcs_write(VMCS_HOST_EFER, host.efer);
+	vmcs_write(VMCS_HOST_PAT, host.pat);
+	vmcs_write(VMCS_HOST_CS_SELECTOR, host.cs);
+	vmcs_write(VMCS_HOST_SS_SELECTOR, host.ss);
+	vmcs_write(VMCS_HOST_DS_SELECTOR, host.ds);
+	vmcs_write(VMCS_HOST_ES_SELECTOR, host.es);
+	vmcs_write(VMCS_HOST_FS_SELECTOR, 0);
+	vmcs_write(VMCS_HOST_GS_SELECTOR, 0);
+	vmcs_write(VMCS_HOST_TR_SELECTOR, host.tr);
+	vmcs_write(VMCS_HOST_FS_BASE, host.fs_base);
+	vmcs_write(VMCS_HOST_GS_BASE, host.gs_base);
+	vmcs_write(VMCS_HOST_TR_BASE, host.tr_base);
+	vmcs_write(VMCS_HOST_GDTR_BASE, host.gdt_base);
+	vmcs_write(VMCS_HOST_IDTR_BASE, host.idt_base);
+	vmcs_write(VMCS_HOST_SYSENTER_CS, 0);
+	vmcs_write(VMCS_HOST_SYSENTER_ESP, 0);
+	vmcs_write(VMCS_HOST_SYSENTER_EIP, 0);
+	vmcs_write(VMCS_HOST_RIP, host.rip);
+}
+
+void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	hpa_t vmcs = ptr_to_hpa(vmx->vmcs);
+	bool ok;
+
+	if (!vmx->initialised) {
+		ok = insn_vmclear(vmcs);
+		ASSERT(ok);
+	}
+	ok = insn_vmptrld(vmcs);
+	ASSERT(ok);
+	vmx->loaded = true;
+	vmx->launched = false;
+	if (!vmx->initialised)
+		write_constants(vcpu);
+	write_host();
+	if (vmx->flushed_on != cpu)
+		vmx->flush = true;
+	vmx->flushed_on = cpu;
+	host_load_guest(vcpu);
+	for (u32 i = 0; i < VMX_GUEST_MSRS; i++)
+		insn_wrmsr(guest_msrs[i], vmx->msr[i]);
+	insn_write_cr2(vmx->cr2);
+	insn_write_dr6(vmx->dr6);
+}
+
+void vmx_vcpu_put(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	bool ok;
+
+	vmx_fetch_state(vcpu);
+	vmx->cr2 = insn_read_cr2();
+	vmx->dr6 = insn_read_dr6();
+	for (u32 i = 0; i < VMX_GUEST_MSRS; i++)
+		vmx->msr[i] = insn_rdmsr(guest_msrs[i]);
+	host_put_guest(vcpu);
+	ok = insn_vmclear(ptr_to_hpa(vmx->vmcs));
+	ASSERT(ok);
+	vmx->loaded = false;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Private to vmx/: state of the VMX back end. Tags as in core/vcpu.h.
+ *
+ * A VMCS is read and written by the processor that has it loaded, and slowly; so what is in it is kept here
+ * too. Controls: vmx_vcpu.want is what the next entry is to have, vmx_vcpu.have what the VMCS has;
+ * vmx_sync_controls() writes what differs. Guest state: vmx_vcpu.state, read when somebody asks and written
+ * before the entry if somebody has changed it.
+ */
+#ifndef VMX_VMX_H
+#define VMX_VMX_H
+
+#include "core/machine.h"
+#include "x86/vmx.h"
+
+/* Per processor (cpu->arch). */
+struct vmx_cpu {
+	u8 *vmxon; /* (i) the processor's own region */
+};
+
+/* Per VM (vm->arch). */
+struct vmx_vm {
+	u8 *msr_bitmap; /* [all vCPUs outside] */
+};
+
+/*
+ * What an entry is controlled by: X(name, VMCS field, type). Each is in `want` and in `have`.
+ */
+#define VMX_CONTROLS(X)                                                                            \
+	X(pin, PIN, u32)                                                                           \
+	X(primary, PRIMARY, u32)                                                                   \
+	X(secondary, SECONDARY, u32)                                                               \
+	X(exceptions, EXCEPTIONS, u32)                                                             \
+	X(entry_info, ENTRY_INFO, u32)                                                             \
+	X(entry_error, ENTRY_ERROR, u32)                                                           \
+	X(entry_length, ENTRY_LENGTH, u32)                                                         \
+	X(tpr_threshold, TPR_THRESHOLD, u32)                                                       \
+	X(interruptibility, GUEST_INTERRUPTIBILITY, u32)                                           \
+	X(tsc_offset, TSC_OFFSET, u64)                                                             \
+	X(eptp, EPTP, u64)                                                                         \
+	X(rip, GUEST_RIP, u64)                                                                     \
+	X(rsp, GUEST_RSP, u64)                                                                     \
+	X(rflags, GUEST_RFLAGS, u64)
+
+struct vmx_controls {
+#define X(name, field, type) type name;
+	VMX_CONTROLS(X)
+#undef X
+};
+
+/* MSRs that the guest writes by itself and no VMCS switches: moved when the vCPU is loaded. */
+#define VMX_GUEST_MSRS 5
+
+/* Per vCPU (vcpu->arch). */
+struct vmx_vcpu {
+	u8 *vmcs;                 /* (i) */
+	u16 vpid;                 /* (i) not 0, of this vCPU alone */
+	bool initialised;         /* [o] the VMCS has its constants */
+	bool launched;            /* [o] VMRESUME, not VMLAUNCH */
+	bool flush;               /* [o] before the next entry */
+	struct cpu *flushed_on;   /* [o] where it ran last: elsewhere translations may be old */
+	struct vmx_controls want; /* [o] */
+	struct vmx_controls have; /* [o] */
+	struct vcpu_state state;  /* [o] */
+	bool state_valid;         /* [o] it is what the guest has */
+	bool state_dirty;         /* [o] the VMCS is still to get it */
+	bool loaded;              /* [o] the VMCS is this processor's current one */
+	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
+	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
+	u32 traps;                /* [o] exceptions that a debugger wants */
+	bool stepped;             /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2;             /* [o] while not loaded */
+};
+
+/* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
+struct vmx_capability {
+	u32 must, may;
+};
+struct vmx_features {
+	struct vmx_capability pin, primary, secondary, exit, entry;
+	u64 tertiary;
+	u64 ept_vpid;
+	u64 basic;
+	u64 misc;
+	u64 cr0_must, cr0_may, cr4_must, cr4_may;
+};
+extern struct vmx_features vmx_features;
+
+static inline struct vmx_vcpu *vmx_of(struct vcpu *vcpu)
+{
+	return vcpu->arch;
+}
+
+/* vmx/capability.c: false, *why names what is missing. */
+bool vmx_find_features(const char **why);
+static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
+{
+	return (capability->may & bits) == bits;
+}
+
+/* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
+u64 vmcs_read(u32 field);
+void vmcs_write(u32 field, u64 value);
+bool vmx_vcpu_init(struct vcpu *vcpu);
+void vmx_vcpu_exit(struct vcpu *vcpu);
+void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
+void vmx_vcpu_put(struct vcpu *vcpu);
+void vmx_sync_controls(struct vmx_vcpu *vmx);
+
+/* vmx/state.c */
+void vmx_reset(struct vcpu *vcpu, bool init);
+void vmx_get_state(struct vcpu *vcpu, struct vcpu_state *state);
+void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state);
+/* Into the VMCS, or out of it. The VMCS is loaded. */
+void vmx_store_state(struct vcpu *vcpu);
+void vmx_fetch_state(struct vcpu *vcpu);
+
+/* vmx/maps.c */
+bool vmx_vm_init(struct vm *vm);
+void vmx_vm_exit(struct vm *vm);
+void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
+
+/* vmx/run.c */
+void vmx_host_irqs_block(void);
+void vmx_host_irqs_unblock(void);
+void vmx_run(struct vcpu *vcpu, bool force_immediate_exit);
+void vmx_flush(struct vcpu *vcpu);
+
+/* vmx/exit.c: VMCS exit fields to vcpu->exit and vcpu->intr.again. */
+void vmx_decode_exit(struct vcpu *vcpu, u32 reason);
+void vmx_emulating(struct vcpu *vcpu);
+
+/* vmx/intr.c */
+enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class);
+void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event);
+bool vmx_intr_retract(struct vcpu *vcpu);
+void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
+bool vmx_intr_force(struct vcpu *vcpu, enum intr_class class);
+void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on);
+void vmx_pause_exits(struct vcpu *vcpu, bool on);
+/* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
+void vmx_intr_set_threshold(struct vcpu *vcpu);
+
+/* vmx/debug.c */
+bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);
+
+/* vmx/floor.c */
+u64 vmx_floor(struct cpu *cpu, u64 rounds);
+
+extern const struct mmu_format vmx_mmu_format;
+
+#endif
