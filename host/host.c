@@ -12,6 +12,7 @@
 #include "insn.h"
 #include "postern/port.h"
 #include "postern/string.h"
+#include "x86/apic.h"
 #include "x86/msr.h"
 
 #define FXSAVE_SIZE  512
@@ -140,4 +141,10 @@ void host_set_tsc_aux(struct vcpu *vcpu, u64 value)
 	vcpu->msrs.tsc_aux = value;
 	if (vcpu->vm->machine->has_tsc_aux)
 		insn_wrmsr(MSR_TSC_AUX, value);
+}
+
+void host_force_exit(void)
+{
+	insn_apic_send(insn_apic_id(), APIC_DM_FIXED | APIC_LEVEL_ASSERT | CPU_VECTOR_FORCE);
+	wait_until(insn_apic_pending(CPU_VECTOR_FORCE));
 }

@@ -39,4 +39,10 @@ void host_set_xcr0(struct vcpu *vcpu, u64 value);
 u64 host_guest_xcr0(struct vcpu *vcpu);
 void host_set_tsc_aux(struct vcpu *vcpu, u64 value);
 
+/*
+ * Forced immediate exit (requirement S4.2), interrupts blocked: an IPI to itself, seen pending in the physical
+ * APIC before the entry, so that the exit cannot come late.
+ */
+void host_force_exit(void);
+
 #endif

@@ -349,12 +349,6 @@ bool svm_intr_force(struct vcpu *vcpu, enum intr_class class)
 	return class == INTR_CLASS_NMI || svm_nested_gets(vcpu, class);
 }
 
-void svm_force_exit(void)
-{
-	insn_apic_send(insn_apic_id(), APIC_DM_FIXED | APIC_LEVEL_ASSERT | CPU_VECTOR_FORCE);
-	wait_until(insn_apic_pending(CPU_VECTOR_FORCE));
-}
-
 /* --- exits on demand --- */
 
 void svm_intr_tpr_exit(struct vcpu *vcpu, bool on)

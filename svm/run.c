@@ -140,7 +140,7 @@ void svm_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (force_immediate_exit) {
 		/* The self-IPI comes before a virtual interrupt, but behind an injected event. */
 		svm_intr_virq_to_event(vcpu);
-		svm_force_exit();
+		host_force_exit();
 	}
 	svm->fast = !svm->virq && svm->step == SVM_STEP_NONE && !control->event_inj;
 	insn_enter_svm(svm->vmcb_hpa, vcpu->regs.gpr, ptr_to_hpa(processor->host_vmcb),

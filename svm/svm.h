@@ -211,7 +211,6 @@ void svm_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
 bool svm_intr_force(struct vcpu *vcpu, enum intr_class class);
 void svm_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void svm_pause_exits(struct vcpu *vcpu, bool on);
-void svm_force_exit(void);
 /* An interrupt injected as V_IRQ: what has become of it after an exit; move it to EVENTINJ. */
 void svm_intr_virq_exit(struct vcpu *vcpu);
 void svm_intr_virq_to_event(struct vcpu *vcpu);

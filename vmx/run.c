@@ -82,7 +82,6 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u32 reason;
 
-	ASSERT(!force_immediate_exit);
 	if (vmx->flush)
 		flush(vcpu);
 	store_regs(vcpu);
@@ -90,6 +89,9 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
 	vmx_sync_controls(vmx);
+	/* An external interrupt comes behind an injected event, and before any instruction. */
+	if (force_immediate_exit)
+		host_force_exit();
 	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched)) {
 		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
 		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));

@@ -176,7 +176,8 @@ static void test_nmi_behind_an_exception_forces_an_exit(void **state __unused)
 		forced += harness_counter(COUNTER_FORCED_EXITS);
 		harness_destroy();
 	}
-	assert_true(forced > 0);
+	/* Where there is a window behind an injected event, none is needed. */
+	assert_int_equal(forced > 0, !model_has(MODEL_INTEL));
 	printf("# %llu forced immediate exits\n", (unsigned long long)forced);
 }
 
@@ -199,6 +200,7 @@ static void test_forced_exit_runs_no_instruction(void **state __unused)
 {
 	struct vcpu_state st;
 	struct vcpu *vcpu;
+	bool window;
 	u64 rip;
 
 	harness_create(&(struct harness){0});
@@ -214,11 +216,13 @@ static void test_forced_exit_runs_no_instruction(void **state __unused)
 	backend_op(set_state)(vcpu, &st);
 	vcpu_inject_gp(vcpu);
 	lapic_signal_nmi(&vcpu->lapic);
-	assert_true(intr_prepare_entry(vcpu));
+	/* A window behind an injected event comes before the interrupt that forces the exit. */
+	window = !backend_op(intr_force)(vcpu, INTR_CLASS_NMI);
+	assert_int_equal(intr_prepare_entry(vcpu), !window);
 	backend_op(host_irqs_block)();
 	backend_op(run)(vcpu, true);
 	backend_op(host_irqs_unblock)();
-	assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+	assert_int_equal(vcpu->exit.kind, window ? EXIT_NMI_WINDOW : EXIT_INTR);
 	assert_int_equal(guest_engine()->guest[0].depth, 1);
 	rip = vcpu->regs.rip;
 	assert_false(intr_prepare_entry(vcpu));
