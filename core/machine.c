@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Choice of the back end: the first whose requirements the boot processor meets. */
+/*
+ * Choice of the back end: the first whose requirements the boot processor meets. If none does, the refusal that
+ * is told is that of the processor's own vendor.
+ */
 #include "core/machine.h"
 #include "host/host.h"
 #include "postern/port.h"
@@ -9,6 +12,18 @@ struct backend backend_table;
 static const struct backend *const backends[] = {&svm_backend, &vmx_backend};
 
 #define DEFAULT_SLICE_NS 2000000ull
+
+/* Of `refusal`, which back ends have given: CPUID 0 has the vendor's name in EBX, EDX, ECX. */
+static const char *right_refusal(const char *const *refusal)
+{
+	struct cpuid_regs r;
+
+	host_cpuid(0, 0, &r);
+	for (u32 i = 0; i < ARRAY_SIZE(backends); i++)
+		if (r.ebx == backends[i]->vendor)
+			return refusal[i];
+	return refusal[0];
+}
 
 bool machine_init(struct machine *machine, const char **why)
 {
@@ -27,6 +42,6 @@ bool machine_init(struct machine *machine, const char **why)
 		host_probe_fpu(machine);
 		return true;
 	}
-	*why = refusal[0];
+	*why = right_refusal(refusal);
 	return false;
 }

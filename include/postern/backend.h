@@ -121,6 +121,7 @@ struct mmu_format; /* mmu/mmu.h */
 
 struct backend {
 	const char *name;                /* "svm", "vmx" */
+	u32 vendor;                      /* whose processors have it: EBX of CPUID 0 */
 	u8 hypercall[3];                 /* the instruction that exits as EXIT_VMCALL */
 	const struct mmu_format *mmu_format; /* entries of its nested page tables */
 	const struct accel_ops *accel;   /* hardware delivery of interrupts; NULL: none */

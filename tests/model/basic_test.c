@@ -263,6 +263,14 @@ static void test_svm_refuses_processors_by_name(void **state __unused)
 	expect_refusal(MODEL_NO_NPT, "nested paging");
 }
 
+static void test_vmx_refuses_processors_by_name(void **state __unused)
+{
+	expect_refusal(MODEL_INTEL | MODEL_NO_VMX, "no VMX");
+	expect_refusal(MODEL_INTEL | MODEL_VMX_LOCKED, "disabled");
+	expect_refusal(MODEL_INTEL | MODEL_NO_NPT, "EPT");
+	expect_refusal(MODEL_INTEL | MODEL_NO_UNRESTRICTED, "unrestricted");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +286,7 @@ int main(void)
 	        cmocka_unit_test(test_vm_triple_fault_ends_it),
 	        cmocka_unit_test(test_exit_hypercall_and_wbinvd),
 	        cmocka_unit_test(test_svm_refuses_processors_by_name),
+	        cmocka_unit_test(test_vmx_refuses_processors_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
