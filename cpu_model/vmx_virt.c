@@ -196,11 +196,17 @@ static bool is_cut_short(struct model_cpu *cpu, u32 info)
 	return true;
 }
 
-/* "Injection of ...": those that an instruction would have caused push the address behind it. */
+/* Those that an instruction would have caused push the address behind it: for the script it is executed. */
 static void skip_software(struct model_cpu *cpu, u32 type)
 {
-	if (type >= VMX_EVENT_SOFTWARE)
-		cpu->regs.rip += vmx_field(cpu, VMCS_ENTRY_LENGTH);
+	struct guest_insn *insn = cpu->guest->insn;
+	u64 length = vmx_field(cpu, VMCS_ENTRY_LENGTH);
+
+	if (type < VMX_EVENT_SOFTWARE)
+		return;
+	cpu->regs.rip += length;
+	if (insn && !insn->done && insn->length == length)
+		insn->done = true;
 }
 
 static bool inject(struct model_cpu *cpu)

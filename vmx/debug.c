@@ -3,14 +3,24 @@
  * What a debugger wants of a vCPU. SDM volume 3, "Monitor Trap Flag", "Exception Bitmap".
  *
  * INT3 exits by its exception, with RIP at it. A step is an entry with the monitor trap flag, which exits behind
- * one instruction whatever it is, and which the guest cannot see.
+ * one instruction whatever it is, and which the guest cannot see. Meanwhile every exception exits: it would be
+ * delivered before the flag makes the guest exit. A write of CR8 may exit for the task priority instead; that
+ * exit comes behind its instruction, too.
  */
 #include "vmx/vmx.h"
+
+#define ALL_EXCEPTIONS 0xffffffffu
 
 static void set_traps(struct vmx_vcpu *vmx, bool on)
 {
 	vmx->traps = on ? BIT(VECTOR_BP) : 0;
-	vmx->want.exceptions = (vmx->want.exceptions & ~BIT(VECTOR_BP)) | vmx->traps;
+	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
+}
+
+void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason)
+{
+	vmx->stepped = vmx->want.primary & VMX_PROC_MTF &&
+	               (reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD);
 }
 
 static bool end(struct vmx_vcpu *vmx)
@@ -19,7 +29,7 @@ static bool end(struct vmx_vcpu *vmx)
 
 	vmx->stepped = false;
 	vmx->want.primary &= ~VMX_PROC_MTF;
-	set_traps(vmx, vmx->traps);
+	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
 	return stepped;
 }
 
@@ -35,6 +45,6 @@ bool vmx_debug(struct vcpu *vcpu, enum backend_debug what)
 	}
 	vmx->stepped = false;
 	vmx->want.primary |= VMX_PROC_MTF;
-	vmx->want.exceptions |= BIT(VECTOR_BP);
+	vmx->want.exceptions = ALL_EXCEPTIONS;
 	return false;
 }

@@ -122,6 +122,13 @@ static void note_debug(u64 qualification)
 	insn_write_dr6(insn_read_dr6() | qualification);
 }
 
+static bool is_software(u32 info)
+{
+	u32 type = info & VMX_EVENT_TYPE;
+
+	return type == VMX_EVENT_PRIVILEGED || type == VMX_EVENT_SOFT_EXC;
+}
+
 static void decode_exception(struct vcpu *vcpu, u64 qualification)
 {
 	u32 info = (u32)vmcs_read(VMCS_EXIT_INFO);
@@ -136,6 +143,9 @@ static void decode_exception(struct vcpu *vcpu, u64 qualification)
 		vmx_of(vcpu)->want.interruptibility |= VMX_BLOCKED_NMI;
 	if (vector == VECTOR_DB)
 		note_debug(qualification);
+	/* INTO and INT1 are traps, but RIP is theirs; that of INT3 stays there (core/debugger.h). */
+	if (vector != VECTOR_BP && is_software(info))
+		vcpu->regs.rip += vmcs_read(VMCS_EXIT_LENGTH);
 	if (vector == VECTOR_PF)
 		insn_write_cr2(qualification);
 	vcpu->exit.kind = EXIT_EXCEPTION;

@@ -8,6 +8,8 @@
  *   interrupts its delivery tells so (vmx/exit.c), otherwise it has been delivered.
  * - Windows: the processor exits at the first instruction boundary at which the event could be delivered,
  *   behind an injected event too. So no class needs a forced exit.
+ * - INT3 and INT n push the address behind them, and RIP is there already: so the entry is made as if the
+ *   instruction were right before it, which it is, but for what follows its opcode.
  * - With virtual NMIs the processor knows whether an NMI handler runs.
  * - The task priority is in the virtual-APIC page, which is the local APIC's own. While something waits for it
  *   to drop, the guest exits when its class falls below the threshold, which may not be above the class itself
@@ -39,15 +41,16 @@ enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 	return INTR_BLOCK_NONE;
 }
 
-static u32 event_type(u8 type)
+/* INT3 is a type of its own. */
+static u32 event_type(const struct intr_event *event)
 {
-	switch (type) {
+	switch (event->type) {
 	case INTR_TYPE_NMI:
 		return VMX_EVENT_NMI;
 	case INTR_TYPE_EXCEPTION:
 		return VMX_EVENT_EXCEPTION;
 	case INTR_TYPE_SOFTWARE:
-		return VMX_EVENT_SOFTWARE;
+		return event->vector == VECTOR_BP ? VMX_EVENT_SOFT_EXC : VMX_EVENT_SOFTWARE;
 	default:
 		return VMX_EVENT_EXTERNAL;
 	}
@@ -58,11 +61,22 @@ void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 	struct vmx_controls *want = &vmx_of(vcpu)->want;
 
 	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
-	want->entry_info = event->vector | event_type(event->type) | VMX_EVENT_VALID;
+	want->entry_info = event->vector | event_type(event) | VMX_EVENT_VALID;
+	want->entry_length = event->vector == VECTOR_BP ? 1 : 2;
 	if (!event->has_error)
 		return;
 	want->entry_info |= VMX_EVENT_ERROR;
 	want->entry_error = event->error;
+}
+
+u32 vmx_intr_length(struct vcpu *vcpu)
+{
+	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+	u32 type = want->entry_info & VMX_EVENT_TYPE;
+
+	if (!(want->entry_info & VMX_EVENT_VALID))
+		return 0;
+	return type == VMX_EVENT_SOFTWARE || type == VMX_EVENT_SOFT_EXC ? want->entry_length : 0;
 }
 
 bool vmx_intr_retract(struct vcpu *vcpu)

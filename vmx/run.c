@@ -47,7 +47,7 @@ static void store_regs(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
 
-	vmx->want.rip = regs->rip;
+	vmx->want.rip = regs->rip - vmx_intr_length(vcpu);
 	vmx->want.rsp = regs->gpr[GPR_RSP];
 	vmx->want.rflags = regs->rflags;
 	vmx->want.tsc_offset = vcpu->tsc_offset;
@@ -102,5 +102,6 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		note_injection(vmx);
 	load_regs(vcpu);
+	vmx_debug_exited(vmx, reason);
 	vmx_decode_exit(vcpu, reason);
 }

@@ -25,12 +25,6 @@
 	(VMX_EXIT_CTL_HOST_64 | VMX_EXIT_CTL_SAVE_DEBUG | VMX_EXIT_CTL_SAVE_PAT |                  \
 	 VMX_EXIT_CTL_LOAD_PAT | VMX_EXIT_CTL_SAVE_EFER | VMX_EXIT_CTL_LOAD_EFER)
 
-/*
- * #DB and #AC are reflected, not left to the guest: delivering them can raise them again without end, inside
- * the processor, where no interrupt gets through. #MC belongs to the host.
- */
-#define EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
-
 /* Moved with the vCPU: the VMCS has no place for them, and the hypervisor does not use them. */
 static const u32 guest_msrs[VMX_GUEST_MSRS] = {
         MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS_BASE,
@@ -67,7 +61,7 @@ static void reset_controls(struct vcpu *vcpu)
 	        .secondary =
 	                allowed(&vmx_features.secondary, SECONDARY | (SECONDARY_WHERE_POSSIBLE &
 	                                                              vmx_features.secondary.may)),
-	        .exceptions = EXCEPTIONS,
+	        .exceptions = VMX_EXCEPTIONS | vmx_of(vcpu)->traps,
 	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
 	};
 }

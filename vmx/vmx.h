@@ -48,6 +48,13 @@ struct vmx_controls {
 #undef X
 };
 
+/*
+ * Exceptions that exit whether a debugger wants any or not. #DB and #AC are reflected, not left to the guest:
+ * delivering them can raise them again without end, inside the processor, where no interrupt gets through. #MC
+ * belongs to the host.
+ */
+#define VMX_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
+
 /* MSRs that the guest writes by itself and no VMCS switches: moved when the vCPU is loaded. */
 #define VMX_GUEST_MSRS 5
 
@@ -138,11 +145,15 @@ void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
 bool vmx_intr_force(struct vcpu *vcpu, enum intr_class class);
 void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void vmx_pause_exits(struct vcpu *vcpu, bool on);
+/* What the entry's event adds to RIP before it pushes it. */
+u32 vmx_intr_length(struct vcpu *vcpu);
 /* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
 void vmx_intr_set_threshold(struct vcpu *vcpu);
 
 /* vmx/debug.c */
 bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);
+/* An exit: was it the end of a step? */
+void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason);
 
 /* vmx/floor.c */
 u64 vmx_floor(struct cpu *cpu, u64 rounds);
