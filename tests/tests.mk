@@ -83,6 +83,7 @@ UNIT_pic := $(IRQ_FAKE) irq/pic.c irq/extint.c platform/irqchip.c core/bus.c
 UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
 UNIT_pit_reinject := $(UNIT_pit)
 UNIT_svm_avic := $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c
+UNIT_vmcs_store := cpu_model/vmcs_store.c
 UNIT_walk := mmu/walk.c
 UNIT_LIBS_decode := -lZydis
 
