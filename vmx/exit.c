@@ -65,7 +65,12 @@ static const struct simple_exit simple_exits[] = {
 
 void vmx_emulating(struct vcpu *vcpu)
 {
-	vmx_of(vcpu)->want.interruptibility &= ~BLOCKED_SHADOW;
+	struct vmx_controls *want = &vmx_of(vcpu)->want;
+
+	/* MOV SS holds a debug trap back. It comes by the emulation of this instruction instead. */
+	if (want->interruptibility & VMX_BLOCKED_SS)
+		vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
+	want->interruptibility &= ~BLOCKED_SHADOW;
 }
 
 static void instruction_exit(struct vcpu *vcpu)
@@ -116,10 +121,16 @@ static void decode_memory(struct vcpu *vcpu, u64 qualification)
 	};
 }
 
-/* #DB leaves DR6 as it was: the qualification has what would be in it. */
+#define DR6_BREAKPOINTS 0xfull
+#define DR6_CAUSES      (DR6_BREAKPOINTS | BIT64(13) | BIT64(14)) /* B0 to B3, BD, BS */
+
+/*
+ * #DB leaves DR6 as it was: the qualification has what would be in it. Delivery would have cleared the
+ * breakpoints that were not met, and nothing else ("Debug Status Register (DR6)").
+ */
 static void note_debug(u64 qualification)
 {
-	insn_write_dr6(insn_read_dr6() | qualification);
+	insn_write_dr6((insn_read_dr6() & ~DR6_BREAKPOINTS) | (qualification & DR6_CAUSES));
 }
 
 static bool is_software(u32 info)

@@ -10,6 +10,7 @@
  *   behind an injected event too. So no class needs a forced exit.
  * - INT3 and INT n push the address behind them, and RIP is there already: so the entry is made as if the
  *   instruction were right before it, which it is, but for what follows its opcode.
+ * - In real mode no exception has an error code, and entry refuses one.
  * - With virtual NMIs the processor knows whether an NMI handler runs.
  * - The task priority is in the virtual-APIC page, which is the local APIC's own. While something waits for it
  *   to drop, the guest exits when its class falls below the threshold, which may not be above the class itself
@@ -63,7 +64,7 @@ void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
 	want->entry_info = event->vector | event_type(event) | VMX_EVENT_VALID;
 	want->entry_length = event->vector == VECTOR_BP ? 1 : 2;
-	if (!event->has_error)
+	if (!event->has_error || !vmx_is_protected(vcpu))
 		return;
 	want->entry_info |= VMX_EVENT_ERROR;
 	want->entry_error = event->error;

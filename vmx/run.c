@@ -70,6 +70,21 @@ static void load_regs(struct vcpu *vcpu)
 	regs->cr8 = lapic_cr8(vcpu);
 }
 
+/*
+ * In a shadow entry wants a pending debug trap if TF is set, and none if it is clear. What the processor leaves
+ * agrees, but for a trap that exited and is reflected; and a debugger may have changed TF since.
+ */
+static void settle_shadow(struct vmx_vcpu *vmx)
+{
+	struct vmx_controls *want = &vmx->want;
+	u64 pending = vmcs_read(VMCS_GUEST_PENDING_DEBUG);
+
+	if (!!(pending & VMX_DEBUG_BS) == !!(want->rflags & RFLAGS_TF))
+		return;
+	vmcs_write(VMCS_GUEST_PENDING_DEBUG, pending & ~VMX_DEBUG_BS);
+	want->interruptibility &= ~(VMX_BLOCKED_STI | VMX_BLOCKED_SS);
+}
+
 /* The valid bit is cleared by an exit, not by an entry that has failed. */
 static void note_injection(struct vmx_vcpu *vmx)
 {
@@ -85,6 +100,8 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->flush)
 		flush(vcpu);
 	store_regs(vcpu);
+	if (vmx->want.interruptibility & (VMX_BLOCKED_STI | VMX_BLOCKED_SS))
+		settle_shadow(vmx);
 	if (vmx->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);

@@ -18,6 +18,8 @@
 #define DR6_RESET 0xffff0ff0ull
 #define DR7_RESET 0x400ull
 
+#define PDPTE_RESERVED (~0x000ffffffffff000ull & ~(PTE_P | PTE_PWT | PTE_PCD | 0xe00))
+
 #define CR0_OWNED      (CR0_NE | CR0_CD | CR0_NW)
 #define CR4_OWNED      (~0ull)
 #define ENTRY_CONTROLS (VMX_ENTRY_CTL_LOAD_DEBUG | VMX_ENTRY_CTL_LOAD_PAT | VMX_ENTRY_CTL_LOAD_EFER)
@@ -69,13 +71,35 @@ static bool has_pdptes(const struct vcpu_state *state)
 	return state->cr0 & CR0_PG && state->cr4 & CR4_PAE && !(state->efer & EFER_LMA);
 }
 
-/* As MOV to CR3 would have loaded them. Entries that are not to be had are not present. */
+/*
+ * As MOV to CR3 would have loaded them; until the next one they are the processor's, whatever memory says.
+ * Entries that are not to be had are not present, nor are those with reserved bits, which entry refuses.
+ */
 static void store_pdptes(struct vcpu *vcpu, u64 cr3)
 {
 	const u64 *table = vm_memory(vcpu->vm, GPA(cr3 & 0xffffffe0), 32);
 
-	for (u32 i = 0; i < 4; i++)
-		vmcs_write(VMCS_GUEST_PDPTE(i), table ? table[i] : 0);
+	for (u32 i = 0; i < 4; i++) {
+		u64 entry = table ? table[i] : 0;
+
+		vmcs_write(VMCS_GUEST_PDPTE(i), entry & PDPTE_RESERVED ? 0 : entry);
+	}
+}
+
+/* What loads the PDPTEs when a guest writes it: "PDPTE Registers". */
+static bool changes_pdptes(const struct vcpu_state *from, const struct vcpu_state *to)
+{
+	return from->cr3 != to->cr3 || (from->cr0 ^ to->cr0) & (CR0_PG | CR0_CD | CR0_NW) ||
+	       (from->cr4 ^ to->cr4) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP) ||
+	       (from->efer ^ to->efer) & EFER_LMA;
+}
+
+bool vmx_is_protected(struct vcpu *vcpu)
+{
+	const struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u64 cr0 = vmx->state_valid ? vmx->state.cr0 : vmcs_read(VMCS_GUEST_CR0);
+
+	return cr0 & CR0_PE;
 }
 
 void vmx_store_state(struct vcpu *vcpu)
@@ -97,8 +121,9 @@ void vmx_store_state(struct vcpu *vcpu)
 	vmcs_write(VMCS_CR4_SHADOW, state->cr4);
 	vmcs_write(VMCS_GUEST_CR4, state->cr4 | CR4_VMXE);
 	vmcs_write(VMCS_GUEST_CR3, state->cr3);
-	if (has_pdptes(state))
+	if (vmx->load_pdptes && has_pdptes(state))
 		store_pdptes(vcpu, state->cr3);
+	vmx->load_pdptes = false;
 	vmcs_write(VMCS_GUEST_EFER, state->efer);
 	vmcs_write(VMCS_ENTRY_CONTROLS, (entry | vmx_features.entry.must) & vmx_features.entry.may);
 	vmcs_write(VMCS_GUEST_DR7, state->dr7);
@@ -144,8 +169,9 @@ void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 
+	vmx_fetch_state(vcpu);
+	vmx->load_pdptes |= changes_pdptes(&vmx->state, state);
 	vmx->state = *state;
-	vmx->state_valid = true;
 	vmx->state_dirty = true;
 }
 
@@ -185,6 +211,7 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 	vmx->cr2 = 0;
 	vmx->want.interruptibility = 0;
 	vmx->want.entry_info = 0;
+	vmx->load_pdptes = true;
 	vmx->flush = true;
 	for (u32 i = 0; i < ARRAY_SIZE(vcpu->dr); i++)
 		vcpu->dr[i] = 0;

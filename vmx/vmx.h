@@ -71,6 +71,7 @@ struct vmx_vcpu {
 	struct vcpu_state state;  /* [o] */
 	bool state_valid;         /* [o] it is what the guest has */
 	bool state_dirty;         /* [o] the VMCS is still to get it */
+	bool load_pdptes;         /* [o] from guest memory: CR3, or what it means, was written */
 	bool loaded;              /* [o] the VMCS is this processor's current one */
 	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
 	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
@@ -121,6 +122,8 @@ void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state);
 /* Into the VMCS, or out of it. The VMCS is loaded. */
 void vmx_store_state(struct vcpu *vcpu);
 void vmx_fetch_state(struct vcpu *vcpu);
+/* The guest is not in real mode. */
+bool vmx_is_protected(struct vcpu *vcpu);
 
 /* vmx/maps.c */
 bool vmx_vm_init(struct vm *vm);
