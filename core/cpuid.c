@@ -2,7 +2,7 @@
 /*
  * The guest's CPUID: the physical processor's, less what Postern does not virtualise, plus the
  * hypervisor leaves with KVM's signature, and Hyper-V's (core/hv.c). AMD APM volume 3, "Obtaining Processor Information Via
- * the CPUID Instruction"; Linux Documentation/virt/kvm/x86/cpuid.rst.
+ * the CPUID Instruction"; SDM volume 2, "CPUID - CPU Identification"; Linux Documentation/virt/kvm/x86/cpuid.rst.
  *
  * Topology: one package, one thread per core, as many cores as vCPUs. So the package's ID is what is
  * left of an APIC ID without as many bits as the largest one has, as far as the fields allow.
@@ -99,6 +99,27 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_regs *r)
 		r->edx |= EDX1_HTT;
 }
 
+static bool is_intel(const struct vcpu *vcpu)
+{
+	return vcpu->vm->machine->backend->vendor == BACKEND_INTEL;
+}
+
+/*
+ * SDM volume 2, "Deterministic Cache Parameters Leaf": a cache of each subleaf. AMD's has none. Those of level 3
+ * and beyond are the package's, the others a core's.
+ */
+static void leaf_4(struct vcpu *vcpu, struct cpuid_regs *r)
+{
+	u32 cores = BIT(core_id_bits(vcpu->vm, 6)) - 1;
+	u32 level = r->eax >> 5 & 7;
+
+	if (!is_intel(vcpu) || !(r->eax & 0x1f)) {
+		*r = (struct cpuid_regs){0};
+		return;
+	}
+	r->eax = (r->eax & 0x3fff) | cores << 26 | (level >= 3 ? cores << 14 : 0);
+}
+
 static void leaf_7(struct vcpu *vcpu, u32 subleaf, struct cpuid_regs *r)
 {
 	bool avx = vcpu->vm->machine->xcr0_supported & XCR0_AVX;
@@ -193,7 +214,7 @@ static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 		break;
 	case 0x80000001:
 		r->ecx &= ~(ECX81_HIDDEN | ECX81_CMP_LEGACY);
-		if (cores > 1)
+		if (cores > 1 && !is_intel(vcpu))
 			r->ecx |= ECX81_CMP_LEGACY;
 		r->edx &= ~EDX1_APIC;
 		if (atomic64_read_relaxed(&vcpu->lapic.base) & APIC_BASE_EN)
@@ -203,9 +224,10 @@ static void leaf_extended(struct vcpu *vcpu, u32 leaf, struct cpuid_regs *r)
 		*r = (struct cpuid_regs){.edx = r->edx & CPUID_APM_INVARIANT_TSC};
 		break;
 	case 0x80000008:
-		/* Address sizes are the processor's; number of cores and width of the core's ID. */
-		*r = (struct cpuid_regs){.eax = r->eax & 0xffff,
-		                         .ecx = (cores - 1) | core_id_bits(vcpu->vm, 15) << 12};
+		/* Address sizes are the processor's; AMD: number of cores and width of the core's ID. */
+		*r = (struct cpuid_regs){.eax = r->eax & 0xffff};
+		if (!is_intel(vcpu))
+			r->ecx = (cores - 1) | core_id_bits(vcpu->vm, 15) << 12;
 		break;
 	default: /* names and caches, 8000_0002 .. 8000_0006 */
 		break;
@@ -222,6 +244,9 @@ static void leaf_basic(struct vcpu *vcpu, u32 leaf, u32 subleaf, struct cpuid_re
 		leaf_1(vcpu, r);
 		break;
 	case 2:
+		break;
+	case 4:
+		leaf_4(vcpu, r);
 		break;
 	case 6: /* ARAT: the local APIC timer never stops */
 		*r = (struct cpuid_regs){.eax = BIT(2)};

@@ -71,6 +71,21 @@ static void extended_features(struct cpuid_regs *r)
 	r->ecx |= (model_has(MODEL_NO_SVM) ? 0 : BIT(2)) | BIT(4);
 }
 
+/* Intel's caches: 32 KiB of data and of instructions, 256 KiB, 12 MiB. */
+static struct cpuid_regs cache_leaf(u32 subleaf)
+{
+	static const struct cpuid_regs caches[] = {
+	        {0x3c000121, 0x01c0003f, 63, 0},
+	        {0x3c000122, 0x00c0003f, 127, 0},
+	        {0x3c000143, 0x01c0003f, 511, 0},
+	        {0x3c07c163, 0x03c0003f, 12287, 2},
+	};
+
+	if (!model_has(MODEL_INTEL) || subleaf >= ARRAY_SIZE(caches))
+		return (struct cpuid_regs){0};
+	return caches[subleaf];
+}
+
 void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs *r)
 {
 	*r = (struct cpuid_regs){0};
@@ -80,6 +95,9 @@ void model_cpuid(struct model_cpu *cpu, u32 leaf, u32 subleaf, struct cpuid_regs
 		break;
 	case 1:
 		features(cpu, r);
+		break;
+	case 4:
+		*r = cache_leaf(subleaf);
 		break;
 	case 0xd:
 		xsave_leaf(subleaf, r);

@@ -116,12 +116,16 @@ enum backend_debug {
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
 	X(void, features, (char *text, u32 size))
 
+/* A vendor: EBX of its CPUID 0. */
+#define BACKEND_AMD   0x68747541u /* "Auth" */
+#define BACKEND_INTEL 0x756e6547u /* "Genu" */
+
 struct accel_ops;  /* irq/accel.h */
 struct mmu_format; /* mmu/mmu.h */
 
 struct backend {
 	const char *name;                /* "svm", "vmx" */
-	u32 vendor;                      /* whose processors have it: EBX of CPUID 0 */
+	u32 vendor;                      /* whose processors have it: BACKEND_AMD, BACKEND_INTEL */
 	u8 hypercall[3];                 /* the instruction that exits as EXIT_VMCALL */
 	const struct mmu_format *mmu_format; /* entries of its nested page tables */
 	const struct accel_ops *accel;   /* hardware delivery of interrupts; NULL: none */

@@ -96,6 +96,38 @@ static void test_msr_misc_enable_remembers(void **state __unused)
 	harness_run();
 }
 
+/* What the vendors tell differently. */
+static void script_vendor(void *arg __unused)
+{
+	struct cpuid_regs r;
+
+	g_cpuid(4, 0, &r);
+	if (!model_has(MODEL_INTEL)) {
+		G_CHECK_EQUAL(r.eax, 0);
+		g_cpuid(0x80000008, 0, &r);
+		G_CHECK_EQUAL(r.ecx & 0xff, 2);
+		g_exit(0);
+	}
+	G_CHECK_EQUAL(r.eax,
+	              3u << 26 | 1u << 8 | 1 << 5 | 1); /* the first level's data, a core's own */
+	g_cpuid(4, 3, &r);
+	G_CHECK_EQUAL(r.eax & ~0x3fffu, 3u << 26 | 3u << 14); /* all cores' */
+	g_cpuid(4, 4, &r);
+	G_CHECK_EQUAL(r.eax, 0);
+	g_cpuid(0x80000008, 0, &r);
+	G_CHECK_EQUAL(r.ecx, 0);
+	g_cpuid(0x80000001, 0, &r);
+	G_CHECK(!(r.ecx & BIT(1)));
+	g_exit(0);
+}
+
+static void test_cpuid_by_vendor(void **state __unused)
+{
+	harness_create(&(struct harness){.vcpus = 3});
+	guest_bind(HARNESS_BSP, script_vendor, NULL);
+	harness_run();
+}
+
 static void script_no_svm(void *arg __unused)
 {
 	u64 value;
@@ -276,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_cpuid_signature),
 	        cmocka_unit_test(test_cpuid_x2apic_as_configured),
+	        cmocka_unit_test(test_cpuid_by_vendor),
 	        cmocka_unit_test(test_msr_unknown_is_gp),
 	        cmocka_unit_test(test_msr_misc_enable_remembers),
 	        cmocka_unit_test(test_svm_is_hidden),
