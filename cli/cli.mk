@@ -48,6 +48,7 @@ check-cli: $(CLI_TESTS) $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	$(BUILD)/tests/cli/gdb_test
 	$(BUILD)/tests/cli/terminal_test $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	tests/cli/run_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
+	tests/cli/bochs_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	tests/cli/conformance_test.sh
 
 .SECONDARY: $(CLI_SAN_OBJ) $(patsubst tests/%.c,$(BUILD)/san/tests/%.o,$(wildcard tests/cli/*.c))

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the command says about itself, made from the lists that it works by. */
+#include <string.h>
+
 #include "cli/options.h"
 #include "cli/status.h"
 
 void options_help(FILE *out)
 {
-	fputs("Postern, a hypervisor for x86: boots a guest under Postern on QEMU.\n"
+	fputs("Postern, a hypervisor for x86: boots a guest under Postern on QEMU or Bochs.\n"
 	      "\n"
 	      "usage: postern run [OPTION]... [--vm [OPTION]...]... [-- COMMAND...]\n"
 	      "       postern control PATH COMMAND\n"
@@ -91,13 +93,14 @@ void options_help_run(FILE *out)
 	        "  -c VCPUS        virtual CPUs, 1 to %u (default: 2)\n"
 	        "  -m SIZE         guest memory, %lluM to %lluG, as in 512M or 1G (default: 512M)\n"
 	        "  --pcpus N       physical CPUs, 1 to %u (default: VCPUS of all, but at most 2)\n"
-	        "  --cpu MODEL     processor to stand for, see 'postern cpus' (default: barcelona)\n"
+	        "  --cpu MODEL     processor to stand for, see 'postern cpus' (default: barcelona);\n"
+	        "                  QEMU runs those of AMD, Bochs those of Intel\n"
 	        "  --set KEY=VALUE change a setting, see below; may be repeated\n"
 	        "  --timeout S     end the run after S seconds of real time, as in 90 or 0.5\n"
 	        "  --json FILE     write the report there (schema postern.report/1)\n"
 	        "  --control PATH  listen there, at a UNIX socket, to 'postern control PATH ...'\n"
 	        "  --icount[=N]    let the clock and the TSC count instructions, one in 2^N nanoseconds\n"
-	        "                  (default: 0); one physical CPU\n"
+	        "                  (default: 0); one physical CPU; not on Bochs\n"
 	        "  --quiet         no account and no status line\n"
 	        "  --verbose       show the hypervisor's log on standard error\n"
 	        "  --gdb PORT      let gdb debug VM 0: target remote 127.0.0.1:PORT (docs/debugging.md)\n"
@@ -119,30 +122,38 @@ void options_help_run(FILE *out)
 	      "one of these; of several VMs, the status of the first that is not 0:\n",
 	      out);
 	help_statuses(out);
-	fputs("\nEnvironment: POSTERN_QEMU names the emulator (qemu-system-x86_64), POSTERN_IMAGE\n"
-	      "the hypervisor's image (postern.elf beside the executable), POSTERN_TCG=multi asks for\n"
-	      "one host thread for each processor (QEMU 7.2 is not safe with that), TMPDIR the place\n"
-	      "for temporary files.\n",
+	fputs("\nEnvironment: POSTERN_QEMU names QEMU (qemu-system-x86_64), POSTERN_BOCHS Bochs (bochs),\n"
+	      "POSTERN_IMAGE the hypervisor's image (postern.elf beside the executable),\n"
+	      "POSTERN_TCG=multi asks QEMU for one host thread for each processor (QEMU 7.2 is not safe\n"
+	      "with that), TMPDIR the place for temporary files.\n",
 	      out);
 }
 
 /* The features that make a difference, and the first acceleration that includes each. */
 static const struct {
 	const char *name;
+	const char *vendor; /* NULL: both */
 	enum cpu_acceleration since;
 } cpu_features[] = {
-        {"svm", CPU_ACCEL_NONE},
-        {"nested-paging", CPU_ACCEL_NONE},
-        {"avic", CPU_ACCEL_AVIC},
-        {"x2avic", CPU_ACCEL_X2AVIC},
+        {"svm", "AMD", CPU_ACCEL_NONE},          {"vmx", "Intel", CPU_ACCEL_NONE},
+        {"nested-paging", NULL, CPU_ACCEL_NONE}, {"avic", "AMD", CPU_ACCEL_AVIC},
+        {"x2avic", "AMD", CPU_ACCEL_X2AVIC},     {"apicv", "Intel", CPU_ACCEL_APICV},
 };
 
-/* On the emulated processor, which has what every model has and nothing beyond. */
-static const char *feature_state(enum cpu_acceleration since, enum cpu_acceleration acceleration)
+/*
+ * On the emulated processor. QEMU's has what every model of AMD has and nothing beyond; Bochs's has APICv,
+ * too.
+ */
+static const char *feature_state(u32 feature, const char *vendor,
+                                 enum cpu_acceleration acceleration)
 {
-	if (since == CPU_ACCEL_NONE)
-		return "native";
-	return acceleration >= since ? "modelled" : "hidden";
+	enum cpu_acceleration since = cpu_features[feature].since;
+
+	if (cpu_features[feature].vendor && strcmp(cpu_features[feature].vendor, vendor) != 0)
+		return "-";
+	if (acceleration < since)
+		return "hidden";
+	return since == CPU_ACCEL_NONE || since == CPU_ACCEL_APICV ? "native" : "modelled";
 }
 
 static void list_features(FILE *out)
@@ -157,7 +168,7 @@ static void list_features(FILE *out)
 		fprintf(out, "\n%-16s", cpu_features[i].name);
 #define X(name, vendor, available, accel, what)                                                    \
 	if (available)                                                                             \
-		fprintf(out, " %10s", feature_state(cpu_features[i].since, CPU_ACCEL_##accel));
+		fprintf(out, " %10s", feature_state(i, vendor, CPU_ACCEL_##accel));
 		CPU_MODELS(X)
 #undef X
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How a run went: what ended it, which status that is, and what there is to say about it. By the records that have
- * come and by QEMU's own end, once nothing more can come (cli/run.c).
+ * come and by the emulator's own end, once nothing more can come (cli/run.c).
  */
 #include "cli/run_priv.h"
 
@@ -104,11 +104,12 @@ static enum status explain_refusal(const struct run *run, s32 refusal)
 	}
 }
 
-/* QEMU ended and neither the image nor the user has said why. Says so in one line. */
+/* The emulator ended and neither the image nor the user has said why. Says so in one line. */
 static enum status explain_loss(struct run *run)
 {
-	int status = run->qemu.wait_status;
-	const char *error = qemu_last_error(&run->qemu);
+	int status = run->emulator.wait_status;
+	const char *name = run->emulator.kind->name;
+	const char *error = emulator_last_error(&run->emulator);
 
 	/* The image could say it by the exit device only. */
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 2 * REPORT_EXIT_REFUSED + 1)
@@ -118,13 +119,13 @@ static enum status explain_loss(struct run *run)
 		return STATUS_PANIC;
 	}
 	if (WIFSIGNALED(status)) {
-		say("QEMU was killed by signal %d (%s)%s%s%s", WTERMSIG(status),
+		say("%s was killed by signal %d (%s)%s%s%s", name, WTERMSIG(status),
 		    strsignal(WTERMSIG(status)),
 		    run->report.has_hello ? "" : " before the image ran", *error ? ": " : "",
 		    error);
 		return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;
 	}
-	say("QEMU ended with status %d%s: %s", WEXITSTATUS(status),
+	say("%s ended with status %d%s: %s", name, WEXITSTATUS(status),
 	    run->report.has_hello ? "" : " before the image ran",
 	    *error ? error : "it gave no reason");
 	return run->report.has_hello ? STATUS_LOST : STATUS_NO_QEMU;

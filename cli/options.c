@@ -42,10 +42,10 @@ static const char apic_ids_key[] =
         ;
 
 static const struct {
-	const char *name;
+	const char *name, *vendor;
 	bool available;
 } cpu_models[] = {
-#define X(name, vendor, available, accel, what) {name, available},
+#define X(name, vendor, available, accel, what) {name, vendor, available},
         CPU_MODELS(X)
 #undef X
 };
@@ -507,6 +507,33 @@ static void complain(int result, const char *at)
 		say("unknown or ambiguous option %s; see 'postern run --help'", at);
 }
 
+static const char *vendor_of(const struct options_vm *vm)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++)
+		if (strcmp(cpu_models[i].name, vm->cpu) == 0)
+			return cpu_models[i].vendor;
+	return "";
+}
+
+const char *options_vendor(const struct options *options)
+{
+	return vendor_of(&options->vm[0]);
+}
+
+static bool check_vendor(const struct options *options)
+{
+	const char *vendor = options_vendor(options);
+
+	for (u32 i = 1; i < options->vms; i++) {
+		if (strcmp(vendor_of(&options->vm[i]), vendor) == 0)
+			continue;
+		say("--cpu: the machine is of one vendor: not both %s and %s", options->vm[0].cpu,
+		    options->vm[i].cpu);
+		return false;
+	}
+	return true;
+}
+
 u32 options_vcpus(const struct options *options)
 {
 	u32 vcpus = 0;
@@ -578,6 +605,8 @@ static bool finish(struct options *options)
 	for (u32 i = 0; i < options->vms; i++)
 		if (!finish_vm(&options->vm[i]))
 			return false;
+	if (!check_vendor(options))
+		return false;
 	if (options_memory(options) > OPTIONS_MAX_MEMORY) {
 		say("-m: the memory of all VMs together is %lluM, more than %lluG",
 		    (unsigned long long)options_memory(options) >> 20, OPTIONS_MAX_MEMORY >> 30);
@@ -585,6 +614,11 @@ static bool finish(struct options *options)
 	}
 	if (options->gdb_wait && !options->gdb_port) {
 		say("--gdb-wait: there is nobody to wait for without --gdb PORT");
+		return false;
+	}
+	if (options->icount && strcmp(options_vendor(options), "AMD") != 0) {
+		say("--icount: QEMU counts instructions, and --cpu %s runs on Bochs",
+		    options->vm[0].cpu);
 		return false;
 	}
 	if (options->icount && options->pcpus > 1) {

@@ -74,6 +74,9 @@ void options_help(FILE *out);     /* postern --help */
 void options_help_run(FILE *out); /* postern run --help */
 void options_list_cpus(FILE *out);
 
+/* Of the processors that the VMs name, as in CPU_MODELS: it is the same for all. */
+const char *options_vendor(const struct options *options);
+
 /* Of all VMs together. */
 u32 options_vcpus(const struct options *options);
 u64 options_memory(const struct options *options);

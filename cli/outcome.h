@@ -20,7 +20,7 @@ struct outcome {
 	const struct report *report;
 };
 
-/* QEMU ended before the image could say how the guest did. */
+/* The emulator ended before the image could say how the guest did. */
 #define OUTCOME_LOST "emulator-ended"
 
 /* Number of vCPUs to tell about: what was asked for, or more if the image has more. */

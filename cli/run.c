@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The run: one loop over poll(), no threads. The rules:
- *   - Whatever happens, the run ends by QEMU's death, asked for or not; then everything that is
+ *   - Whatever happens, the run ends by the emulator's death, asked for or not; then everything that is
  *     still in the pipes is read, and only then is judged how it went.
- *   - To end it, the image is asked for its last account; the answer is awaited for GRACE_NS, then
- *     QEMU is killed. A second signal does not wait.
+ *   - To end it, the image is asked for its last account; the answer is awaited for a grace, then the
+ *     emulator is killed. A second signal does not wait.
  *   - Signals come through a descriptor, so that no code here runs at an arbitrary point.
  *   - Nothing waits for a slow reader of the standard output but the guests.
  *   - VM 0's console is passed on as it comes. The lines of other VMs go between its lines, or
  *     break one that does not end for HOLD_NS.
  *   - Records and console are written byte by byte; waking up for each byte would take the
- * processor from QEMU. So after a read the next one waits a little, which the pipes are large
+ * processor from the emulator. So after a read the next one waits a little, which the pipes are large
  * enough for.
  */
 #include "cli/run_priv.h"
@@ -28,18 +28,17 @@
 #include "cli/channel.h"
 #include "cli/console.h"
 #include "cli/control.h"
+#include "cli/emulator.h"
 #include "cli/gdb.h"
 #include "cli/json.h"
 #include "cli/lines.h"
 #include "cli/outcome.h"
-#include "cli/qemu.h"
 #include "cli/report.h"
 #include "cli/say.h"
 
 #define MS           1000000ull
 #define NEVER        UINT64_MAX
-#define GRACE_NS     (3000 * MS) /* from asking for the end to killing QEMU */
-#define EXIT_NS      (2000 * MS) /* from END or PANIC to killing QEMU */
+#define DEAF_NS      (3000 * MS) /* the same as a grace, of an image that has not spoken yet */
 #define ASK_AGAIN_NS (500 * MS)  /* a command sent before the image listens may be lost */
 #define SAMPLE_NS    (20 * MS)
 #define CONSOLE_NS   (2 * MS)
@@ -83,6 +82,13 @@ static void on_debug(void *context, const struct report_debug *head, const u8 *d
 	rsp_record(&run->gdb.rsp, head, data, len);
 }
 
+static u64 grace_ns(const struct run *run)
+{
+	u64 grace = run->emulator.kind->grace_ns;
+
+	return run->report.has_hello ? grace : min_u64(grace, DEAF_NS);
+}
+
 /* Ask the image to end the run. The first reason counts; a second request kills. */
 static void ask_end(struct run *run, char command)
 {
@@ -94,7 +100,7 @@ static void ask_end(struct run *run, char command)
 	}
 	run->asked = command;
 	run->ask_at = now;
-	run->kill_at = min_u64(run->kill_at, now + GRACE_NS);
+	run->kill_at = min_u64(run->kill_at, now + grace_ns(run));
 }
 
 /* In one piece: others write to the same pipe. It is empty, as one request is under way at a time. */
@@ -107,7 +113,7 @@ static void send_request(void *context, const struct debug_request *request, con
 	memcpy(bytes + 1, request, sizeof(*request));
 	if (request->length)
 		memcpy(bytes + 1 + sizeof(*request), data, request->length);
-	if (write(run->qemu.command_in, bytes, len) != (ssize_t)len)
+	if (write(run->emulator.command_in, bytes, len) != (ssize_t)len)
 		run->kill_at = now_ns();
 }
 
@@ -127,7 +133,8 @@ static bool open_signals(struct run *run)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write() */
-	signal(SIGCHLD, SIG_DFL); /* ignored, it would make the kernel reap QEMU before us */
+	signal(SIGCHLD,
+	       SIG_DFL); /* ignored, it would make the kernel reap the emulator before us */
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGCONT);
@@ -196,12 +203,12 @@ static void read_records(struct run *run, int *fd, struct channel *channel)
 	/* Much at once is a guest's console: a full pipe would hold up the other guests. */
 	run->sample_at = now_ns() + (sum < sizeof(buffer) ? SAMPLE_NS : 0);
 	if (run->report.ended || run->report.panicked || run->report.foreign)
-		run->kill_at = min_u64(run->kill_at, now_ns() + EXIT_NS);
+		run->kill_at = min_u64(run->kill_at, now_ns() + run->emulator.kind->exit_ns);
 }
 
 static void read_guest(struct run *run)
 {
-	run->out_len = read_pipe(&run->qemu.console_out, run->out, sizeof(run->out));
+	run->out_len = read_pipe(&run->emulator.console_out, run->out, sizeof(run->out));
 	if (run->out_len > 0)
 		run->output_at = now_ns();
 	if (run->out_failed)
@@ -261,7 +268,7 @@ static void read_stdin(struct run *run)
 
 static void write_guest(struct run *run)
 {
-	ssize_t n = write(run->qemu.console_in, run->in, run->in_len);
+	ssize_t n = write(run->emulator.console_in, run->in, run->in_len);
 
 	if (n > 0) {
 		run->in_len -= (size_t)n;
@@ -335,14 +342,14 @@ static u64 do_timed(struct run *run, u64 now)
 		if (now >= run->ask_at) {
 			command = run->asked;
 			/* A full pipe holds earlier ones: nothing is lost. */
-			if (write(run->qemu.command_in, &command, 1) < 0 && errno != EAGAIN)
+			if (write(run->emulator.command_in, &command, 1) < 0 && errno != EAGAIN)
 				run->kill_at = now;
 			run->ask_at = now + ASK_AGAIN_NS;
 		}
 		due = run->ask_at;
 	}
 	if (now >= run->kill_at)
-		qemu_kill(&run->qemu);
+		emulator_kill(&run->emulator);
 	else
 		due = min_u64(due, run->kill_at);
 	if (run->console.shows_status) {
@@ -383,13 +390,15 @@ static void wait_ready(struct run *run, u64 now, u64 due)
 	if (!listens)
 		due = min_u64(due, run->output_at + CONSOLE_NS);
 	watch(run, SIGNALS, true, run->signals, POLLIN);
-	watch(run, GUEST_OUT, listens && run->out_len == 0, run->qemu.console_out, POLLIN);
+	watch(run, GUEST_OUT, listens && run->out_len == 0, run->emulator.console_out, POLLIN);
 	watch(run, STDOUT, run->out_len > 0, 1, POLLOUT);
-	watch(run, RECORDS, samples && room, run->qemu.records, POLLIN);
-	watch(run, COMMANDS, samples && room, run->qemu.command_out, POLLIN);
-	watch(run, ERRORS, true, run->qemu.errors, POLLIN);
+	watch(run, RECORDS, samples && room, run->emulator.records, POLLIN);
+	watch(run, COMMANDS, samples && room, run->emulator.command_out, POLLIN);
+	watch(run, ERRORS, true, run->emulator.errors, POLLIN);
 	watch(run, STDIN, run->console.reads && run->in_len == 0, 0, POLLIN);
-	watch(run, GUEST_IN, run->in_len > 0, run->qemu.console_in, POLLOUT);
+	watch(run, GUEST_IN,
+	      run->in_len > 0 && (run->report.has_hello || !run->emulator.kind->drops_input),
+	      run->emulator.console_in, POLLOUT);
 	due = min_u64(due, control_watch(&run->control, &run->slot[CONTROL]));
 	run->slot[GDB] = gdb_watch(&run->gdb);
 	due = due > now ? due - now : 0;
@@ -414,27 +423,28 @@ static void serve_control(struct run *run)
 		outcome.vm[i].ended = report_ending_name(vm->ending);
 		outcome.vm[i].code = vm->code;
 	}
-	control_serve(&run->control, &run->slot[CONTROL], run->qemu.command_in, &outcome, now_ns());
+	control_serve(&run->control, &run->slot[CONTROL], run->emulator.command_in, &outcome,
+	              now_ns());
 }
 
 static void loop(struct run *run)
 {
-	while (!qemu_has_ended(&run->qemu)) {
+	while (!emulator_has_ended(&run->emulator)) {
 		u64 now = now_ns();
 
 		wait_ready(run, now, do_timed(run, now));
 		if (is_ready(run, SIGNALS))
 			take_signals(run);
 		if (is_ready(run, RECORDS))
-			read_records(run, &run->qemu.records, &run->channel[0]);
+			read_records(run, &run->emulator.records, &run->channel[0]);
 		if (is_ready(run, COMMANDS))
-			read_records(run, &run->qemu.command_out, &run->channel[1]);
+			read_records(run, &run->emulator.command_out, &run->channel[1]);
 		if (is_ready(run, STDOUT))
 			write_stdout(run);
 		if (is_ready(run, GUEST_OUT))
 			read_guest(run);
 		if (is_ready(run, ERRORS))
-			qemu_read_errors(&run->qemu);
+			emulator_read_errors(&run->emulator);
 		if (is_ready(run, GUEST_IN))
 			write_guest(run);
 		if (is_ready(run, STDIN))
@@ -444,11 +454,11 @@ static void loop(struct run *run)
 	}
 }
 
-/* More to write of what QEMU left in the pipes: VM 0's first, then whatever others have said. */
+/* More to write of what the emulator left in the pipes: VM 0's first, then whatever others have said. */
 static bool refill(struct run *run)
 {
-	read_records(run, &run->qemu.records, &run->channel[0]);
-	read_records(run, &run->qemu.command_out, &run->channel[1]);
+	read_records(run, &run->emulator.records, &run->channel[0]);
+	read_records(run, &run->emulator.command_out, &run->channel[1]);
 	if (run->out_len == 0)
 		read_guest(run);
 	if (run->out_len == 0)
@@ -466,10 +476,10 @@ static bool refill_last(struct run *run)
 	return run->out_len > 0;
 }
 
-/* QEMU is gone: what it left in the pipes. A signal gives up on a reader that does not read. */
+/* The emulator is gone: what it left in the pipes. A signal gives up on a reader that does not read. */
 static void drain(struct run *run)
 {
-	qemu_read_errors(&run->qemu);
+	emulator_read_errors(&run->emulator);
 	while (refill(run) || refill_last(run)) {
 		struct pollfd fds[] = {{.fd = 1, .events = POLLOUT},
 		                       {.fd = run->signals, .events = POLLIN}};
@@ -487,7 +497,7 @@ static enum status prepare(struct run *run)
 {
 	enum status status;
 
-	status = qemu_check_version();
+	status = run->emulator.kind->check(run->options);
 	if (status == STATUS_OK)
 		status = json_open(&run->json, run->options->json);
 	if (status != STATUS_OK)
@@ -501,9 +511,9 @@ static enum status prepare(struct run *run)
 		return STATUS_SYSTEM;
 	status = control_open(&run->control, run->options->control);
 	if (status == STATUS_OK)
-		status = qemu_prepare(&run->qemu, run->options);
+		status = emulator_prepare(&run->emulator, run->options);
 	if (status == STATUS_OK)
-		status = qemu_start(&run->qemu, run->options);
+		status = emulator_start(&run->emulator, run->options);
 	return status;
 }
 
@@ -538,11 +548,12 @@ int run(const struct options *options)
 	enum status status;
 
 	state = (struct run){.options = options,
-	                     .qemu = QEMU_NONE,
+	                     .emulator = EMULATOR_NONE,
 	                     .json.fd = -1,
 	                     .gdb = GDB_NONE,
 	                     .signals = -1,
 	                     .kill_at = NEVER};
+	state.emulator.kind = emulator_for(options);
 	control_init(&state.control);
 	report_init(&state.report, on_text, &state);
 	state.report.on_console = on_console;
@@ -558,12 +569,12 @@ int run(const struct options *options)
 		control_close(&state.control);
 		gdb_end(&state.gdb);
 		console_close(&state.console);
-		qemu_cleanup(&state.qemu);
+		emulator_cleanup(&state.emulator);
 		judge_run(&state, &outcome);
 		status = tell(&state, &outcome);
 	}
 	gdb_end(&state.gdb);
-	qemu_cleanup(&state.qemu);
+	emulator_cleanup(&state.emulator);
 	control_close(&state.control);
 	json_discard(&state.json);
 	return status;

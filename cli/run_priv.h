@@ -9,11 +9,11 @@
 #include "cli/channel.h"
 #include "cli/console.h"
 #include "cli/control.h"
+#include "cli/emulator.h"
 #include "cli/gdb.h"
 #include "cli/json.h"
 #include "cli/lines.h"
 #include "cli/outcome.h"
-#include "cli/qemu.h"
 #include "cli/report.h"
 #include "cli/run.h"
 
@@ -35,7 +35,7 @@ enum {
 
 struct run {
 	const struct options *options;
-	struct qemu qemu;
+	struct emulator emulator;
 	struct console console;
 	struct report report;
 	struct channel channel[2]; /* debug console, second serial line */
@@ -74,7 +74,7 @@ struct run {
 bool judge_is_error(const char *text);
 /* The image has started no guest; *refusal: enum report_refusal. */
 bool judge_is_refused(const struct run *run, s32 *refusal);
-/* How it went, once QEMU is gone and the pipes are empty. Says what is to be said. */
+/* How it went, once the emulator is gone and the pipes are empty. Says what is to be said. */
 void judge_run(struct run *run, struct outcome *outcome);
 
 #endif

@@ -17,14 +17,14 @@
 	  "the kernel or the firmware is damaged, cut off, or of no kind that can be booted")      \
 	X(NO_INPUT, 66, "the kernel, the initrd, the firmware or the image cannot be read")        \
 	X(NO_ROOM, 67, "the kernel or the initrd does not fit into the guest's memory")            \
-	X(OLD_QEMU, 68, "QEMU is too old")                                                         \
-	X(NO_QEMU, 69, "QEMU cannot be started, or does not start the image")                      \
+	X(OLD_QEMU, 68, "QEMU is too old, or Bochs is built without what is needed")               \
+	X(NO_QEMU, 69, "the emulator cannot be started, or does not start the image")              \
 	X(PANIC, 70, "the hypervisor stopped with a panic")                                        \
 	X(SYSTEM, 71, "the host refused a temporary file, a process or memory")                    \
 	X(DISK_FULL, 72, "no space is left for a file or the standard output")                     \
 	X(NO_OUTPUT, 73,                                                                           \
 	  "the JSON report, the control socket or the standard output cannot be written")          \
-	X(LOST, 74, "QEMU ended in the middle of the run")                                         \
+	X(LOST, 74, "the emulator ended in the middle of the run")                                 \
 	X(RESET, 75, "the guest reset the machine")                                                \
 	X(TRIPLE_FAULT, 76, "the guest's processor shut down (triple fault)")                      \
 	X(NO_PROCESSOR, 77, "the processor lacks SVM, nested paging or another requirement")       \

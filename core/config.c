@@ -9,7 +9,6 @@
 #define SHOWN_MAX      120  /* of a line, in the message about it */
 #define DEFAULT_VCPUS  2
 #define DEFAULT_MEMORY (512ull << 20)
-#define DEFAULT_CPU    "barcelona"
 
 enum setting_type {
 	BOOL,
@@ -151,24 +150,51 @@ static u32 accel_modes(enum cpu_acceleration acceleration)
 	}
 }
 
+static const struct {
+	const char *name, *vendor;
+	int available;
+	enum cpu_acceleration acceleration;
+} models[] = {
+#define X(name, vendor, available, accel, what) {name, vendor, available, CPU_ACCEL_##accel},
+        CPU_MODELS(X)
+#undef X
+};
+
+/* `name`, or the first one if it is "", is a processor of `vendor`. */
+static bool is_model_of(u32 i, const char *name, const char *vendor)
+{
+	return !strcmp(models[i].vendor, vendor) && (!*name || !strcmp(models[i].name, name));
+}
+
+static void name_processor(struct config *config, u32 vm, const char *name)
+{
+	memcpy(config->cpu[vm], name, strlen(name) + 1);
+}
+
+bool config_settle_processors(struct config *config, const char *vendor, const char **wrong)
+{
+	for (u32 vm = 0; vm < config->vm_count; vm++) {
+		u32 i = 0;
+
+		while (i < ARRAY_SIZE(models) && !is_model_of(i, config->cpu[vm], vendor))
+			i++;
+		if (i == ARRAY_SIZE(models)) {
+			*wrong = config->cpu[vm];
+			return false;
+		}
+		name_processor(config, vm, models[i].name);
+	}
+	return true;
+}
+
 static const char *parse_cpu(struct config *config, const char *text)
 {
-	static const struct {
-		const char *name;
-		int available;
-		enum cpu_acceleration acceleration;
-	} models[] = {
-#define X(name, vendor, available, accel, what) {name, available, CPU_ACCEL_##accel},
-	        CPU_MODELS(X)
-#undef X
-	};
-
 	for (u32 i = 0; i < ARRAY_SIZE(models); i++) {
 		if (strcmp(models[i].name, text))
 			continue;
 		if (!models[i].available)
 			return "this version does not have that processor";
-		memcpy(config->cpu[config->vm_count - 1], text, strlen(text) + 1);
+		name_processor(config, config->vm_count - 1, text);
 		config->vm[config->vm_count - 1].accel_modes = accel_modes(models[i].acceleration);
 		return NULL;
 	}
@@ -184,7 +210,7 @@ static void begin_vm(struct config *config)
 	config->vm[id].vcpus = DEFAULT_VCPUS;
 	config->vm[id].memory = DEFAULT_MEMORY;
 	config->vm[id].cpu = config->cpu[id];
-	memcpy(config->cpu[id], DEFAULT_CPU, sizeof(DEFAULT_CPU));
+	config->cpu[id][0] = 0;
 	for (u32 i = 0; i < SETTING_COUNT; i++)
 		if (!id || !is_machine_setting(i))
 			config->setting[i] = settings[i].initial;

@@ -101,7 +101,7 @@ static void leaf_1(struct vcpu *vcpu, struct cpuid_regs *r)
 
 static bool is_intel(const struct vcpu *vcpu)
 {
-	return vcpu->vm->machine->backend->vendor == BACKEND_INTEL;
+	return vcpu->vm->machine->backend->signature == BACKEND_INTEL;
 }
 
 /*

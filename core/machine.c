@@ -20,7 +20,7 @@ static const char *right_refusal(const char *const *refusal)
 
 	host_cpuid(0, 0, &r);
 	for (u32 i = 0; i < ARRAY_SIZE(backends); i++)
-		if (r.ebx == backends[i]->vendor)
+		if (r.ebx == backends[i]->signature)
 			return refusal[i];
 	return refusal[0];
 }

@@ -319,6 +319,20 @@ static bool choose_processor(const struct config *config, const char **name)
 	return true;
 }
 
+/* The processor is of the vendor whose models the VMs name, if they name any. */
+static enum main_result settle_processors(const struct machine *machine, struct config *config)
+{
+	const char *vendor = machine->backend->vendor;
+	const char *wrong;
+	char text[120];
+
+	if (config_settle_processors(config, vendor, &wrong))
+		return MAIN_OK;
+	snprintf(text, sizeof(text), "the processor is of %s, and cannot stand for a %s", vendor,
+	         wrong);
+	return refuse(REPORT_REFUSED_PROCESSOR, text);
+}
+
 enum main_result postern_main(void)
 {
 	struct machine *machine = port_machine();
@@ -338,6 +352,9 @@ enum main_result postern_main(void)
 		return refuse(REPORT_REFUSED_CONFIG, "not enough memory to model a processor");
 	if (!machine_init(machine, &why))
 		return refuse(REPORT_REFUSED_PROCESSOR, why);
+	result = settle_processors(machine, &config);
+	if (result != MAIN_OK)
+		return result;
 	machine->first_cpu = config.reserve_boot_cpu;
 	if (machine->first_cpu >= machine->cpu_count)
 		return refuse(REPORT_REFUSED_CONFIG,

@@ -152,7 +152,8 @@ static void svm_features_text(char *text, u32 size)
 
 const struct backend svm_backend = {
         .name = "svm",
-        .vendor = BACKEND_AMD,
+        .vendor = "AMD",
+        .signature = BACKEND_AMD,
         .hypercall = {0x0f, 0x01, 0xd9}, /* VMMCALL */
         .mmu_format = &mmu_format_long_mode,
         .accel = &svm_avic_ops,

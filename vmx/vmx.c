@@ -93,7 +93,8 @@ static void vmx_features_text(char *text, u32 size)
 
 const struct backend vmx_backend = {
         .name = "vmx",
-        .vendor = BACKEND_INTEL,
+        .vendor = "Intel",
+        .signature = BACKEND_INTEL,
         .hypercall = {0x0f, 0x01, 0xc1}, /* VMCALL */
         .mmu_format = &vmx_mmu_format,
         .inhibits = VMX_INHIBITS,

@@ -124,12 +124,13 @@ struct accel_ops;  /* irq/accel.h */
 struct mmu_format; /* mmu/mmu.h */
 
 struct backend {
-	const char *name;                /* "svm", "vmx" */
-	u32 vendor;                      /* whose processors have it: BACKEND_AMD, BACKEND_INTEL */
-	u8 hypercall[3];                 /* the instruction that exits as EXIT_VMCALL */
+	const char *name;                    /* "svm", "vmx" */
+	const char *vendor;                  /* of its processors, as in CPU_MODELS */
+	u32 signature;                       /* of theirs, BACKEND_AMD or BACKEND_INTEL */
+	u8 hypercall[3];                     /* the instruction that exits as EXIT_VMCALL */
 	const struct mmu_format *mmu_format; /* entries of its nested page tables */
-	const struct accel_ops *accel;   /* hardware delivery of interrupts; NULL: none */
-	u32 inhibits;                    /* INHIBIT_BIT()s of the reasons that concern it */
+	const struct accel_ops *accel;       /* hardware delivery of interrupts; NULL: none */
+	u32 inhibits;                        /* INHIBIT_BIT()s of the reasons that concern it */
 #define X(ret, op, params) ret(*op) params;
 	BACKEND_OPS(X)
 #undef X

@@ -105,7 +105,7 @@ enum cpu_acceleration {
 	X("rome", "AMD", 1, AVIC, "AMD family 17h, AVIC with its erratum")                         \
 	X("milan", "AMD", 1, AVIC, "AMD Zen 3, AVIC")                                              \
 	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
-	X("westmere", "Intel", 0, NONE, "Intel before APICv")                                      \
+	X("westmere", "Intel", 1, NONE, "Intel before APICv")                                      \
 	X("broadwell", "Intel", 0, APICV, "Intel with APICv and posted interrupts")                \
 	X("sapphire-rapids", "Intel", 0, APICV,                                                    \
 	  "Intel with APICv, posted interrupts, IPI virtualization")

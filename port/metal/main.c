@@ -12,6 +12,12 @@
 
 void metal_exit(u8 code)
 {
+	/*
+	 * Bochs's first: what QEMU takes for the exit device is a port there by which the firmware of the display
+	 * reports that it has failed. A real machine may have anything at these ports.
+	 */
+	if (serial_has_debugcon())
+		out8_string(METAL_SHUTDOWN_PORT, "Shutdown", 8);
 	out8(METAL_EXIT_PORT, code);
 	/* Still here: no such device. */
 	panic_halt();
@@ -27,6 +33,8 @@ void metal_main(u32 magic, u64 info)
 	smp_init_boot();
 	multiboot_parse(magic, info);
 	serial_set_log(multiboot_has_option("log=console"));
+	if (multiboot_has_option("input=com3"))
+		serial_take_input_apart();
 	acpi_find_root();
 
 	memory_add(0, four_gib);

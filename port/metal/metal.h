@@ -194,6 +194,10 @@ void smp_main(struct cpu *cpu);
 void serial_init(void);
 bool serial_has_reports(void);
 void serial_set_log(bool to_console);
+/* What is typed for VM 0 comes by the third port, if there is one. */
+void serial_take_input_apart(void);
+/* Port E9h is an emulator's: no real machine answers like that. */
+bool serial_has_debugcon(void);
 /* For panics: no locks. */
 void serial_panic_line(const char *text);
 void serial_panic_record(const void *data, u32 len);
@@ -205,8 +209,12 @@ void panic_halt(void) __noreturn;
 /* symbols.c: function that contains `rip`, and the distance from its start; NULL: none. */
 const char *symbol_find(u64 rip, u64 *offset);
 
-/* main.c: end the run with REPORT_EXIT_* for QEMU's isa-debug-exit, or halt where there is none. */
-#define METAL_EXIT_PORT 0x501
+/*
+ * main.c: end the run with REPORT_EXIT_* for QEMU's isa-debug-exit, by Bochs's shutdown port, or halt where
+ * there is neither.
+ */
+#define METAL_EXIT_PORT     0x501
+#define METAL_SHUTDOWN_PORT 0x8900
 void metal_exit(u8 code) __noreturn;
 void metal_main(u32 magic, u64 info) __noreturn;
 

@@ -4,6 +4,11 @@
  * channel (postern/report.h). QEMU's debug console, where there is one, takes the records instead
  * of the second port's transmitter, since it takes a whole record by one instruction.
  *
+ * With "input=com3" on the command line, what is typed for VM 0 comes by the third port, and the first only
+ * sends: for an emulator whose serial lines are either lossless or go both ways. A port that only receives
+ * has no FIFO then: the emulator knows that a single byte has not been fetched, but fills a FIFO over its
+ * end.
+ *
  * All output is polled. 16550 data sheet: when the transmitter's holding register is empty, 16
  * bytes fit into the FIFO.
  */
@@ -12,6 +17,7 @@
 
 #define COM1           0x3f8
 #define COM2           0x2f8
+#define COM3           0x3e8
 #define UART_DATA      0
 #define UART_IER       1
 #define UART_FCR       2
@@ -40,8 +46,10 @@ struct uart {
 
 static struct uart serial_console = {.port = COM1};
 static struct uart serial_channel = {.port = COM2};
-static bool serial_debugcon;              /* constant after boot */
-static bool serial_log_to_console = true; /* likewise; until the command line is known */
+static struct uart serial_typed = {.port = COM3};
+static struct uart *serial_input = &serial_console; /* constant after boot */
+static bool serial_debugcon;                        /* constant after boot */
+static bool serial_log_to_console = true;           /* likewise; until the command line is known */
 
 static void uart_init(struct uart *uart)
 {
@@ -103,6 +111,22 @@ void serial_init(void)
 	serial_debugcon = in8(DEBUGCON) == DEBUGCON;
 }
 
+bool serial_has_debugcon(void)
+{
+	return serial_debugcon;
+}
+
+void serial_take_input_apart(void)
+{
+	uart_init(&serial_typed);
+	if (!serial_typed.exists)
+		return;
+	out8(COM3 + UART_FCR, 0);
+	if (serial_debugcon)
+		out8(COM2 + UART_FCR, 0);
+	serial_input = &serial_typed;
+}
+
 void serial_set_log(bool to_console)
 {
 	serial_log_to_console = to_console || !serial_has_reports();
@@ -142,7 +166,7 @@ void port_console_write(u32 vm, const u8 *data, u32 len)
 
 int port_console_read(u32 vm)
 {
-	return vm ? -1 : uart_read(&serial_console);
+	return vm ? -1 : uart_read(serial_input);
 }
 
 void port_report_write(const void *data, u32 len)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stands in for QEMU and the image in tests of the host command: started in the same way, it opens
+ * Stands in for an emulator and the image in tests of the host command: started in the same way, it opens
  * the same pipes and speaks the records of postern/report.h. FAKE_MODE names the course it takes.
- * Ends like isa-debug-exit does: 1 for the image's 0, 3 for its 1.
+ * Ends like isa-debug-exit does: 1 for the image's 0, 3 for its 1. It is a Bochs if it is started as one.
  */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "postern/report.h"
@@ -244,6 +245,10 @@ static void show_inputs(int argc, char *argv[])
 		print("\n");
 	}
 	show_file("config");
+	if (access("bochsrc", F_OK) == 0) {
+		show_file("bochsrc");
+		show_file("grub.cfg");
+	}
 	for (u32 vm = 0; vm < vms; vm++) {
 		char name[32];
 
@@ -365,6 +370,69 @@ static void open_all(void)
 	read_config();
 }
 
+/* What bochsrc says of a serial line: mode=MODE, dev=NAME. */
+static void find_line(const char *line, const char *mode, char device[64])
+{
+	char text[256], want[64], found = 0;
+	FILE *file = fopen("bochsrc", "r");
+
+	must(file != NULL, "bochsrc");
+	snprintf(want, sizeof(want), "%s: enabled=1, mode=%s, dev=%%63s", line, mode);
+	while (fgets(text, sizeof(text), file))
+		found |= sscanf(text, want, device) == 1;
+	fclose(file);
+	must(found, line);
+}
+
+/* As Bochs's mode "term": in raw mode, and what has come before is thrown away. */
+static int open_term(const char *line)
+{
+	struct termios mode;
+	char device[64];
+	int fd;
+
+	find_line(line, "term", device);
+	fd = must_open(device, O_RDWR | O_NOCTTY);
+	must(tcgetattr(fd, &mode) == 0, device);
+	must((mode.c_lflag & (ICANON | ECHO | ISIG)) == 0, "a terminal that is not raw");
+	must(tcsetattr(fd, TCSAFLUSH, &mode) == 0, device);
+	return fd;
+}
+
+/* What it says on both streams is as the real one's; the CD is looked at by its size only. */
+static void open_as_bochs(void)
+{
+	char device[64];
+
+	must(access("boot.iso", R_OK) == 0, "boot.iso");
+	find_line("com1", "file", device);
+	puts("Bochs x86 Emulator 2.7 (stand-in)\nNext at t=0");
+	fflush(stdout);
+	fputs("Bochs connected to screen \"nowhere\"\n", stderr);
+	usleep(300000); /* its firmware: what is typed now must not be lost */
+	console_out = must_open(device, O_WRONLY | O_CREAT | O_TRUNC);
+	command_in = open_term("com2");
+	console_in = open_term("com3");
+	records = command_out = 1;
+	read_config();
+}
+
+static int show_help(void)
+{
+	const char *help = getenv("FAKE_HELP");
+
+	puts(help ? help : "Usage: bochs [flags] [bochsrc options]\n  -rc filename     commands");
+	return 0;
+}
+
+/* Bochs's last words. */
+static int exit_as_bochs(const char *why)
+{
+	fprintf(stderr, "====\nBochs is exiting with the following message:\n[UNMAP ] %s\n====\n",
+	        why);
+	return 1;
+}
+
 static int show_version(void)
 {
 	const char *version = getenv("FAKE_VERSION");
@@ -391,9 +459,11 @@ int main(int argc, char *argv[])
 	const char *mode = getenv("FAKE_MODE");
 	const char *code = getenv("FAKE_CODE");
 
-	if (argc == 2 && strcmp(argv[1], "--version") == 0)
-		return show_version();
+	if (argc == 2 && strncmp(argv[1], "--", 2) == 0)
+		return strcmp(argv[1], "--help") == 0 ? show_help() : show_version();
 	must(mode != NULL, "FAKE_MODE");
+	if (strcmp(mode, "bochs-refuse") == 0)
+		return exit_as_bochs("boom");
 	if (strcmp(mode, "refuse") == 0) {
 		fputs("qemu-system-x86_64: warning: first\nqemu-system-x86_64: -accel x: boom\n",
 		      stderr);
@@ -403,7 +473,10 @@ int main(int argc, char *argv[])
 		return 0;
 	if (strcmp(mode, "crash") == 0)
 		return raise(SIGKILL);
-	open_all();
+	if (strcmp(argv[1], "-q") == 0)
+		open_as_bochs();
+	else
+		open_all();
 	if (strcmp(mode, "refusal") == 0)
 		return refusal(getenv("FAKE_LINE"), code ? atoi(code) : 0);
 	if (strcmp(mode, "garbage") == 0) {

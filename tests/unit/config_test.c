@@ -83,6 +83,29 @@ static void test_config_apicv(void **state)
 	refused("set.apicv=\n");
 }
 
+/* Who names no processor gets one of the machine's vendor; who names one of another is told so. */
+static void test_config_vendor(void **state)
+{
+	const char *wrong = NULL;
+
+	(void)state;
+	assert_true(parse("vm=1\ncpu=westmere\n"));
+	assert_true(config_settle_processors(&config, "Intel", &wrong));
+	assert_string_equal(config.vm[0].cpu, "westmere");
+	assert_string_equal(config.vm[1].cpu, "westmere");
+	assert_true(parse("vm=1\ncpu=genoa\n"));
+	assert_true(config_settle_processors(&config, "AMD", &wrong));
+	assert_string_equal(config.vm[0].cpu, "barcelona");
+	assert_string_equal(config.vm[1].cpu, "genoa");
+	assert_int_equal(config.vm[0].accel_modes, 0);
+	assert_null(wrong);
+	assert_true(parse("cpu=barcelona\nvm=1\ncpu=westmere\n"));
+	assert_false(config_settle_processors(&config, "AMD", &wrong));
+	assert_string_equal(wrong, "westmere");
+	assert_false(config_settle_processors(&config, "Intel", &wrong));
+	assert_string_equal(wrong, "barcelona");
+}
+
 static void expect_ids(const struct vm_config *vm, u32 count, const u32 *ids)
 {
 	assert_int_equal(vm->apic_ids.count, count);
@@ -270,7 +293,7 @@ static void test_config_several_vms(void **state)
 	assert_int_equal(config.vm[2].memory, 64 << 20);
 	assert_false(config.vm[2].irqchip_split);
 	for (u32 i = 0; i < config.vm_count; i++) {
-		assert_string_equal(config.vm[i].cpu, "barcelona");
+		assert_string_equal(config.vm[i].cpu, "");
 		assert_ptr_equal(config.vm[i].cpu, config.cpu[i]);
 	}
 	assert_true(config.reserve_boot_cpu);
@@ -300,6 +323,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_config_defaults),
 	        cmocka_unit_test(test_config_apicv),
+	        cmocka_unit_test(test_config_vendor),
 	        cmocka_unit_test(test_config_storm),
 	        cmocka_unit_test(test_config_apic_ids),
 	        cmocka_unit_test(test_config_apic_ids_refused),
