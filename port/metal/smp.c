@@ -121,16 +121,30 @@ void port_release_cpus(void)
 		port_send_ipi(smp_machine.cpu[i].apic_id, CPU_VECTOR_KICK);
 }
 
-/* A page below 640 KiB that the memory map calls usable; not the first. */
+/* A boot file lies there: GRUB puts small ones below 640 KiB when it is started by UEFI. */
+static bool holds_file(u64 page)
+{
+	for (u32 i = 0; i < boot_info.file_count; i++) {
+		const struct boot_file *file = &boot_info.file[i];
+
+		if (file->start < page + PAGE_SIZE && page < file->start + file->size)
+			return true;
+	}
+	return false;
+}
+
+/* A free page below 640 KiB that the memory map calls usable; not the first. */
 static u64 find_trampoline_page(void)
 {
 	for (u32 i = 0; i < boot_info.range_count; i++) {
-		u64 end = min_u64(boot_info.range[i].end, LOW_MEMORY_END);
-		u64 page = ALIGN_DOWN(end, PAGE_SIZE) - PAGE_SIZE;
+		u64 start = max_u64(boot_info.range[i].start, PAGE_SIZE);
+		u64 end = ALIGN_DOWN(min_u64(boot_info.range[i].end, LOW_MEMORY_END), PAGE_SIZE);
 
-		if (boot_info.range[i].usable && end >= 2 * PAGE_SIZE &&
-		    page >= max_u64(boot_info.range[i].start, PAGE_SIZE))
-			return page;
+		if (!boot_info.range[i].usable)
+			continue;
+		for (; end >= start + PAGE_SIZE; end -= PAGE_SIZE)
+			if (!holds_file(end - PAGE_SIZE))
+				return end - PAGE_SIZE;
 	}
 	return TRAMPOLINE_DEFAULT;
 }
