@@ -2,8 +2,9 @@
 # The guests that Postern is shown and tested with, and the commands that run them.
 #   make guest   the demonstration guest: Debian's cloud kernel and an initial file system
 #   make micro   the freestanding micro guests of guests/micro/
-#   make iso     a CD image that boots the demonstration guest by GRUB
+#   make iso     an image for a CD or a USB stick that boots the demonstration guest by GRUB
 #   make run     install what is missing, build everything, boot the demonstration guest
+#   make run-intel   the same on a processor of Intel: on Bochs, which takes minutes
 #   make deps    install everything that building, running and checking need
 
 GUEST := $(BUILD)/guest
@@ -13,6 +14,9 @@ GUEST_KERNELS := 6.1 6.12
 
 GUEST_VCPUS ?= 4
 GUEST_PCPUS ?= 2
+# Bochs executes some ten million instructions in a second, of all processors together.
+INTEL_VCPUS ?= 2
+INTEL_PCPUS ?= 2
 
 GUEST_CFLAGS := -std=gnu11 -O2 $(WARNINGS) -static -s -pthread
 
@@ -75,7 +79,7 @@ $(GUEST)/micro/flat.elf: $(FLAT_OBJ) guests/micro/flat/flat.ld
 .SECONDARY: $(FLAT_OBJ) $(MICRO_NAMES:%=$(GUEST)/micro/%.o) $(MICRO_COMMON) $(RULES_COMMON)
 -include $(wildcard $(GUEST)/micro/*.d $(GUEST)/micro/flat/*.d)
 
-.PHONY: guest guest-kernels micro iso run deps
+.PHONY: guest guest-kernels micro iso run run-intel deps
 guest: $(GUEST)/vmlinuz $(GUEST)/initrd.img
 guest-kernels: $(GUEST_KERNELS:%=$(GUEST)/vmlinuz-%)
 micro: $(MICRO_ELFS) $(GUEST)/micro/flat.elf
@@ -92,13 +96,18 @@ iso:
 		initrd0=$(GUEST)/initrd.img cmdline0=$(GUEST)/iso.cmdline
 
 deps:
-	@scripts/deps build run iso check
+	@scripts/deps
 
 # In steps, since nothing can be compiled, nor asked for its flags, before it is installed.
 run:
 	@scripts/deps build run
 	@$(MAKE) --no-print-directory all guest
 	$(BUILD)/postern run -c $(GUEST_VCPUS) --pcpus $(GUEST_PCPUS)
+
+run-intel:
+	@scripts/deps build run intel
+	@$(MAKE) --no-print-directory all guest
+	$(BUILD)/postern run --cpu westmere -c $(INTEL_VCPUS) --pcpus $(INTEL_PCPUS)
 
 # Checks of the tree's own rules, and runs of the whole thing on an emulator. Each prints "ok NAME"
 # or "not ok NAME" lines and fails when one of them is not ok.
