@@ -12,6 +12,7 @@
 
 void metal_exit(u8 code)
 {
+	serial_drain(); /* the end of the machine would be that of its lines, too */
 	/*
 	 * Bochs's first: what QEMU takes for the exit device is a port there by which the firmware of the display
 	 * reports that it has failed. A real machine may have anything at these ports.

@@ -198,6 +198,8 @@ void serial_set_log(bool to_console);
 void serial_take_input_apart(void);
 /* Port E9h is an emulator's: no real machine answers like that. */
 bool serial_has_debugcon(void);
+/* Until all that was written has gone out. */
+void serial_drain(void);
 /* For panics: no locks. */
 void serial_panic_line(const char *text);
 void serial_panic_record(const void *data, u32 len);

@@ -31,6 +31,7 @@
 #define UART_MCR_ON    0x03 /* DTR, RTS */
 #define UART_LSR_DATA  BIT(0)
 #define UART_LSR_EMPTY BIT(5)
+#define UART_LSR_SENT  BIT(6) /* and what was in the FIFO has left */
 #define UART_FIFO      16
 
 #define DEBUGCON 0xe9
@@ -109,6 +110,18 @@ void serial_init(void)
 	uart_init(&serial_console);
 	uart_init(&serial_channel);
 	serial_debugcon = in8(DEBUGCON) == DEBUGCON;
+}
+
+static void uart_drain(const struct uart *uart)
+{
+	if (uart->exists)
+		wait_until(in8(uart->port + UART_LSR) & UART_LSR_SENT);
+}
+
+void serial_drain(void)
+{
+	uart_drain(&serial_console);
+	uart_drain(&serial_channel);
 }
 
 bool serial_has_debugcon(void)
