@@ -35,7 +35,7 @@
  * it means when on). docs/model.md has who says what; scripts/check-model-doc compares.
  */
 #define VAPIC_SWITCHES(X)                                                                          \
-	X(VID_READS, "vid-reads-eoi-and-icr", 0,                                                   \
+	X(VID_READS, "vid-reads-eoi-and-icr", 1,                                                   \
 	  "virtual-interrupt delivery alone virtualizes reads of EOI and ICR, too")                \
 	X(VID_BY_REGISTER, "vid-by-register", 0,                                                   \
 	  "virtual-interrupt delivery alone virtualizes writes within EOI and ICR, not only at "   \
@@ -48,7 +48,7 @@
 	  "x2APIC: SELF IPI is not stored in the page if it is virtualized")                       \
 	X(POSTED_BY_VIRR, "posted-by-virr", 0,                                                     \
 	  "posted-interrupt processing raises RVI to the highest of VIRR, not of PIR")             \
-	X(IPIV_WRITES_ICR, "ipiv-writes-icr", 0,                                                   \
+	X(IPIV_WRITES_ICR, "ipiv-writes-icr", 1,                                                   \
 	  "IPI virtualization alone virtualizes writes of ICR in memory")                          \
 	X(X2_ICR_SELF, "x2-icr-self", 0,                                                           \
 	  "x2APIC, IPI virtualization: WRMSR of ICR in the self form is a self-IPI, not an exit")  \

@@ -5,9 +5,10 @@
  * Interrupts": "Virtualizing Memory-Mapped APIC Accesses", "Virtualizing MSR-Based APIC Accesses".
  *
  *  - Memory: an access of up to four bytes within the first four of a register's sixteen, with a
- *    TPR shadow and not a fetch. Without APIC-register virtualization at the very offset of TPR
- *    and, for writes with virtual-interrupt delivery, of EOI and ICR; with it within any of the
- *    registers of the table below. All others exit before anything has happened.
+ *    TPR shadow and not a fetch. Without APIC-register virtualization at the very offset of TPR,
+ *    with virtual-interrupt delivery of EOI and ICR, with IPI virtualization of ICR to write; with
+ *    it within any of the registers of the table below. All others exit before anything has
+ *    happened.
  *  - An operation virtualizes one write. Behind it a read exits, and so does a write at another
  *    offset or of another size.
  *  - A write has its effect, or its exit, not before the operation that it is part of is complete;

@@ -245,17 +245,19 @@ static void test_without_the_control_memory_exits(void **state __unused)
 	expect_exit(write_memory(1, VECTOR));
 }
 
-static void test_ipiv_alone_leaves_icr_to_exits(void **state __unused)
+static void test_ipiv_alone_writes_icr(void **state __unused)
 {
 	struct vapic_result result;
 
 	vapic_fake_create(FAKE_SHADOW | FAKE_IPIV);
-	result = vapic_page_write(&fake.vapic, VAPIC_DATA, APIC_ICR, 4, VECTOR);
-	assert_int_equal(result.action, VAPIC_BEFORE);
-	fake.vapic.switches |= VAPIC_IPIV_WRITES_ICR;
 	expect_done(write_memory(1, VECTOR));
 	assert_true(vapic_fake_is_posted(1, VECTOR));
 	result = vapic_page_write(&fake.vapic, VAPIC_DATA, APIC_ICR + 1, 1, 0);
+	assert_int_equal(result.action, VAPIC_BEFORE);
+	result = vapic_page_write(&fake.vapic, VAPIC_DATA, APIC_EOI, 4, 0);
+	assert_int_equal(result.action, VAPIC_BEFORE);
+	fake.vapic.switches &= ~VAPIC_IPIV_WRITES_ICR;
+	result = vapic_page_write(&fake.vapic, VAPIC_DATA, APIC_ICR, 4, VECTOR);
 	assert_int_equal(result.action, VAPIC_BEFORE);
 }
 
@@ -339,7 +341,7 @@ int main(void)
 	        cmocka_unit_test(test_forms_by_msr),
 	        cmocka_unit_test(test_self_form_by_msr_is_a_self_ipi_if_switched_so),
 	        cmocka_unit_test(test_without_the_control_memory_exits),
-	        cmocka_unit_test(test_ipiv_alone_leaves_icr_to_exits),
+	        cmocka_unit_test(test_ipiv_alone_writes_icr),
 	        cmocka_unit_test(test_low_vectors_exit),
 	        cmocka_unit_test(test_the_last_index_is_in_the_table),
 	        cmocka_unit_test(test_destination_ff_by_memory_is_an_index),
