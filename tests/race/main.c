@@ -70,6 +70,9 @@ static const struct {
         {&race_types_unchecked, "the type that it had before"},
         {&race_types_late, "the type that it had before"},
         {&race_types_unlocked, "the type that it had before"},
+        {&race_posted, NULL},
+        {&race_posted_on_last, "deadlock"},
+        {&race_posted_on_first, "deadlock"},
 };
 
 /* Right code passes all of these; whatever is wrong with it, they are what finds it. */

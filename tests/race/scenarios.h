@@ -59,6 +59,10 @@ extern const struct race_scenario race_avic_loop_move;
 extern const struct race_scenario race_avic_loop_move_post;
 extern const struct race_scenario race_avic_loop_move_erratum; /* must fail */
 extern const struct race_scenario race_avic_loop_move_workaround;
+/* vapic.c */
+extern const struct race_scenario race_posted;
+extern const struct race_scenario race_posted_on_last;  /* must fail */
+extern const struct race_scenario race_posted_on_first; /* must fail */
 /* inhibit_turn.c */
 extern const struct race_scenario race_inhibit_set;
 extern const struct race_scenario race_inhibit_clear;
