@@ -193,7 +193,7 @@ bool vapic_process_posted(struct vapic *vapic, u8 vector);
  * delivery of an event) there is its emulation to be done. "Virtualizing Reads from the APIC-Access
  * Page", "Virtualizing Writes to the APIC-Access Page".
  */
-struct vapic_result vapic_page_read(struct vapic *vapic, enum vapic_access how, u32 offset,
+struct vapic_result vapic_page_read(const struct vapic *vapic, enum vapic_access how, u32 offset,
                                     u32 size, u64 *value);
 struct vapic_result vapic_page_write(struct vapic *vapic, enum vapic_access how, u32 offset,
                                      u32 size, u64 value);

@@ -103,7 +103,7 @@ static u32 mask_of(u32 size)
 	return size < DWORD ? BIT(size * 8) - 1 : ~0u;
 }
 
-struct vapic_result vapic_page_read(struct vapic *vapic, enum vapic_access how, u32 offset,
+struct vapic_result vapic_page_read(const struct vapic *vapic, enum vapic_access how, u32 offset,
                                     u32 size, u64 *value)
 {
 	u32 shift = offset % DWORD * 8;
