@@ -65,13 +65,11 @@ void vmx_vpid_invalidate(struct model_cpu *cpu, u16 vpid);
 
 /* --- vmx_exit.c --- */
 
-/* The guest leaves: note why. Each further word of information by vmx_note(). */
+/* The guest leaves: note why. Further words of information are put into their fields behind this. */
 void vmx_exit(struct model_cpu *cpu, u32 reason, u64 qualification);
 /* The same for an instruction, whose length is noted too. Returns true, for struct model_virt.leaves. */
 bool vmx_exit_insn(struct model_cpu *cpu, const struct guest_insn *insn, u32 reason,
                    u64 qualification);
-/* A field of the exit-information area: vmx_note(cpu, VMCS_EXIT_INFO, value). */
-void vmx_note(struct model_cpu *cpu, u32 field, u64 value);
 /* Store the guest's state, load the host's. */
 void vmx_leave(struct model_cpu *cpu);
 void vmx_load_host(struct model_cpu *cpu);
@@ -102,5 +100,7 @@ void vmx_own_host(struct model_cpu *cpu, struct vmx_host *host);
 void vmx_apic_enter(struct model_cpu *cpu);
 u64 vmx_apic_read_cr8(struct model_cpu *cpu);
 enum model_result vmx_apic_write_cr8(struct model_cpu *cpu, u64 value);
+bool vmx_apic_has_page(const struct model_cpu *cpu, gpa_t gpa);
+bool vmx_apic_has_msr(const struct model_cpu *cpu, u32 msr, bool write);
 
 #endif

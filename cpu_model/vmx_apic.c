@@ -3,10 +3,11 @@
  * The virtual APIC, as far as this processor has one: the TPR shadow. SDM volume 3, "TPR Virtualization",
  * "Virtualizing CR8-Based TPR Accesses".
  *
- * The place where APIC-access and x2APIC virtualization, register virtualization and virtual-interrupt delivery
- * join, as functions over the virtual-APIC page: vmx_apic_enter() for what entry evaluates,
- * vmx_apic_write_cr8(), and the accesses of model_vmx (vmx_virt.c). Until they do, an entry with one of these
- * controls ends the run.
+ * This is also the place for APIC-access and x2APIC virtualization, register virtualization and virtual-interrupt
+ * delivery, as functions over the virtual-APIC page: what entry evaluates (vmx_apic_enter()), writes of CR8, which
+ * accesses are virtualized (vmx_apic_has_page(), vmx_apic_has_msr(), and the two members of struct model_virt that
+ * carry them out), delivery at an instruction boundary (take_external() in vmx_virt.c), and RVI and SVI at the
+ * exit (vmx_leave()). There is none of it yet: an entry with one of these controls ends the run.
  */
 #include "cpu_model/execute.h"
 #include "cpu_model/vmx.h"
@@ -41,4 +42,15 @@ enum model_result vmx_apic_write_cr8(struct model_cpu *cpu, u64 value)
 		return MODEL_DONE;
 	vmx_exit(cpu, VMX_EXIT_TPR_BELOW_THRESHOLD, 0);
 	return MODEL_TRAP;
+}
+
+/* No access is virtualized without the controls that entry does not let pass. */
+bool vmx_apic_has_page(const struct model_cpu *cpu __unused, gpa_t gpa __unused)
+{
+	return false;
+}
+
+bool vmx_apic_has_msr(const struct model_cpu *cpu __unused, u32 msr __unused, bool write __unused)
+{
+	return false;
 }

@@ -11,33 +11,28 @@
 
 #define UNDEFINED 0xdeaddeaddeaddeadull
 
-void vmx_note(struct model_cpu *cpu, u32 field, u64 value)
-{
-	vmx_set_field(cpu, field, value);
-}
-
 void vmx_exit(struct model_cpu *cpu, u32 reason, u64 qualification)
 {
 	cpu->vmx.reason = reason;
-	vmx_note(cpu, VMCS_EXIT_REASON, reason);
-	vmx_note(cpu, VMCS_QUALIFICATION, qualification);
+	vmx_set_field(cpu, VMCS_EXIT_REASON, reason);
+	vmx_set_field(cpu, VMCS_QUALIFICATION, qualification);
 	if (reason & VMX_EXIT_ENTRY_FAILED)
 		return;
-	vmx_note(cpu, VMCS_EXIT_INFO, 0);
-	vmx_note(cpu, VMCS_IDT_INFO, 0);
-	vmx_note(cpu, VMCS_EXIT_ERROR, (u32)UNDEFINED);
-	vmx_note(cpu, VMCS_IDT_ERROR, (u32)UNDEFINED);
-	vmx_note(cpu, VMCS_EXIT_LENGTH, (u32)UNDEFINED);
-	vmx_note(cpu, VMCS_EXIT_INSN_INFO, (u32)UNDEFINED);
-	vmx_note(cpu, VMCS_GUEST_PHYSICAL, UNDEFINED);
-	vmx_note(cpu, VMCS_GUEST_LINEAR, UNDEFINED);
+	vmx_set_field(cpu, VMCS_EXIT_INFO, 0);
+	vmx_set_field(cpu, VMCS_IDT_INFO, 0);
+	vmx_set_field(cpu, VMCS_EXIT_ERROR, (u32)UNDEFINED);
+	vmx_set_field(cpu, VMCS_IDT_ERROR, (u32)UNDEFINED);
+	vmx_set_field(cpu, VMCS_EXIT_LENGTH, (u32)UNDEFINED);
+	vmx_set_field(cpu, VMCS_EXIT_INSN_INFO, (u32)UNDEFINED);
+	vmx_set_field(cpu, VMCS_GUEST_PHYSICAL, UNDEFINED);
+	vmx_set_field(cpu, VMCS_GUEST_LINEAR, UNDEFINED);
 }
 
 bool vmx_exit_insn(struct model_cpu *cpu, const struct guest_insn *insn, u32 reason,
                    u64 qualification)
 {
 	vmx_exit(cpu, reason, qualification);
-	vmx_note(cpu, VMCS_EXIT_LENGTH, insn->length);
+	vmx_set_field(cpu, VMCS_EXIT_LENGTH, insn->length);
 	return true;
 }
 

@@ -121,8 +121,8 @@ static bool leaves_for_int3(struct model_cpu *cpu)
 	if (!(vmx_field(cpu, VMCS_EXCEPTIONS) & BIT(VECTOR_BP)))
 		return false;
 	vmx_exit(cpu, VMX_EXIT_EXCEPTION, 0);
-	vmx_note(cpu, VMCS_EXIT_INFO, EVENT(SOFT_EXC) | VECTOR_BP);
-	vmx_note(cpu, VMCS_EXIT_LENGTH, 1);
+	vmx_set_field(cpu, VMCS_EXIT_INFO, EVENT(SOFT_EXC) | VECTOR_BP);
+	vmx_set_field(cpu, VMCS_EXIT_LENGTH, 1);
 	return true;
 }
 
@@ -169,10 +169,10 @@ static bool leaves_with(struct model_cpu *cpu, u8 vector, bool has_error, u32 er
 	if (!(vmx_field(cpu, VMCS_EXCEPTIONS) & BIT(vector)))
 		return false;
 	vmx_exit(cpu, VMX_EXIT_EXCEPTION, qualification);
-	vmx_note(cpu, VMCS_EXIT_INFO,
-	         EVENT(EXCEPTION) | vector | (has_error ? VMX_EVENT_ERROR : 0));
+	vmx_set_field(cpu, VMCS_EXIT_INFO,
+	              EVENT(EXCEPTION) | vector | (has_error ? VMX_EVENT_ERROR : 0));
 	if (has_error)
-		vmx_note(cpu, VMCS_EXIT_ERROR, error);
+		vmx_set_field(cpu, VMCS_EXIT_ERROR, error);
 	return true;
 }
 
@@ -190,9 +190,9 @@ static bool is_cut_short(struct model_cpu *cpu, u32 info)
 		return false;
 	cpu->break_deliveries--;
 	vmx_exit(cpu, VMX_EXIT_EXTERNAL, 0);
-	vmx_note(cpu, VMCS_IDT_INFO, info);
+	vmx_set_field(cpu, VMCS_IDT_INFO, info);
 	if (info & VMX_EVENT_ERROR)
-		vmx_note(cpu, VMCS_IDT_ERROR, vmx_field(cpu, VMCS_ENTRY_ERROR));
+		vmx_set_field(cpu, VMCS_IDT_ERROR, vmx_field(cpu, VMCS_ENTRY_ERROR));
 	return true;
 }
 
@@ -260,7 +260,7 @@ static bool take_nmi(struct model_cpu *cpu)
 	ASSERT(cpu->vmx.pin & VMX_PIN_NMI);
 	__atomic_store_n(&cpu->nmi.v, 0, __ATOMIC_SEQ_CST);
 	vmx_exit(cpu, VMX_EXIT_EXCEPTION, 0);
-	vmx_note(cpu, VMCS_EXIT_INFO, EVENT(NMI) | VECTOR_NMI);
+	vmx_set_field(cpu, VMCS_EXIT_INFO, EVENT(NMI) | VECTOR_NMI);
 	return false;
 }
 
@@ -269,6 +269,7 @@ static bool take_external(struct model_cpu *cpu)
 	bool open = cpu->regs.rflags & RFLAGS_IF && !cpu->regs.shadow;
 	int vector;
 
+	/* Virtual-interrupt delivery has the same place as the window: see vmx_apic.c. */
 	if (primary(cpu, VMX_PROC_INTR_WINDOW) && open)
 		return leave(cpu, VMX_EXIT_INTR_WINDOW);
 	vector = model_apic_pending(cpu);
@@ -278,7 +279,7 @@ static bool take_external(struct model_cpu *cpu)
 	vmx_exit(cpu, VMX_EXIT_EXTERNAL, 0);
 	if (cpu->vmx.exit_controls & VMX_EXIT_CTL_ACK_INTR) {
 		model_apic_ack(cpu, (u8)vector);
-		vmx_note(cpu, VMCS_EXIT_INFO, EVENT(EXTERNAL) | (u32)vector);
+		vmx_set_field(cpu, VMCS_EXIT_INFO, EVENT(EXTERNAL) | (u32)vector);
 	}
 	return false;
 }
@@ -314,19 +315,6 @@ static u64 tsc_offset(const struct model_cpu *cpu)
 	return primary(cpu, VMX_PROC_TSC_OFFSET) ? vmx_field(cpu, VMCS_TSC_OFFSET) : 0;
 }
 
-/* --- the virtual APIC: see vmx_apic.c on what comes here --- */
-
-static bool has_apic_page(const struct model_cpu *cpu __unused, gpa_t gpa __unused)
-{
-	return false;
-}
-
-static bool has_apic_msr(const struct model_cpu *cpu __unused, u32 msr __unused,
-                         bool write __unused)
-{
-	return false;
-}
-
 /* --- memory --- */
 
 static u64 tlb_tag(const struct model_cpu *cpu)
@@ -351,9 +339,9 @@ static void nested_fault(struct model_cpu *cpu, gpa_t gpa, enum model_access acc
 	} else {
 		vmx_exit(cpu, VMX_EXIT_EPT_VIOLATION,
 		         kind[access] | result->error | VMX_EPT_Q_LINEAR | VMX_EPT_Q_TRANSLATED);
-		vmx_note(cpu, VMCS_GUEST_LINEAR, gpa.v);
+		vmx_set_field(cpu, VMCS_GUEST_LINEAR, gpa.v);
 	}
-	vmx_note(cpu, VMCS_GUEST_PHYSICAL, gpa.v);
+	vmx_set_field(cpu, VMCS_GUEST_PHYSICAL, gpa.v);
 }
 
 const struct model_virt model_vmx = {
@@ -370,8 +358,8 @@ const struct model_virt model_vmx = {
         .cr_mask = cr_mask,
         .read_cr8 = vmx_apic_read_cr8,
         .write_cr8 = vmx_apic_write_cr8,
-        .has_apic_page = has_apic_page,
-        .has_apic_msr = has_apic_msr,
+        .has_apic_page = vmx_apic_has_page,
+        .has_apic_msr = vmx_apic_has_msr,
         .tlb_tag = tlb_tag,
         .walk = walk,
         .nested_fault = nested_fault,

@@ -124,6 +124,9 @@ void vmx_store_state(struct vcpu *vcpu)
 	if (vmx->load_pdptes && has_pdptes(state))
 		store_pdptes(vcpu, state->cr3);
 	vmx->load_pdptes = false;
+	if (vmx->forget_trap)
+		vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
+	vmx->forget_trap = false;
 	vmcs_write(VMCS_GUEST_EFER, state->efer);
 	vmcs_write(VMCS_ENTRY_CONTROLS, (entry | vmx_features.entry.must) & vmx_features.entry.may);
 	vmcs_write(VMCS_GUEST_DR7, state->dr7);
@@ -184,6 +187,16 @@ static void reset_segments(struct vcpu_state *state)
 	state->seg[SEG_TR].attr = ATTR_TSS;
 }
 
+/* What irq/intr.c had asked for, and what was under way. */
+static void forget_events(struct vmx_vcpu *vmx)
+{
+	vmx->want.interruptibility = 0;
+	vmx->want.entry_info = 0;
+	vmx->want.primary &= ~(VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
+	vmx->tpr_exit = false;
+	vmx->forget_trap = true;
+}
+
 /* INIT keeps what "Processor State Following Power-up, Reset, or INIT" says: the cache controls and PAT. */
 void vmx_reset(struct vcpu *vcpu, bool init)
 {
@@ -209,8 +222,7 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 	vmx->state_dirty = true;
 	vmx->dr6 = DR6_RESET;
 	vmx->cr2 = 0;
-	vmx->want.interruptibility = 0;
-	vmx->want.entry_info = 0;
+	forget_events(vmx);
 	vmx->load_pdptes = true;
 	vmx->flush = true;
 	for (u32 i = 0; i < ARRAY_SIZE(vcpu->dr); i++)

@@ -71,6 +71,7 @@ struct vmx_vcpu {
 	struct vcpu_state state;  /* [o] */
 	bool state_valid;         /* [o] it is what the guest has */
 	bool state_dirty;         /* [o] the VMCS is still to get it */
+	bool forget_trap;         /* [o] a debug trap that is pending comes no more */
 	bool load_pdptes;         /* [o] from guest memory: CR3, or what it means, was written */
 	bool loaded;              /* [o] the VMCS is this processor's current one */
 	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */

@@ -5,6 +5,7 @@
 #include "cpu_model/vmx.h"
 #include "irq/intr.h"
 #include "postern/backend.h"
+#include "vmx/vmx.h"
 
 #define TABLE 0x8000u
 
@@ -182,6 +183,91 @@ static void test_pdptes_come_with_cr3_only(void **state __unused)
 	end();
 }
 
+/*
+ * "Information for VM Exits Due to Vectored Events", "Exit Qualification for EPT Violations": an IRET that
+ * faults has unblocked NMIs already, and runs again. No script's IRET faults, so the exits are written here.
+ */
+static void test_iret_that_faults_blocks_nmis_again(void **state __unused)
+{
+	static const struct {
+		u32 reason;
+		u64 qualification;
+		u32 info, delivering;
+		bool blocks;
+	} rows[] = {
+	        {VMX_EXIT_EPT_VIOLATION, VMX_EPT_Q_READ | VMX_EPT_Q_UNBLOCKED, 0, 0, true},
+	        {VMX_EXIT_EPT_VIOLATION, VMX_EPT_Q_READ, 0, 0, false},
+	        {VMX_EXIT_EPT_VIOLATION, VMX_EPT_Q_READ | VMX_EPT_Q_UNBLOCKED, 0,
+	         VMX_EVENT_VALID | VMX_EVENT_EXTERNAL | 0x41, false},
+	        {VMX_EXIT_EXCEPTION, 0,
+	         VMX_EVENT_VALID | VMX_EVENT_EXCEPTION | VMX_EVENT_UNBLOCKED | VECTOR_AC, 0, true},
+	        {VMX_EXIT_EXCEPTION, 0, VMX_EVENT_VALID | VMX_EVENT_EXCEPTION | VECTOR_AC, 0,
+	         false},
+	        {VMX_EXIT_EXCEPTION, 0,
+	         VMX_EVENT_VALID | VMX_EVENT_EXCEPTION | VMX_EVENT_UNBLOCKED | VECTOR_DF, 0, false},
+	};
+
+	begin(nothing);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct model_cpu *cpu = &model()->cpu[0];
+
+		vmx_of(vcpu)->want.interruptibility = 0;
+		vmx_exit(cpu, rows[i].reason, rows[i].qualification);
+		vmx_set_field(cpu, VMCS_EXIT_INFO, rows[i].info);
+		vmx_set_field(cpu, VMCS_IDT_INFO, rows[i].delivering);
+		vmx_decode_exit(vcpu, rows[i].reason);
+		assert_int_equal(vmx_of(vcpu)->want.interruptibility,
+		                 rows[i].blocks ? VMX_BLOCKED_NMI : 0);
+		assert_int_equal(vcpu->intr.again.valid, !!rows[i].delivering);
+	}
+	end();
+}
+
+/* An NMI whose delivery was cut short: it is delivered again, so its handler has not begun. */
+static void test_nmi_cut_short_is_injected_again(void **state __unused)
+{
+	begin(nothing);
+	set_mode(CR0_ET | CR0_PE);
+	g_set_handler(VECTOR_NMI, handle);
+	lapic_signal_nmi(&vcpu->lapic);
+	model()->cpu[0].break_deliveries = 1;
+	intr_prepare_entry(vcpu);
+	enter(false);
+	assert_true(vcpu->exit.delivering && vcpu->intr.again.valid);
+	assert_int_equal(backend_op(intr_blocked)(vcpu, INTR_CLASS_NMI), INTR_BLOCK_NONE);
+	intr_prepare_entry(vcpu);
+	enter(true);
+	assert_int_equal(guest_engine()->guest[0].depth, 1);
+	assert_int_equal(backend_op(intr_blocked)(vcpu, INTR_CLASS_NMI), INTR_BLOCK_NMI);
+	end();
+}
+
+/* INIT: irq/intr.c takes everything for closed, and nothing of before may come out of the processor. */
+static void test_reset_closes_windows_and_forgets_traps(void **state __unused)
+{
+	const u32 windows = VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW;
+
+	begin(nothing);
+	g_set_handler(VECTOR_NMI, handle);
+	enter(true);
+	backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, true);
+	backend_op(intr_window)(vcpu, INTR_CLASS_NMI, true);
+	vmx_set_field(&model()->cpu[0], VMCS_GUEST_PENDING_DEBUG, VMX_DEBUG_BS);
+	vmx_of(vcpu)->want.interruptibility = VMX_BLOCKED_NMI;
+	vcpu_reset(vcpu, true);
+	set_mode(CR0_ET | CR0_PE);
+	vcpu->regs.rip = 0;
+	vcpu->regs.rflags |= RFLAGS_IF;
+	guest_bind(0xffff0000u, nothing, NULL);
+	assert_false(intr_prepare_entry(vcpu));
+	enter(true);
+	assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+	assert_int_equal(field(VMCS_PRIMARY) & windows, 0);
+	assert_int_equal(field(VMCS_GUEST_INTERRUPTIBILITY), 0);
+	assert_int_equal(guest_engine()->guest[0].depth, 0);
+	end();
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -189,6 +275,9 @@ int main(void)
 	        cmocka_unit_test(test_trap_flag_set_in_a_shadow),
 	        cmocka_unit_test(test_trap_of_sti_itself),
 	        cmocka_unit_test(test_pdptes_come_with_cr3_only),
+	        cmocka_unit_test(test_iret_that_faults_blocks_nmis_again),
+	        cmocka_unit_test(test_nmi_cut_short_is_injected_again),
+	        cmocka_unit_test(test_reset_closes_windows_and_forgets_traps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
