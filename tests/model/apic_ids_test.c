@@ -26,6 +26,7 @@ static const struct ids_case {
 	bool too_big;
 } cases[] = {
         {IDS(0, 1, 300, 600), 10, false, false, "barcelona", false, false},
+        {IDS(0, 1, 300, 600), 10, false, false, "westmere", false, false},
         {IDS(0, 1, 300, 600), 10, false, false, "genoa", false, true},
         {IDS(0, 1, 300, 600), 10, false, false, "assist-genoa", false, true},
         {IDS(0, 1, 300, 600), 10, false, false, "milan", false, true},
@@ -35,6 +36,7 @@ static const struct ids_case {
         {IDS(0xfffffffe, 0x10000, 0xabcd1234, 256), 31, false, false, "genoa", false, true},
         {IDS(0xfffffffe, 0x10000, 0xabcd1234, 256), 31, false, false, "barcelona", false, false},
         {IDS(254, 7, 3, 253), 8, true, true, "barcelona", false, false},
+        {IDS(254, 7, 3, 253), 8, true, true, "westmere", false, false},
         {IDS(254, 7, 3, 253), 8, true, true, "milan", true, false},
         {IDS(254, 7, 3, 253), 8, true, true, "genoa", true, false},
         {IDS(254, 7, 3, 253), 8, true, false, "genoa", true, false},

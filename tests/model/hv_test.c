@@ -42,6 +42,7 @@ static const struct {
         {"barcelona", true, false}, {"barcelona", false, false},  {"rome", true, true},
         {"milan", true, true},      {"milan", false, false},      {"genoa", true, true},
         {"genoa", false, true},     {"assist-milan", true, true}, {"assist-genoa", false, true},
+        {"westmere", true, false},  {"westmere", false, false},
 };
 static u32 machine;
 
@@ -386,7 +387,8 @@ static void script_posts(void *arg __unused)
 	G_CHECK_EQUAL(call(HV_CALL_POST_MESSAGE, INPUT), (u64)-1000); /* not Hyper-V's yet */
 	g_wrmsr(MSR_HV_GUEST_OS_ID, OS_ID);
 	g_wrmsr(MSR_HV_HYPERCALL, CALL_PAGE | HV_PAGE_ENABLE);
-	G_CHECK_EQUAL(g_read(CALL_PAGE, 4), 0xc3d9010f);
+	/* VMCALL or VMMCALL, RET */
+	G_CHECK_EQUAL(g_read(CALL_PAGE, 4), model_has(MODEL_INTEL) ? 0xc3c1010f : 0xc3d9010f);
 	G_CHECK_EQUAL(call(0x2, 0), HV_STATUS_INVALID_HYPERCALL_CODE);
 	g_start_aps();
 	g_await(GO, 1);

@@ -16,7 +16,7 @@ static const struct processor {
 } processors[] = {
         {SOFTWARE, false, false},     {"rome", true, false},        {"milan", true, false},
         {"genoa", true, true},        {"assist-rome", true, false}, {"assist-milan", true, false},
-        {"assist-genoa", true, true},
+        {"assist-genoa", true, true}, {"westmere", false, false},
 };
 
 static const char *const modes[] = {

@@ -11,6 +11,7 @@
 #include "core/machine.h"
 #include "core/vm.h"
 #include "cpu_model/guest.h"
+#include "cpu_model/model.h"
 #include "posix.h"
 #include "platform/longmode.h"
 #include "platform/platform.h"
@@ -36,12 +37,12 @@ static void script(void *arg __unused)
 		g_pause();
 }
 
-static void setup(void)
+static void set_up(u32 features)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20, .x2apic = true};
 	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
+	posix_machine_reset(&(struct posix_config){.cpus = 2}, features);
 	if (!machine_init(port_machine(), &why))
 		port_panic("machine_init: %s", why);
 	vm = vm_create(port_machine(), &config);
@@ -52,6 +53,16 @@ static void setup(void)
 	vm_start(vm);
 	/* Housekeeping's timer would repair what is lost. */
 	port_machine()->housekeeping_due = TSC_NEVER - 1;
+}
+
+static void setup(void)
+{
+	set_up(MODEL_BARCELONA);
+}
+
+static void setup_vmx(void)
+{
+	set_up(MODEL_WESTMERE);
 }
 
 static void begin(void)
@@ -80,6 +91,16 @@ static const char *check(void)
 const struct race_scenario race_kick = {
         .name = "interrupt meets VM entry: the guest takes it",
         .setup = setup,
+        .begin = begin,
+        .actors = 2,
+        .actor = {processor, requester},
+        .cpu = {0, 1},
+        .check = check,
+};
+
+const struct race_scenario race_kick_vmx = {
+        .name = "interrupt meets VM entry, VMX: the guest takes it",
+        .setup = setup_vmx,
         .begin = begin,
         .actors = 2,
         .actor = {processor, requester},

@@ -19,6 +19,7 @@ static const struct {
         {&race_sleep_processor, NULL},
         {&race_sleep_wrong, "lost wake-up"},
         {&race_kick, NULL},
+        {&race_kick_vmx, NULL},
         {&race_route_fall, NULL},
         {&race_route_rise, NULL},
         {&race_account, NULL},

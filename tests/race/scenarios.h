@@ -11,6 +11,7 @@ extern const struct race_scenario race_sleep_processor;
 extern const struct race_scenario race_sleep_wrong; /* must fail */
 /* kick.c */
 extern const struct race_scenario race_kick;
+extern const struct race_scenario race_kick_vmx;
 /* route.c */
 extern const struct race_scenario race_route_fall;
 extern const struct race_scenario race_route_rise;
