@@ -202,6 +202,11 @@ static bool boundary(struct model_cpu *cpu)
 	return take_virtual_interrupt(cpu);
 }
 
+static bool is_due(const struct model_cpu *cpu)
+{
+	return cpu->v_irq;
+}
+
 static bool executed(struct model_cpu *cpu __unused)
 {
 	return true;
@@ -266,6 +271,7 @@ const struct model_virt model_svm = {
         .leaves_with = leaves_with,
         .shut_down = shut_down,
         .boundary = boundary,
+        .is_due = is_due,
         .executed = executed,
         .inject = inject,
         .left_for_interrupt = left_for_interrupt,

@@ -41,6 +41,8 @@ struct model_virt {
 	void (*shut_down)(struct model_cpu *cpu);
 	/* Between two instructions: false, the guest leaves. Takes virtual interrupts. */
 	bool (*boundary)(struct model_cpu *cpu);
+	/* A boundary may have more to do than take physical interrupts. */
+	bool (*is_due)(const struct model_cpu *cpu);
 	/* Behind an instruction that was executed: false, the guest leaves. */
 	bool (*executed)(struct model_cpu *cpu);
 	/* What entry injects, if anything: false, the guest leaves. */

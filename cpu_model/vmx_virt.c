@@ -293,6 +293,12 @@ static bool boundary(struct model_cpu *cpu)
 	return take_nmi(cpu) && take_external(cpu);
 }
 
+static bool is_due(const struct model_cpu *cpu)
+{
+	return cpu->vmx.mtf_pending || cpu->vmx.pin & VMX_PIN_PREEMPTION_TIMER ||
+	       primary(cpu, VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
+}
+
 static bool executed(struct model_cpu *cpu)
 {
 	cpu->vmx.mov_ss = false;
@@ -350,6 +356,7 @@ const struct model_virt model_vmx = {
         .leaves_with = leaves_with,
         .shut_down = shut_down,
         .boundary = boundary,
+        .is_due = is_due,
         .executed = executed,
         .inject = inject,
         .left_for_interrupt = left_for_interrupt,

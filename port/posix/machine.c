@@ -227,7 +227,7 @@ void posix_explorer_elapse(struct model_cpu *cpu)
 		return;
 	if (cpu->avic.enabled)
 		explorer_idle_avic(cpu);
-	else if (!cpu->v_irq)
+	else if (!model_virt()->is_due(cpu))
 		explorer_idle(cpu);
 }
 
