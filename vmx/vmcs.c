@@ -46,7 +46,7 @@ void vmcs_write(u32 field, u64 value)
 	ASSERT(ok);
 }
 
-static u32 allowed(const struct vmx_capability *capability, u32 want)
+u32 vmx_allowed(const struct vmx_capability *capability, u32 want)
 {
 	return (want | capability->must) & capability->may;
 }
@@ -56,11 +56,11 @@ static void reset_controls(struct vcpu *vcpu)
 	struct vmx_controls *want = &vmx_of(vcpu)->want;
 
 	*want = (struct vmx_controls){
-	        .pin = allowed(&vmx_features.pin, PIN),
-	        .primary = allowed(&vmx_features.primary, PRIMARY),
-	        .secondary =
-	                allowed(&vmx_features.secondary, SECONDARY | (SECONDARY_WHERE_POSSIBLE &
-	                                                              vmx_features.secondary.may)),
+	        .pin = vmx_allowed(&vmx_features.pin, PIN),
+	        .primary = vmx_allowed(&vmx_features.primary, PRIMARY),
+	        .secondary = vmx_allowed(
+	                &vmx_features.secondary,
+	                SECONDARY | (SECONDARY_WHERE_POSSIBLE & vmx_features.secondary.may)),
 	        .exceptions = VMX_EXCEPTIONS | vmx_of(vcpu)->traps,
 	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
 	};
@@ -112,7 +112,7 @@ static void write_constants(struct vcpu *vcpu)
 	const struct vmx_vm *vm = vcpu->vm->arch;
 
 	vmcs_write(VMCS_VPID, vmx->vpid);
-	vmcs_write(VMCS_EXIT_CONTROLS, allowed(&vmx_features.exit, EXIT_CONTROLS));
+	vmcs_write(VMCS_EXIT_CONTROLS, vmx_allowed(&vmx_features.exit, EXIT_CONTROLS));
 	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap).v);
 	vmcs_write(VMCS_VIRTUAL_APIC, ptr_to_hpa(vcpu->lapic.page).v);
 	vmcs_write(VMCS_LINK, ~0ull);
@@ -133,7 +133,7 @@ static void write_constants(struct vcpu *vcpu)
 }
 
 /* Of this processor: its own descriptor tables and GS, the others alike. */
-static void write_host(void)
+void vmx_write_host(void)
 {
 	struct vmx_host host;
 
@@ -161,23 +161,36 @@ static void write_host(void)
 	vmcs_write(VMCS_HOST_RIP, host.rip);
 }
 
+/* One that holds nothing yet. */
+void vmx_use_region(u8 *region)
+{
+	bool ok = insn_vmclear(ptr_to_hpa(region)) && insn_vmptrld(ptr_to_hpa(region));
+
+	ASSERT(ok);
+}
+
+void vmx_release_region(u8 *region)
+{
+	bool ok = insn_vmclear(ptr_to_hpa(region));
+
+	ASSERT(ok);
+}
+
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	hpa_t vmcs = ptr_to_hpa(vmx->vmcs);
-	bool ok;
+	bool ok = true;
 
-	if (!vmx->initialised) {
-		ok = insn_vmclear(vmcs);
-		ASSERT(ok);
-	}
-	ok = insn_vmptrld(vmcs);
+	if (vmx->initialised)
+		ok = insn_vmptrld(ptr_to_hpa(vmx->vmcs));
+	else
+		vmx_use_region(vmx->vmcs);
 	ASSERT(ok);
 	vmx->loaded = true;
 	vmx->launched = false;
 	if (!vmx->initialised)
 		write_constants(vcpu);
-	write_host();
+	vmx_write_host();
 	if (vmx->flushed_on != cpu)
 		vmx->flush = true;
 	vmx->flushed_on = cpu;
@@ -191,7 +204,6 @@ void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
 void vmx_vcpu_put(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	bool ok;
 
 	vmx_fetch_state(vcpu);
 	vmx->cr2 = insn_read_cr2();
@@ -199,7 +211,6 @@ void vmx_vcpu_put(struct vcpu *vcpu)
 	for (u32 i = 0; i < VMX_GUEST_MSRS; i++)
 		vmx->msr[i] = insn_rdmsr(guest_msrs[i]);
 	host_put_guest(vcpu);
-	ok = insn_vmclear(ptr_to_hpa(vmx->vmcs));
-	ASSERT(ok);
+	vmx_release_region(vmx->vmcs);
 	vmx->loaded = false;
 }

@@ -110,6 +110,13 @@ static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
 u64 vmcs_read(u32 field);
 void vmcs_write(u32 field, u64 value);
+/* `want` with what must be 1, without what may not. */
+u32 vmx_allowed(const struct vmx_capability *capability, u32 want);
+/* A VMCS region that holds nothing yet becomes the current VMCS; it is given back to memory. */
+void vmx_use_region(u8 *region);
+void vmx_release_region(u8 *region);
+/* The host-state area: of this processor. */
+void vmx_write_host(void);
 bool vmx_vcpu_init(struct vcpu *vcpu);
 void vmx_vcpu_exit(struct vcpu *vcpu);
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
