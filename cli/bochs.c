@@ -38,12 +38,13 @@
 /* All of a machine's memory has to be the host's, too, of which Bochs takes no more. */
 #define MEMORY_MAX (2048ull << 20)
 
+/* As many as have been tried; for 16 it has not the timers. */
+#define PCPUS_MAX 8u
+
 /* Instructions in a second of the guest's, on each processor. */
 #define SPEED 50000000
 
 #define GRUB_DIR "/usr/lib/grub/i386-pc"
-
-#define MODULES "multiboot2 iso9660 biosdisk part_msdos normal"
 
 static const char packages[] =
         "Debian's packages are bochs, bochs-term, bochsbios, vgabios, grub-common, grub-pc-bin and xorriso";
@@ -120,6 +121,10 @@ static enum status bochs_check(const struct options *options)
 	struct spawn_end end;
 	enum status status;
 
+	if (options->pcpus > PCPUS_MAX) {
+		say("--pcpus %u: at most %u on Bochs", options->pcpus, PCPUS_MAX);
+		return STATUS_USAGE;
+	}
 	if (options_memory(options) >= MEMORY_MAX) {
 		say("-m: %lluM are too much for Bochs, whose machine has at most %lluM in all",
 		    (unsigned long long)options_memory(options) >> 20, MEMORY_MAX >> 20);
@@ -182,7 +187,7 @@ static enum status make_cd(const struct emulator *bochs, const struct input *lis
 	        GRUB_DIR,
 	        "-o",
 	        "boot.iso",
-	        "--install-modules=" MODULES,
+	        "--install-modules=multiboot2 iso9660 biosdisk part_msdos normal",
 	        "--fonts=",
 	        "--locales=",
 	        "--themes=",

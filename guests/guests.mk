@@ -84,14 +84,15 @@ guest: $(GUEST)/vmlinuz $(GUEST)/initrd.img
 guest-kernels: $(GUEST_KERNELS:%=$(GUEST)/vmlinuz-%)
 micro: $(MICRO_ELFS) $(GUEST)/micro/flat.elf
 
-# On a machine with a serial port, where console and log appear: there is no host command to talk to.
+# Console and log appear at a serial port, and on the screen if it is in text mode: there is no host command
+# to talk to.
 ISO_MEMORY := 536870912
 iso:
 	@scripts/deps build run iso
 	@$(MAKE) --no-print-directory all guest
 	@printf 'vcpus=%s\nmemory=%s\n' $(GUEST_VCPUS) $(ISO_MEMORY) >$(GUEST)/iso.config
 	@printf 'console=ttyS0 panic=-1' >$(GUEST)/iso.cmdline
-	scripts/make-iso $(BUILD)/postern.iso $(BUILD)/postern.elf log=console \
+	scripts/make-iso $(BUILD)/postern.iso $(BUILD)/postern.elf "log=console console=screen" \
 		config=$(GUEST)/iso.config kernel0=$(GUEST)/vmlinuz \
 		initrd0=$(GUEST)/initrd.img cmdline0=$(GUEST)/iso.cmdline
 

@@ -34,6 +34,8 @@ void metal_main(u32 magic, u64 info)
 	smp_init_boot();
 	multiboot_parse(magic, info);
 	serial_set_log(multiboot_has_option("log=console"));
+	if (multiboot_has_option("console=screen"))
+		serial_use_screen();
 	if (multiboot_has_option("input=com3"))
 		serial_take_input_apart();
 	acpi_find_root();

@@ -75,6 +75,13 @@ struct boot_file {
 	char name[64];
 };
 
+/* A screen in text mode: two bytes for each character. */
+struct boot_text {
+	u64 address; /* 0: there is none */
+	u32 columns, rows;
+	u32 pitch; /* bytes from one row to the next */
+};
+
 struct boot_info {
 	struct boot_range range[BOOT_RANGES];
 	u32 range_count;
@@ -83,6 +90,7 @@ struct boot_info {
 	char cmdline[BOOT_CMDLINE];
 	u8 rsdp[36]; /* ACPI's root pointer, if the loader supplies it */
 	bool has_rsdp;
+	struct boot_text text;
 };
 
 extern struct boot_info boot_info;
@@ -194,6 +202,8 @@ void smp_main(struct cpu *cpu);
 void serial_init(void);
 bool serial_has_reports(void);
 void serial_set_log(bool to_console);
+/* The log and VM 0's console appear on the screen, too. */
+void serial_use_screen(void);
 /* What is typed for VM 0 comes by the third port, if there is one. */
 void serial_take_input_apart(void);
 /* Port E9h is an emulator's: no real machine answers like that. */
@@ -203,6 +213,10 @@ void serial_drain(void);
 /* For panics: no locks. */
 void serial_panic_line(const char *text);
 void serial_panic_record(const void *data, u32 len);
+
+/* screen.c; false: there is no screen in text mode. Callers of screen_write() take turns. */
+bool screen_start(void);
+void screen_write(const u8 *data, u32 len);
 
 /* panic.c */
 void panic_exception(struct trap_frame *frame) __noreturn;

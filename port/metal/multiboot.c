@@ -42,6 +42,7 @@ enum mb2_type {
 	MB2_CMDLINE = 1,
 	MB2_MODULE = 3,
 	MB2_MMAP = 6,
+	MB2_FRAMEBUFFER = 8,
 	MB2_ACPI_OLD = 14,
 	MB2_ACPI_NEW = 15,
 };
@@ -56,7 +57,14 @@ struct mb2_range {
 	u32 type, reserved;
 } __packed;
 
-#define RANGE_USABLE 1
+struct mb2_framebuffer {
+	u64 address;
+	u32 pitch, width, height;
+	u8 depth, type;
+} __packed;
+
+#define RANGE_USABLE     1
+#define FRAMEBUFFER_TEXT 2
 
 struct boot_info boot_info;
 
@@ -127,6 +135,19 @@ static void set_rsdp(const u8 *data, u32 size)
 	boot_info.has_rsdp = true;
 }
 
+/* Of a screen in graphics mode there is nothing that this project could write on. */
+static void set_text(const u8 *data, u32 size)
+{
+	struct mb2_framebuffer found;
+
+	if (size < sizeof(found))
+		return;
+	memcpy(&found, data, sizeof(found));
+	if (found.type == FRAMEBUFFER_TEXT)
+		boot_info.text =
+		        (struct boot_text){found.address, found.width, found.height, found.pitch};
+}
+
 static void parse_mb2_tag(const struct mb2_tag *tag, u32 size)
 {
 	u32 entry_size, start, end;
@@ -153,6 +174,9 @@ static void parse_mb2_tag(const struct mb2_tag *tag, u32 size)
 
 			add_range(range->base, range->length, range->type);
 		}
+		break;
+	case MB2_FRAMEBUFFER:
+		set_text(tag->data, size);
 		break;
 	case MB2_ACPI_OLD:
 		if (!boot_info.has_rsdp) /* the new one knows more */

@@ -145,6 +145,14 @@ void serial_set_log(bool to_console)
 	serial_log_to_console = to_console || !serial_has_reports();
 }
 
+void serial_use_screen(void)
+{
+	if (screen_start())
+		serial_log_to_console = true;
+	else
+		port_log("screen: none in text mode; a serial port is needed");
+}
+
 /* In a record, for the host command to put behind the VM's name. */
 static void console_record(u32 vm, const u8 *data, u32 len)
 {
@@ -174,6 +182,7 @@ void port_console_write(u32 vm, const u8 *data, u32 len)
 	}
 	spin_lock(&serial_console.lock);
 	uart_write(&serial_console, data, len);
+	screen_write(data, len);
 	spin_unlock(&serial_console.lock);
 }
 
@@ -220,6 +229,7 @@ void port_log(const char *fmt, ...)
 void serial_panic_line(const char *text)
 {
 	uart_write(&serial_console, (const u8 *)text, (u32)strlen(text));
+	screen_write((const u8 *)text, (u32)strlen(text));
 }
 
 void serial_panic_record(const void *data, u32 len)

@@ -121,6 +121,7 @@ check "inputs: one host thread, no processor in reserve" out "^reserve-boot-cpu=
 refused_run "instructions counted" 64 "--icount: QEMU counts instructions, and --cpu westmere runs on Bochs" \
 	--icount
 refused_run "two vendors" 64 "not both westmere and rome" --vm --cpu rome
+refused_run "more processors than Bochs has" 64 "--pcpus 9: at most 8 on Bochs" --pcpus 9
 refused_run "more memory than Bochs has" 64 "-m: 2048M are too much for Bochs" -m 2G
 refused_run "no room for Postern" 64 "-m: with Postern and its files it takes" -m 1980M
 POSTERN_BOCHS=/nonexistent/bochs \

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Part of tests/system/run: guests on Bochs, by --cpu westmere. It is some fifty times slower than QEMU.
+
+# As test_micro of tests/system/run.
+test_bochs_micro() {
+	boot "$4" --cpu westmere -k "$GUEST/micro/$1.elf" -c 1 -m 64M
+	expect_ended "$2"
+	expect_status "$3"
+	expect_no_console '^not ok|unexpected exception'
+	expect_account
+}
+
+test_bochs_micro_says() {
+	local words=$1
+	shift
+	test_bochs_micro "$@"
+	expect_console "$words"
+}
+
+# The guest sleeps: its time goes by faster than the host's.
+test_bochs_timeout() {
+	boot 40 --cpu westmere -k "$GUEST/micro/halt.elf" -c 2 -m 64M
+	expect_status 124
+	expect_ended timeout
+	expect_console halting
+	expect_account
+}
+
+# start_bochs ARGUMENT...: a guest that sleeps for ever
+start_bochs() {
+	start --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M "$@"
+	await_console halting
+	children=$(pgrep -P "$job")
+	[ -n "$children" ] || wrong "no emulator is running"
+}
+
+# test_bochs_interrupt TARGET SIGNAL: as test_interrupt
+test_bochs_interrupt() {
+	start_bochs
+	if [ "$1" = group ]; then
+		kill "-$2" -- "-$job"
+	else
+		kill "-$2" "$job"
+	fi
+	await_end
+	expect_status 130
+	expect_ended interrupted
+	expect_account
+}
+
+test_bochs_killed() {
+	start_bochs
+	# The image sends its account about once a second, of its own time.
+	sleep 3
+	# shellcheck disable=SC2086 # a list of process numbers
+	kill -KILL $children
+	await_end
+	expect_status 74
+	expect_account
+	grep -q '^postern: Bochs was killed by signal 9' "$err" || wrong "said: $(cat "$err")"
+}
+
+# The command's own death is Bochs's, too. What it had in its directory stays.
+test_bochs_orphan() {
+	local child i
+	start_bochs
+	kill -KILL "$job"
+	wait "$job" 2>/dev/null
+	for ((i = 0; i < 50; i++)); do
+		# shellcheck disable=SC2086 # a list of process numbers
+		kill -0 $children 2>/dev/null || break
+		sleep 0.1
+	done
+	for child in $children; do
+		! kill -0 "$child" 2>/dev/null || wrong "process $child is left"
+	done
+	rm -rf "$tmp"
+}
+
+# Questions and their answers, by the second serial line.
+test_bochs_control() {
+	local socket=$tmp.sock
+	start_bochs --control "$socket"
+	"$POSTERN" control "$socket" account >"$cut" 2>&1 || wrong "no account: $(cat "$cut")"
+	grep -q '^postern: westmere, 1 vCPU on 1 CPU; running' "$cut" || wrong "said: $(head -n 1 "$cut")"
+	"$POSTERN" control "$socket" set pit.reinject=on >"$cut" 2>&1 || wrong "not set: $(cat "$cut")"
+	! "$POSTERN" control "$socket" set pit.reinject=2 >"$cut" 2>&1 || wrong "set: $(cat "$cut")"
+	kill -TERM "$job"
+	await_end
+	expect_status 130
+}
+
+# What is typed when the guest asks for it; nothing if it ends before.
+type_when_asked() {
+	local i
+	for ((i = 0; i < 8000; i++)); do
+		if grep -aq '^asking' "$log" 2>/dev/null; then
+			echo "typed late"
+			return
+		fi
+		[ ! -s "$json" ] || return
+		sleep 0.1
+	done
+}
+
+# Linux from start to power-off, with a line typed: test_bochs_linux VCPUS PCPUS
+test_bochs_linux() {
+	status=0
+	# shellcheck disable=SC2016 # for the guest's shell
+	type_when_asked | timeout -k 10 830 "$POSTERN" run --timeout 800 --json "$json" --cpu westmere \
+		-k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$1" --pcpus "$2" -m 256M \
+		-a "console=ttyS0 panic=-1" -- 'echo asking; read -r line; echo "read: $line"; exit 3' \
+		>"$log" 2>"$err" || status=$?
+	expect_status 3
+	expect_ended poweroff
+	expect_no_complaints
+	expect_console "guest: Linux 6\.12\.[^ ]*, CPUs $1, x2APIC"
+	expect_console '^read: typed late'
+	expect_every_eoi
+	note "$(report elapsed_ns | sed 's/......$//') ms of the guest's"
+}
+
+# The demonstration, whose workload is of timers, IPIs and sleeps.
+test_bochs_workload() {
+	boot 1500 --cpu westmere -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$1" --pcpus "$2" \
+		-m 256M -a "console=ttyS0 panic=-1"
+	expect_status 0
+	expect_ended poweroff
+	expect_workload
+	expect_no_complaints
+	expect_every_eoi
+}
+
+check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 60
+check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 60
+check bochs-reset test_bochs_micro reset reset 75 60
+check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 60
+check bochs-timeout test_bochs_timeout
+check bochs-interrupt-group test_bochs_interrupt group INT
+check bochs-terminate test_bochs_interrupt process TERM
+check bochs-killed test_bochs_killed
+check bochs-orphan test_bochs_orphan
+check bochs-control test_bochs_control
+check bochs-linux test_bochs_linux 2 2
+if $full; then
+	check bochs-linux-1v1p test_bochs_linux 1 1
+	check bochs-workload test_bochs_workload 2 2
+fi
