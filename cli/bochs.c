@@ -64,11 +64,26 @@ static const char *find(char path[PATH_MAX], const char **wanted)
 	return spawn_find("POSTERN_BOCHS", "bochs", path, wanted);
 }
 
+static const char *environment_or(const char *variable, const char *usual)
+{
+	const char *given = getenv(variable);
+
+	return given && *given ? given : usual;
+}
+
 static void rom_path(char path[PATH_MAX])
 {
-	const char *share = getenv("BXSHARE");
+	snprintf(path, PATH_MAX, "%s/%s", environment_or("BXSHARE", "/usr/share/bochs"), rom);
+}
 
-	snprintf(path, PATH_MAX, "%s/%s", share && *share ? share : "/usr/share/bochs", rom);
+/* Its screen is a module in a package of its own. Where Bochs is not as Debian has it, it says so itself. */
+static bool lacks_screen(char path[PATH_MAX])
+{
+	const char *modules =
+	        environment_or("LTDL_LIBRARY_PATH", "/usr/lib/x86_64-linux-gnu/bochs/plugins");
+
+	snprintf(path, PATH_MAX, "%s/libbx_term_gui.so", modules);
+	return access(modules, X_OK) == 0 && access(path, R_OK) != 0;
 }
 
 static bool is_on_path(const char *name)
@@ -100,6 +115,8 @@ static enum status check_companions(void)
 
 	rom_path(path);
 	if (access(path, R_OK) != 0)
+		return lacks(path);
+	if (lacks_screen(path))
 		return lacks(path);
 	if (access(vga_rom, R_OK) != 0)
 		return lacks(vga_rom);

@@ -145,6 +145,7 @@ FAKE_HELP="I am somebody else" refused_run "no Bochs but something else" 69 "its
 FAKE_HELP="Usage: bochs [flags] [bochsrc options]" \
 	refused_run "Bochs without its debugger" 68 "is built without its debugger"
 BXSHARE=/nonexistent refused_run "no firmware" 69 "/nonexistent/BIOS-bochs-latest is missing; Debian's packages"
+LTDL_LIBRARY_PATH=$work refused_run "no screen" 69 "$work/libbx_term_gui.so is missing; Debian's packages .*bochs-term"
 
 echo "# host command on Bochs: $passed passed, $failed failed"
 [ "$failed" = 0 ]
