@@ -26,6 +26,16 @@ test_bochs_timeout() {
 	expect_account
 }
 
+# A guest that spins with interrupts off, from its entry on: Bochs itself would not get it off its processor.
+test_bochs_spin() {
+	boot 40 --cpu westmere -k "$GUEST/micro/spin.elf" -c 1 -m 64M
+	expect_status 124
+	expect_ended timeout
+	expect_console spinning
+	[ "$(number external-interrupt)" -gt 0 ] || wrong "no physical interrupt got through"
+	note "external-interrupt $(number external-interrupt)"
+}
+
 # start_bochs ARGUMENT...: a guest that sleeps for ever
 start_bochs() {
 	start --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M "$@"
@@ -136,6 +146,7 @@ check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 60
 check bochs-reset test_bochs_micro reset reset 75 60
 check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 60
 check bochs-timeout test_bochs_timeout
+check bochs-spin test_bochs_spin
 check bochs-interrupt-group test_bochs_interrupt group INT
 check bochs-terminate test_bochs_interrupt process TERM
 check bochs-killed test_bochs_killed
