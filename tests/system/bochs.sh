@@ -19,7 +19,7 @@ test_bochs_micro_says() {
 
 # The guest sleeps: its time goes by faster than the host's.
 test_bochs_timeout() {
-	boot 40 --cpu westmere -k "$GUEST/micro/halt.elf" -c 2 -m 64M
+	boot 90 --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M
 	expect_status 124
 	expect_ended timeout
 	expect_console halting
@@ -28,7 +28,7 @@ test_bochs_timeout() {
 
 # A guest that spins with interrupts off, from its entry on: Bochs itself would not get it off its processor.
 test_bochs_spin() {
-	boot 40 --cpu westmere -k "$GUEST/micro/spin.elf" -c 1 -m 64M
+	boot 90 --cpu westmere -k "$GUEST/micro/spin.elf" -c 1 -m 64M
 	expect_status 124
 	expect_ended timeout
 	expect_console spinning
@@ -38,6 +38,7 @@ test_bochs_spin() {
 
 # start_bochs ARGUMENT...: a guest that sleeps for ever
 start_bochs() {
+	local patience=300 limit=600
 	start --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M "$@"
 	await_console halting
 	children=$(pgrep -P "$job")
@@ -59,9 +60,9 @@ test_bochs_interrupt() {
 }
 
 test_bochs_killed() {
-	start_bochs
-	# The image sends its account about once a second, of its own time.
-	sleep 3
+	local socket=$tmp.sock
+	start_bochs --control "$socket"
+	"$POSTERN" control "$socket" account >"$cut" 2>&1 || wrong "no account: $(cat "$cut")"
 	# shellcheck disable=SC2086 # a list of process numbers
 	kill -KILL $children
 	await_end
@@ -141,10 +142,10 @@ test_bochs_workload() {
 	expect_every_eoi
 }
 
-check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 60
-check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 60
-check bochs-reset test_bochs_micro reset reset 75 60
-check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 60
+check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 300
+check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
+check bochs-reset test_bochs_micro reset reset 75 300
+check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
 check bochs-timeout test_bochs_timeout
 check bochs-spin test_bochs_spin
 check bochs-interrupt-group test_bochs_interrupt group INT

@@ -219,9 +219,9 @@ await() {
 	return 1
 }
 
-# Wait up to a minute for a line on the console of the run in the background.
+# Wait up to $patience seconds, 60 if not set, for a line on the console of the run in the background.
 await_console() {
-	await 60 "$log" "$1" || wrong "the console never showed: $1"
+	await "${patience:-60}" "$log" "$1" || wrong "the console never showed: $1"
 }
 
 # Wait as long as the run may last for a line of the hypervisor's log; it needs --verbose.
