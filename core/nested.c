@@ -24,6 +24,8 @@ static void set_guest_mode(struct vcpu *vcpu, bool on)
 bool nested_enter(struct vcpu *vcpu, void *block)
 {
 	ASSERT(!vcpu->guest_mode);
+	if (!backend_op(nested_enter))
+		return false;
 	intr_before_nested(vcpu);
 	set_guest_mode(vcpu, true);
 	accel_update(vcpu);

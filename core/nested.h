@@ -38,7 +38,7 @@ enum nested_why {
  * L1, whose instruction for that has been completed, runs the L2 that the vendor's control block `block`
  * describes: on SVM a VMCB in L1's view, with nested paging as L1's own, whatever it says of that. The
  * block is read here and written by nested_leave(), and the caller's in between; nobody else changes it
- * while one of the two runs. false: out of memory, and nothing has changed.
+ * while one of the two runs. false: out of memory, or the back end runs none; nothing has changed.
  */
 bool nested_enter(struct vcpu *vcpu, void *block);
 

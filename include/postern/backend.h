@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The back-end seam: what core/, irq/ and mmu/ ask of a vendor's virtualization. One list; svm/ and
- * vmx/ each fill a table from it, machine_init() picks one at boot. All operations are mandatory.
+ * vmx/ each fill a table from it, machine_init() picks one at boot. All operations are mandatory but those of
+ * which it says otherwise.
  *
  * X(return type, name, (parameters))
  *
@@ -43,7 +44,7 @@
  *
  * nested_enter      the second control block, made from L1's `block`, is the one in use: core/nested.h. In the
  *                   first one nothing is in the slot, no window is open, and the vCPU is unaccelerated.
- *                   false: out of memory
+ *                   false: out of memory. NULL, as nested_leave: this back end runs no guests of guests
  * nested_leave      the first one is again; L2's state and the reason are in `block`
  *
  * debug             for a debugger; true only in answer to BACKEND_STEP_END

@@ -13,7 +13,7 @@
 #include "postern/backend.h"
 #include "postern/port.h"
 
-struct backend backend_table = {.nested = &mmu_format_long_mode};
+struct backend backend_table = {.mmu_format = &mmu_format_long_mode};
 
 u8 *ram;
 struct vm *vm;

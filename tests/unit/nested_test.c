@@ -18,7 +18,7 @@
 #define GIB (1ull << 30)
 #define RWX (MMU_READ | MMU_WRITE | MMU_EXEC)
 
-struct backend backend_table = {.nested = &mmu_format_long_mode};
+struct backend backend_table = {.mmu_format = &mmu_format_long_mode};
 static u32 flushes;
 static bool locked;
 
