@@ -52,6 +52,7 @@ check "timeout: the report has the word" grep -q '"timeout"' "$dir/out/report.js
 check "timeout: account" out "^  cpuid  *100  *200  *300$"
 # a process and its child by their numbers; TMPDIR shows when it is under way
 begin() { # MODE
+	: >"$dir/out/out" # not what the last run has shown
 	FAKE_MODE=$1 "$postern" run -k "$dir/kernel" --cpu westmere </dev/null \
 		>"$dir/out/out" 2>"$dir/out/err" &
 	job=$!
