@@ -55,7 +55,7 @@ static struct model_cpu *load(struct vcpu *vcpu)
 	cpu->control = svm->vmcb->control;
 	cpu->control.asid = 1 + vcpu->index;
 	if (svm->flush)
-		model_tlb_flush_asid(cpu, cpu->control.asid);
+		model_tlb_flush(cpu, cpu->control.asid);
 	svm->flush = false;
 	return cpu;
 }

@@ -34,7 +34,7 @@
 #define LEAF_UC (PTE_PCD | PTE_PWT)
 #define LEAF    (PTE_PCD | PTE_PWT)
 
-struct backend backend_table;
+struct backend backend_table = {.mmu_format = &mmu_format_long_mode};
 static struct vm *vm;
 static struct vcpu *boot, *other;
 static u32 flushes;
