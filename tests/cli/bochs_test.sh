@@ -53,8 +53,9 @@ check "timeout: account" out "^  cpuid  *100  *200  *300$"
 # a process and its child by their numbers; TMPDIR shows when it is under way
 begin() { # MODE
 	: >"$dir/out/out" # not what the last run has shown
-	FAKE_MODE=$1 "$postern" run -k "$dir/kernel" --cpu westmere </dev/null \
-		>"$dir/out/out" 2>"$dir/out/err" &
+	# Under nohup SIGHUP would be ignored, as it should be.
+	FAKE_MODE=$1 env --default-signal=HUP "$postern" run -k "$dir/kernel" --cpu westmere \
+		</dev/null >"$dir/out/out" 2>"$dir/out/err" &
 	job=$!
 	for _ in $(seq 100); do
 		grep -q "guest speaking" "$dir/out/out" && break
