@@ -47,8 +47,11 @@ check-cli: $(CLI_TESTS) $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	$(BUILD)/tests/cli/control_test
 	$(BUILD)/tests/cli/gdb_test
 	$(BUILD)/tests/cli/terminal_test $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
-	tests/cli/run_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
-	tests/cli/bochs_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
+	@# These two mostly wait: side by side.
+	tests/cli/bochs_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu \
+		>$(BUILD)/tests/cli/bochs.out 2>&1 & bochs=$$!; \
+	tests/cli/run_test.sh $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu; run=$$?; \
+	wait $$bochs; status=$$?; cat $(BUILD)/tests/cli/bochs.out; exit $$((run | status))
 	tests/cli/conformance_test.sh
 
 .SECONDARY: $(CLI_SAN_OBJ) $(patsubst tests/%.c,$(BUILD)/san/tests/%.o,$(wildcard tests/cli/*.c))
