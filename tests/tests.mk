@@ -10,7 +10,7 @@
 #   make check-soak    interrupts between threads by the hundred thousand, each accounted for
 #   make check-race    all interleavings of small scenarios
 #   make check-fuzz    inputs at random, with invariants checked  (libFuzzer, ASan, UBSan)
-#   make check-clang   everything built by clang; unit and model tests with it
+#   make check-clang   everything built by clang; in check-full unit and model tests with it
 #   make check-bench   what exits and IPIs cost, in instructions, against limits (also: make bench)
 #   make check-full    all of `make check`, longer
 
@@ -293,12 +293,12 @@ check-race: $(RACE)/explorer
 check-bench: $(BENCH_PROGRAMS) all micro
 	@BUILD=$(BUILD) bench/run
 
-# A second build directory, so that both compilers' objects stay. The scripts on the model are in check-full.
+# A second build directory, so that both compilers' objects stay. What clang has built is run in check-full.
 check-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all host-tests
 	@echo "ok clang: build"
-	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang check-unit \
-		$(if $(POSTERN_TEST_FULL),check-model)
+	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang \
+		$(if $(POSTERN_TEST_FULL),check-unit check-model,host-tests)
 
 CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit check-tsan check-soak \
 	check-race check-fuzz check-cli check-bench check-clang check-system

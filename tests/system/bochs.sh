@@ -142,19 +142,19 @@ test_bochs_workload() {
 	expect_every_eoi
 }
 
-check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 300
-check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
-check bochs-reset test_bochs_micro reset reset 75 300
-check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
-check bochs-timeout test_bochs_timeout
-check bochs-spin test_bochs_spin
-check bochs-interrupt-group test_bochs_interrupt group INT
-check bochs-terminate test_bochs_interrupt process TERM
-check bochs-killed test_bochs_killed
-check bochs-orphan test_bochs_orphan
-check bochs-control test_bochs_control
 check bochs-linux test_bochs_linux 2 2
+check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 300
+check bochs-terminate test_bochs_interrupt process TERM
+check bochs-control test_bochs_control
 if $full; then
+	check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
+	check bochs-reset test_bochs_micro reset reset 75 300
+	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
+	check bochs-timeout test_bochs_timeout
+	check bochs-spin test_bochs_spin
+	check bochs-interrupt-group test_bochs_interrupt group INT
+	check bochs-killed test_bochs_killed
+	check bochs-orphan test_bochs_orphan
 	check bochs-linux-1v1p test_bochs_linux 1 1
 	check bochs-workload test_bochs_workload 2 2
 fi

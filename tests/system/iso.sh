@@ -117,13 +117,13 @@ test_iso_screen() {
 	rm -f "$iso"
 }
 
-for firmware in seabios ovmf; do
-	check iso-cd-$firmware test_iso cd $firmware
-	check iso-disk-$firmware test_iso disk $firmware
-done
-check iso-cd-bochs test_iso_bochs
+check iso-cd-seabios test_iso cd seabios
+check iso-disk-ovmf test_iso disk ovmf
 check iso-screen test_iso_screen
 if $full; then
+	check iso-disk-seabios test_iso disk seabios
+	check iso-cd-ovmf test_iso cd ovmf
+	check iso-cd-bochs test_iso_bochs
 	check iso-linux-seabios test_iso_linux cd seabios
 	check iso-linux-ovmf test_iso_linux disk ovmf
 fi
