@@ -17,6 +17,8 @@
 
 #define INHIBIT_OTHER_CPU 2
 
+struct model_cpu;
+
 struct inhibit_code {
 	const char *name;
 	/* irq/inhibit.h */
@@ -58,6 +60,9 @@ extern u32 inhibit_expected;
 void inhibit_stand(enum inhibit_reason reason, bool stands);
 /* Of a requester: it is done. */
 void inhibit_done(void);
+
+/* VMRUN's part: control block and, where the hypervisor has asked for it, a flush. An ASID for each. */
+struct model_cpu *inhibit_stage_load(struct vcpu *vcpu);
 
 /* After an execution: windows, mask and all vCPUs' states fit each other; the mask is `mask`. NULL: so it is. */
 const char *inhibit_check(u32 mask);

@@ -34,23 +34,9 @@ static void begin(void)
 	atomic32_set(&returned, 0);
 }
 
-/* VMRUN's part: control block and, where the hypervisor has asked for it, a flush. An ASID for each. */
-static struct model_cpu *load(struct vcpu *vcpu)
-{
-	struct model_cpu *cpu = model_current();
-	struct svm_vcpu *svm = svm_of(vcpu);
-
-	cpu->control = svm->vmcb->control;
-	cpu->control.asid = 1 + vcpu->index;
-	if (svm->flush)
-		model_tlb_flush(cpu, cpu->control.asid);
-	svm->flush = false;
-	return cpu;
-}
-
 static const char *access_page(struct vcpu *vcpu)
 {
-	struct model_cpu *cpu = load(vcpu);
+	struct model_cpu *cpu = inhibit_stage_load(vcpu);
 	bool late = atomic32_read(&returned);
 
 	faulted = !model_translate(cpu, PAGE, MODEL_READ);
@@ -138,7 +124,7 @@ static void leaver(void)
 
 static const char *access_ram(struct vcpu *vcpu)
 {
-	struct model_cpu *cpu = load(vcpu);
+	struct model_cpu *cpu = inhibit_stage_load(vcpu);
 	bool late = atomic32_read(&returned);
 
 	return model_translate(cpu, RAM, MODEL_READ) && late

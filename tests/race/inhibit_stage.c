@@ -13,6 +13,7 @@
 #include "posix.h"
 #include "postern/backend.h"
 #include "postern/port.h"
+#include "svm/svm.h"
 #include "x86/apic.h"
 
 #define CPUS  3
@@ -210,4 +211,17 @@ const char *inhibit_check(u32 mask)
 			return "a vCPU's state is not what the reasons demand";
 	}
 	return NULL;
+}
+
+struct model_cpu *inhibit_stage_load(struct vcpu *vcpu)
+{
+	struct model_cpu *cpu = model_current();
+	struct svm_vcpu *svm = svm_of(vcpu);
+
+	cpu->control = svm->vmcb->control;
+	cpu->control.asid = 1 + vcpu->index;
+	if (svm->flush)
+		model_tlb_flush(cpu, cpu->control.asid);
+	svm->flush = false;
+	return cpu;
 }

@@ -46,23 +46,9 @@ static u64 leaf_of(struct vm *vm)
 	}
 }
 
-/* VMRUN's part, as in inhibit_page.c. */
-static struct model_cpu *load(struct vcpu *vcpu)
-{
-	struct model_cpu *cpu = model_current();
-	struct svm_vcpu *svm = svm_of(vcpu);
-
-	cpu->control = svm->vmcb->control;
-	cpu->control.asid = 1 + vcpu->index;
-	if (svm->flush)
-		model_tlb_flush(cpu, cpu->control.asid);
-	svm->flush = false;
-	return cpu;
-}
-
 static const char *access_page(struct vcpu *vcpu)
 {
-	struct model_cpu *cpu = load(vcpu);
+	struct model_cpu *cpu = inhibit_stage_load(vcpu);
 	bool late = atomic32_read(&uncached);
 	u64 leaf;
 
