@@ -10,7 +10,7 @@
 
 #define VECTOR 0x61
 #define OTHER  0x71
-#define ROUNDS 200
+#define ROUNDS 80
 
 enum {
 	GO,
@@ -205,7 +205,8 @@ static void script_sender(void *arg __unused)
 static void check_running(void)
 {
 	if (!machine->accelerated) {
-		assert_true(counted_exits() >= 2 * ROUNDS);
+		/* The last EOI may not have come before the end. */
+		assert_true(counted_exits() >= 2 * ROUNDS - 1);
 		assert_int_equal(counted_incomplete(), 0);
 	} else if (machine->stale) {
 		assert_int_equal(counted_exits(), 0);

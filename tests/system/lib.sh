@@ -41,7 +41,7 @@ finish_tests() {
 }
 
 run_test() {
-	local name=$1 reason
+	local name=$1 reason started=$SECONDS
 	shift
 	reasons=()
 	notes=()
@@ -53,8 +53,9 @@ run_test() {
 	gdb_port=$((20000 + ($$ * 64 + tests) % 20000))
 	rm -f "$log" "$err" "$json"
 	"$@"
+	notes+=("$((SECONDS - started)) s")
 	if [ ${#reasons[@]} -eq 0 ]; then
-		echo "ok $name${notes:+ # ${notes[*]}}"
+		echo "ok $name # ${notes[*]}"
 	else
 		echo "not ok $name"
 		for reason in "${reasons[@]}"; do
