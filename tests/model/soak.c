@@ -542,7 +542,8 @@ static void test_soak(void **state)
 	pthread_join(watchdog, NULL);
 	assert_true(sum.coalesced > 0);
 	assert_true(sum.wakeups > 0);
-	assert_true(sum.migrations > 0);
+	/* With a processor for each, how many there are is the host's affair. */
+	assert_true(sum.migrations > 0 || soak->cpus >= VCPUS);
 	say(soak, &sum, seconds_now() - start);
 }
 
