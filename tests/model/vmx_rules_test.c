@@ -153,6 +153,9 @@ static void pae_paging(void)
 	  W(VMCS_GUEST_CS_RIGHTS, 0xa0fb); W(VMCS_GUEST_SS_RIGHTS, 0xc0f3))                        \
 	X("activity state: halted in the shadow of STI or MOV SS", in_shadow();                    \
 	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED))                                                      \
+	X("activity state: halted, event injected that does not wake",                             \
+	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED);                                                      \
+	  exception_13(VMX_EVENT_ERROR))                                                           \
 	X("interruptibility: reserved", W(VMCS_GUEST_INTERRUPTIBILITY, BIT(5)))                    \
 	X("interruptibility: STI and MOV SS", in_shadow();                                         \
 	  set(VMCS_GUEST_INTERRUPTIBILITY, VMX_BLOCKED_SS))                                        \
