@@ -55,9 +55,9 @@ enum model_feature {
 #define MODEL_ROME      (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
 #define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
 #define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
-#define MODEL_WESTMERE  MODEL_INTEL
+#define MODEL_WESTMERE  (MODEL_INTEL | MODEL_PREEMPTION_TIMER)
 /* As far as it is modelled: without posted interrupts. */
-#define MODEL_BROADWELL (MODEL_INTEL | MODEL_APICV | MODEL_PREEMPTION_TIMER)
+#define MODEL_BROADWELL (MODEL_WESTMERE | MODEL_APICV)
 
 #define MODEL_ASIDS    16
 #define MODEL_VPIDS    512
@@ -171,6 +171,7 @@ struct model_cpu {
 	bool sti_shadow;      /* the instruction just executed starts a shadow */
 	bool halted;          /* the guest has stopped in HLT, and no exit */
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
+	u32 early_timers;     /* test: so many times the preemption timer comes, whatever it has */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
 };

@@ -256,21 +256,25 @@ INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
 # the same. All of these in check-full. Those that name their processors by themselves are left out.
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
-AVIC_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic witness inhibit inhibit_apic nested \
-	nested_asks vmx vmx_backend vmx_rules),$(MODEL_TESTS))
+AVIC_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer inhibit inhibit_apic nested \
+	nested_asks vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
 check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(AVIC_TESTS); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model vmx \
-	vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer hv inhibit inhibit_apic model \
+	vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
 VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
+# Without a preemption timer: those about interrupts, all of them in check-full.
+UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))
 check-model-vmx: $(VMX_TESTS)
-	@for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
+	@{ for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
-	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
+	done; done; for test in $(UNTIMED_TESTS); do \
+		echo "westmere-untimed $(TAP) westmere-untimed-$$(basename $$test) 1200 $$test"; \
+	done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same with acceleration inhibited throughout, and switched between any two instructions. All processors
 # in check-full.

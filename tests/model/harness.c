@@ -32,9 +32,14 @@ static u32 processor(const char **assisted)
 	static const struct {
 		const char *name;
 		u32 features;
-	} processors[] = {{"barcelona", MODEL_BARCELONA}, {"rome", MODEL_ROME},
-	                  {"milan", MODEL_MILAN},         {"genoa", MODEL_GENOA},
-	                  {"westmere", MODEL_WESTMERE},   {"broadwell", MODEL_BROADWELL}};
+	} processors[] = {{"barcelona", MODEL_BARCELONA},
+	                  {"rome", MODEL_ROME},
+	                  {"milan", MODEL_MILAN},
+	                  {"genoa", MODEL_GENOA},
+	                  {"westmere", MODEL_WESTMERE},
+	                  {"broadwell", MODEL_BROADWELL},
+	                  /* A host without a usable preemption timer: requirement S4.5. */
+	                  {"westmere-untimed", MODEL_WESTMERE & ~MODEL_PREEMPTION_TIMER}};
 	static const char prefix[] = "assist-";
 	const char *name = harness.processor ? harness.processor : getenv("POSTERN_TEST_CPU");
 

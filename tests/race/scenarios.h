@@ -12,6 +12,16 @@ extern const struct race_scenario race_sleep_wrong; /* must fail */
 /* kick.c */
 extern const struct race_scenario race_kick;
 extern const struct race_scenario race_kick_vmx;
+/* entry_timer.c */
+extern const struct race_scenario race_deadline_cancel;
+extern const struct race_scenario race_deadline_memory; /* must fail */
+extern const struct race_scenario race_deadline_arms;   /* must fail */
+extern const struct race_scenario race_deadline_expiry;
+extern const struct race_scenario race_deadline_trusts; /* must fail */
+extern const struct race_scenario race_deadline_run;
+extern const struct race_scenario race_force;
+extern const struct race_scenario race_force_field; /* must fail */
+extern const struct race_scenario race_force_kept;  /* must fail */
 /* route.c */
 extern const struct race_scenario race_route_fall;
 extern const struct race_scenario race_route_rise;
