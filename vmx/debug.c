@@ -14,12 +14,12 @@
 static void set_traps(struct vmx_vcpu *vmx, bool on)
 {
 	vmx->traps = on ? BIT(VECTOR_BP) : 0;
-	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
+	vmx->vmcs->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
 }
 
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason)
 {
-	vmx->stepped = vmx->want.primary & VMX_PROC_MTF &&
+	vmx->stepped = vmx->vmcs->want.primary & VMX_PROC_MTF &&
 	               (reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD);
 }
 
@@ -28,8 +28,8 @@ static bool end(struct vmx_vcpu *vmx)
 	bool stepped = vmx->stepped;
 
 	vmx->stepped = false;
-	vmx->want.primary &= ~VMX_PROC_MTF;
-	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
+	vmx->vmcs->want.primary &= ~VMX_PROC_MTF;
+	vmx->vmcs->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
 	return stepped;
 }
 
@@ -44,7 +44,7 @@ bool vmx_debug(struct vcpu *vcpu, enum backend_debug what)
 		return false;
 	}
 	vmx->stepped = false;
-	vmx->want.primary |= VMX_PROC_MTF;
-	vmx->want.exceptions = ALL_EXCEPTIONS;
+	vmx->vmcs->want.primary |= VMX_PROC_MTF;
+	vmx->vmcs->want.exceptions = ALL_EXCEPTIONS;
 	return false;
 }

@@ -26,7 +26,7 @@
 
 enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 {
-	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+	const struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	if (want->entry_info & VMX_EVENT_VALID)
 		return INTR_BLOCK_SLOT;
@@ -59,7 +59,7 @@ static u32 event_type(const struct intr_event *event)
 
 void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
 	want->entry_info = event->vector | event_type(event) | VMX_EVENT_VALID;
@@ -72,7 +72,7 @@ void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 
 u32 vmx_intr_length(struct vcpu *vcpu)
 {
-	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+	const struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 	u32 type = want->entry_info & VMX_EVENT_TYPE;
 
 	if (!(want->entry_info & VMX_EVENT_VALID))
@@ -82,7 +82,7 @@ u32 vmx_intr_length(struct vcpu *vcpu)
 
 bool vmx_intr_retract(struct vcpu *vcpu)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	if ((want->entry_info & (VMX_EVENT_VALID | VMX_EVENT_TYPE)) !=
 	    (VMX_EVENT_VALID | VMX_EVENT_EXTERNAL))
@@ -93,7 +93,7 @@ bool vmx_intr_retract(struct vcpu *vcpu)
 
 static void set_primary(struct vcpu *vcpu, u32 bit, bool on)
 {
-	u32 *primary = &vmx_of(vcpu)->want.primary;
+	u32 *primary = &vmx_of(vcpu)->vmcs->want.primary;
 
 	*primary = on ? *primary | bit : *primary & ~bit;
 }
@@ -121,7 +121,7 @@ void vmx_intr_set_threshold(struct vcpu *vcpu)
 	bool subclass = tpr & 0xf;
 
 	set_primary(vcpu, VMX_PROC_CR8_LOAD, vmx->tpr_exit && subclass);
-	vmx->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
+	vmx->vmcs->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
 }
 
 void vmx_pause_exits(struct vcpu *vcpu, bool on)

@@ -39,8 +39,8 @@ void vmx_flush(struct vcpu *vcpu)
 static void flush(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	bool ok = insn_invvpid(INVVPID_SINGLE, vmx->vpid) &&
-	          insn_invept(INVEPT_SINGLE, vmx->want.eptp);
+	bool ok = insn_invvpid(INVVPID_SINGLE, vmx->vmcs->vpid) &&
+	          insn_invept(INVEPT_SINGLE, vmx->vmcs->want.eptp);
 
 	ASSERT(ok);
 	vmx->flush = false;
@@ -52,23 +52,23 @@ static void store_regs(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
 
-	vmx->want.rip = regs->rip - vmx_intr_length(vcpu);
-	vmx->want.rsp = regs->gpr[GPR_RSP];
-	vmx->want.rflags = regs->rflags;
-	vmx->want.tsc_offset = vcpu->tsc_offset;
+	vmx->vmcs->want.rip = regs->rip - vmx_intr_length(vcpu);
+	vmx->vmcs->want.rsp = regs->gpr[GPR_RSP];
+	vmx->vmcs->want.rflags = regs->rflags;
+	vmx->vmcs->want.tsc_offset = vcpu->tsc_offset;
 }
 
 static void load_regs(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	struct vcpu_regs *regs = &vcpu->regs;
-	struct vmx_controls *have = &vmx->have;
+	struct vmx_controls *have = &vmx->vmcs->have;
 
 	have->rip = vmcs_read(VMCS_GUEST_RIP);
 	have->rsp = vmcs_read(VMCS_GUEST_RSP);
 	have->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
 	have->interruptibility = (u32)vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
-	vmx->want.interruptibility = have->interruptibility;
+	vmx->vmcs->want.interruptibility = have->interruptibility;
 	regs->rip = have->rip;
 	regs->gpr[GPR_RSP] = have->rsp;
 	regs->rflags = have->rflags;
@@ -81,7 +81,7 @@ static void load_regs(struct vcpu *vcpu)
  */
 static void settle_shadow(struct vmx_vcpu *vmx)
 {
-	struct vmx_controls *want = &vmx->want;
+	struct vmx_controls *want = &vmx->vmcs->want;
 	u64 pending = vmcs_read(VMCS_GUEST_PENDING_DEBUG);
 
 	if (!!(pending & VMX_DEBUG_BS) == !!(want->rflags & RFLAGS_TF))
@@ -95,14 +95,14 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 
 static void bound_deafness(struct vmx_vcpu *vmx)
 {
-	bool deaf = !(vmx->want.rflags & RFLAGS_IF) &&
+	bool deaf = !(vmx->vmcs->want.rflags & RFLAGS_IF) &&
 	            vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER);
 
 	if (!deaf) {
-		vmx->want.pin &= ~VMX_PIN_PREEMPTION_TIMER;
+		vmx->vmcs->want.pin &= ~VMX_PIN_PREEMPTION_TIMER;
 		return;
 	}
-	vmx->want.pin |= VMX_PIN_PREEMPTION_TIMER;
+	vmx->vmcs->want.pin |= VMX_PIN_PREEMPTION_TIMER;
 	vmcs_write(VMCS_PREEMPTION_TIMER,
 	           timer_ns_to_tsc(DEAF_NS) >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
 }
@@ -110,8 +110,8 @@ static void bound_deafness(struct vmx_vcpu *vmx)
 /* The valid bit is cleared by an exit, not by an entry that has failed. */
 static void note_injection(struct vmx_vcpu *vmx)
 {
-	vmx->have.entry_info &= ~VMX_EVENT_VALID;
-	vmx->want.entry_info = vmx->have.entry_info;
+	vmx->vmcs->have.entry_info &= ~VMX_EVENT_VALID;
+	vmx->vmcs->want.entry_info = vmx->vmcs->have.entry_info;
 }
 
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
@@ -122,9 +122,9 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->flush)
 		flush(vcpu);
 	store_regs(vcpu);
-	if (vmx->want.interruptibility & (VMX_BLOCKED_STI | VMX_BLOCKED_SS))
+	if (vmx->vmcs->want.interruptibility & (VMX_BLOCKED_STI | VMX_BLOCKED_SS))
 		settle_shadow(vmx);
-	if (vmx->state_dirty)
+	if (vmx->vmcs->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
 	bound_deafness(vmx);
@@ -132,12 +132,12 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	/* An external interrupt comes behind an injected event, and before any instruction. */
 	if (force_immediate_exit)
 		host_force_exit();
-	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched)) {
+	if (!insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched)) {
 		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
 		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
 	}
-	vmx->launched = true;
-	vmx->state_valid = false;
+	vmx->vmcs->launched = true;
+	vmx->vmcs->state_valid = false;
 	reason = (u32)vmcs_read(VMCS_EXIT_REASON);
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		note_injection(vmx);

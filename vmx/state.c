@@ -97,7 +97,7 @@ static bool changes_pdptes(const struct vcpu_state *from, const struct vcpu_stat
 bool vmx_is_protected(struct vcpu *vcpu)
 {
 	const struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u64 cr0 = vmx->state_valid ? vmx->state.cr0 : vmcs_read(VMCS_GUEST_CR0);
+	u64 cr0 = vmx->vmcs->state_valid ? vmx->vmcs->state.cr0 : vmcs_read(VMCS_GUEST_CR0);
 
 	return cr0 & CR0_PE;
 }
@@ -105,7 +105,7 @@ bool vmx_is_protected(struct vcpu *vcpu)
 void vmx_store_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	const struct vcpu_state *state = &vmx->state;
+	const struct vcpu_state *state = &vmx->vmcs->state;
 	u32 entry = ENTRY_CONTROLS | (state->efer & EFER_LMA ? VMX_ENTRY_CTL_GUEST_64 : 0);
 
 	for (u32 i = 0; i < SEG_COUNT; i++)
@@ -121,27 +121,27 @@ void vmx_store_state(struct vcpu *vcpu)
 	vmcs_write(VMCS_CR4_SHADOW, state->cr4);
 	vmcs_write(VMCS_GUEST_CR4, state->cr4 | CR4_VMXE);
 	vmcs_write(VMCS_GUEST_CR3, state->cr3);
-	if (vmx->load_pdptes && has_pdptes(state))
+	if (vmx->vmcs->load_pdptes && has_pdptes(state))
 		store_pdptes(vcpu, state->cr3);
-	vmx->load_pdptes = false;
-	if (vmx->forget_trap)
+	vmx->vmcs->load_pdptes = false;
+	if (vmx->vmcs->forget_trap)
 		vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
-	vmx->forget_trap = false;
+	vmx->vmcs->forget_trap = false;
 	vmcs_write(VMCS_GUEST_EFER, state->efer);
 	vmcs_write(VMCS_ENTRY_CONTROLS, (entry | vmx_features.entry.must) & vmx_features.entry.may);
 	vmcs_write(VMCS_GUEST_DR7, state->dr7);
 	vmcs_write(VMCS_GUEST_PAT, state->pat);
 	insn_write_cr2(state->cr2);
 	insn_write_dr6(state->dr6);
-	vmx->state_dirty = false;
+	vmx->vmcs->state_dirty = false;
 }
 
 void vmx_fetch_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	struct vcpu_state *state = &vmx->state;
+	struct vcpu_state *state = &vmx->vmcs->state;
 
-	if (vmx->state_valid)
+	if (vmx->vmcs->state_valid)
 		return;
 	for (u32 i = 0; i < SEG_COUNT; i++)
 		fetch_segment(i, &state->seg[i]);
@@ -159,13 +159,13 @@ void vmx_fetch_state(struct vcpu *vcpu)
 	state->cr2 = insn_read_cr2();
 	state->dr6 = insn_read_dr6();
 	state->cpl = (u8)((state->seg[SEG_SS].attr & SEG_ATTR_DPL) >> 5);
-	vmx->state_valid = true;
+	vmx->vmcs->state_valid = true;
 }
 
 void vmx_get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {
 	vmx_fetch_state(vcpu);
-	*state = vmx_of(vcpu)->state;
+	*state = vmx_of(vcpu)->vmcs->state;
 }
 
 void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
@@ -173,9 +173,9 @@ void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 
 	vmx_fetch_state(vcpu);
-	vmx->load_pdptes |= changes_pdptes(&vmx->state, state);
-	vmx->state = *state;
-	vmx->state_dirty = true;
+	vmx->vmcs->load_pdptes |= changes_pdptes(&vmx->vmcs->state, state);
+	vmx->vmcs->state = *state;
+	vmx->vmcs->state_dirty = true;
 }
 
 static void reset_segments(struct vcpu_state *state)
@@ -190,11 +190,11 @@ static void reset_segments(struct vcpu_state *state)
 /* What irq/intr.c had asked for, and what was under way. */
 static void forget_events(struct vmx_vcpu *vmx)
 {
-	vmx->want.interruptibility = 0;
-	vmx->want.entry_info = 0;
-	vmx->want.primary &= ~(VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
+	vmx->vmcs->want.interruptibility = 0;
+	vmx->vmcs->want.entry_info = 0;
+	vmx->vmcs->want.primary &= ~(VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
 	vmx->tpr_exit = false;
-	vmx->forget_trap = true;
+	vmx->vmcs->forget_trap = true;
 }
 
 /* INIT keeps what "Processor State Following Power-up, Reset, or INIT" says: the cache controls and PAT. */
@@ -202,7 +202,7 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u64 cache = CR0_CD | CR0_NW, pat = PAT_RESET;
-	struct vcpu_state *state = &vmx->state;
+	struct vcpu_state *state = &vmx->vmcs->state;
 
 	if (init) {
 		vmx_fetch_state(vcpu);
@@ -218,12 +218,12 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 	        .pat = pat,
 	};
 	reset_segments(state);
-	vmx->state_valid = true;
-	vmx->state_dirty = true;
+	vmx->vmcs->state_valid = true;
+	vmx->vmcs->state_dirty = true;
 	vmx->dr6 = DR6_RESET;
 	vmx->cr2 = 0;
 	forget_events(vmx);
-	vmx->load_pdptes = true;
+	vmx->vmcs->load_pdptes = true;
 	vmx->flush = true;
 	for (u32 i = 0; i < ARRAY_SIZE(vcpu->dr); i++)
 		vcpu->dr[i] = 0;

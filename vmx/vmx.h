@@ -3,8 +3,8 @@
  * Private to vmx/: state of the VMX back end. Tags as in core/vcpu.h.
  *
  * A VMCS is read and written by the processor that has it loaded, and slowly; so what is in it is kept here
- * too. Controls: vmx_vcpu.want is what the next entry is to have, vmx_vcpu.have what the VMCS has;
- * vmx_sync_controls() writes what differs. Guest state: vmx_vcpu.state, read when somebody asks and written
+ * too, in struct vmx_vmcs. Controls: `want` is what the next entry is to have, `have` what the VMCS has;
+ * vmx_sync_controls() writes what differs. Guest state: `state`, read when somebody asks and written
  * before the entry if somebody has changed it.
  */
 #ifndef VMX_VMX_H
@@ -58,27 +58,33 @@ struct vmx_controls {
 /* MSRs that the guest writes by itself and no VMCS switches: moved when the vCPU is loaded. */
 #define VMX_GUEST_MSRS 5
 
-/* Per vCPU (vcpu->arch). */
-struct vmx_vcpu {
-	u8 *vmcs;                 /* (i) */
-	u16 vpid;                 /* (i) not 0, of this vCPU alone */
-	bool initialised;         /* [o] the VMCS has its constants */
+/* A VMCS, and what is known of it. vmx/vmcs.c. */
+struct vmx_vmcs {
+	u8 *region;               /* (i) */
+	u16 vpid;                 /* (i) not 0, of this VMCS alone */
+	bool initialised;         /* [o] it has its constants */
+	bool active;              /* [o] on the processor where the vCPU is loaded */
 	bool launched;            /* [o] VMRESUME, not VMLAUNCH */
-	bool flush;               /* [o] before the next entry */
-	struct cpu *flushed_on;   /* [o] where it ran last: elsewhere translations may be old */
-	struct vmx_controls want; /* [o] */
-	struct vmx_controls have; /* [o] */
-	struct vcpu_state state;  /* [o] */
-	bool state_valid;         /* [o] it is what the guest has */
+	bool state_valid;         /* [o] `state` is what the guest has */
 	bool state_dirty;         /* [o] the VMCS is still to get it */
 	bool forget_trap;         /* [o] a debug trap that is pending comes no more */
 	bool load_pdptes;         /* [o] from guest memory: CR3, or what it means, was written */
-	bool loaded;              /* [o] the VMCS is this processor's current one */
-	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
-	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
-	u32 traps;                /* [o] exceptions that a debugger wants */
-	bool stepped;             /* [o] a debugger's step has executed an instruction */
-	u64 dr6, cr2;             /* [o] while not loaded */
+	struct vmx_controls want; /* [o] */
+	struct vmx_controls have; /* [o] */
+	struct vcpu_state state;  /* [o] */
+};
+
+/* Per vCPU (vcpu->arch). */
+struct vmx_vcpu {
+	struct vmx_vmcs *vmcs;   /* [o] in use; the current one while the vCPU is loaded */
+	struct vmx_vmcs own;     /* [o] */
+	bool flush;              /* [o] before the next entry */
+	struct cpu *flushed_on;  /* [o] where it ran last: elsewhere translations may be old */
+	bool tpr_exit;           /* [o] the guest is to exit when its task priority drops */
+	u64 msr[VMX_GUEST_MSRS]; /* [o] while not loaded */
+	u32 traps;               /* [o] exceptions that a debugger wants */
+	bool stepped;            /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2;            /* [o] while not loaded */
 };
 
 /* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
@@ -117,6 +123,14 @@ void vmx_use_region(u8 *region);
 void vmx_release_region(u8 *region);
 /* The host-state area: of this processor. */
 void vmx_write_host(void);
+/* Memory for a VMCS; false: there is none. */
+bool vmx_vmcs_init(struct vmx_vmcs *vmcs, u16 vpid);
+/* Not active anywhere. */
+void vmx_vmcs_exit(struct vmx_vmcs *vmcs);
+/* `vmcs`, which has its controls, is the one in use and the current one from now on. */
+void vmx_vmcs_use(struct vcpu *vcpu, struct vmx_vmcs *vmcs);
+/* As every VMCS of the vCPU has them, with nothing injected and no window. */
+void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want);
 bool vmx_vcpu_init(struct vcpu *vcpu);
 void vmx_vcpu_exit(struct vcpu *vcpu);
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
