@@ -55,7 +55,7 @@ static void store_regs(struct vcpu *vcpu)
 	vmx->vmcs->want.rip = regs->rip - vmx_intr_length(vcpu);
 	vmx->vmcs->want.rsp = regs->gpr[GPR_RSP];
 	vmx->vmcs->want.rflags = regs->rflags;
-	vmx->vmcs->want.tsc_offset = vcpu->tsc_offset;
+	vmx->vmcs->want.tsc_offset = vcpu->tsc_offset + vmx->asked.tsc_offset;
 }
 
 static void load_regs(struct vcpu *vcpu)
@@ -114,6 +114,22 @@ static void note_injection(struct vmx_vcpu *vmx)
 	vmx->vmcs->want.entry_info = vmx->vmcs->have.entry_info;
 }
 
+/* The guest, until it exits. An entry that fails for what a guest hypervisor wanted injected is its guest's failure. */
+static u32 enter(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u32 reason = VMX_EXIT_ENTRY_GUEST_STATE | VMX_EXIT_ENTRY_FAILED;
+
+	if (insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched))
+		reason = (u32)vmcs_read(VMCS_EXIT_REASON);
+	else if (!vmx_in_nested(vmx))
+		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
+		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
+	/* One that fails leaves the VMCS as it was. */
+	vmx->vmcs->launched |= !(reason & VMX_EXIT_ENTRY_FAILED);
+	return reason;
+}
+
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
@@ -132,16 +148,14 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	/* An external interrupt comes behind an injected event, and before any instruction. */
 	if (force_immediate_exit)
 		host_force_exit();
-	if (!insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched)) {
-		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
-		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
-	}
-	vmx->vmcs->launched = true;
+	reason = enter(vcpu);
 	vmx->vmcs->state_valid = false;
-	reason = (u32)vmcs_read(VMCS_EXIT_REASON);
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		note_injection(vmx);
 	load_regs(vcpu);
 	vmx_debug_exited(vmx, reason);
-	vmx_decode_exit(vcpu, reason);
+	if (vmx_in_nested(vmx))
+		vmx_nested_decode(vcpu, reason);
+	else
+		vmx_decode_exit(vcpu, reason);
 }

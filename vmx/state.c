@@ -34,14 +34,14 @@
 #define ATTR_LOW  0xffu
 #define ATTR_HIGH 0xf00u
 
-static u32 rights_of(u16 attr)
+u32 vmx_rights_of(u16 attr)
 {
 	u32 rights = (attr & ATTR_LOW) | (u32)(attr & ATTR_HIGH) << 4;
 
 	return attr & SEG_ATTR_P ? rights : rights | VMX_RIGHTS_UNUSABLE;
 }
 
-static u16 attr_of(u32 rights)
+u16 vmx_attr_of(u32 rights)
 {
 	u16 attr = (u16)((rights & ATTR_LOW) | (rights >> 4 & ATTR_HIGH));
 
@@ -52,7 +52,7 @@ static void store_segment(u32 n, const struct x86_segment *segment)
 {
 	vmcs_write(VMCS_GUEST_SELECTOR(n), segment->selector);
 	vmcs_write(VMCS_GUEST_LIMIT(n), segment->limit);
-	vmcs_write(VMCS_GUEST_RIGHTS(n), rights_of(segment->attr));
+	vmcs_write(VMCS_GUEST_RIGHTS(n), vmx_rights_of(segment->attr));
 	vmcs_write(VMCS_GUEST_BASE(n), segment->base);
 }
 
@@ -60,7 +60,7 @@ static void fetch_segment(u32 n, struct x86_segment *segment)
 {
 	*segment = (struct x86_segment){
 	        .selector = (u16)vmcs_read(VMCS_GUEST_SELECTOR(n)),
-	        .attr = attr_of((u32)vmcs_read(VMCS_GUEST_RIGHTS(n))),
+	        .attr = vmx_attr_of((u32)vmcs_read(VMCS_GUEST_RIGHTS(n))),
 	        .limit = (u32)vmcs_read(VMCS_GUEST_LIMIT(n)),
 	        .base = vmcs_read(VMCS_GUEST_BASE(n)),
 	};
@@ -102,10 +102,17 @@ bool vmx_is_protected(struct vcpu *vcpu)
 	return cr0 & CR0_PE;
 }
 
+/* What the guest reads, of bits that its hypervisor owns (a guest of the guest) and of the others. */
+static u64 shadow_of(u64 value, u64 mask, u64 shadow)
+{
+	return (value & ~mask) | (shadow & mask);
+}
+
 void vmx_store_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_state *state = &vmx->vmcs->state;
+	const struct vmx_asked *asked = &vmx->asked;
 	u32 entry = ENTRY_CONTROLS | (state->efer & EFER_LMA ? VMX_ENTRY_CTL_GUEST_64 : 0);
 
 	for (u32 i = 0; i < SEG_COUNT; i++)
@@ -114,11 +121,11 @@ void vmx_store_state(struct vcpu *vcpu)
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, state->gdt_limit);
 	vmcs_write(VMCS_GUEST_IDTR_BASE, state->idt_base);
 	vmcs_write(VMCS_GUEST_IDTR_LIMIT, state->idt_limit);
-	vmcs_write(VMCS_CR0_MASK, CR0_OWNED);
-	vmcs_write(VMCS_CR0_SHADOW, state->cr0);
+	vmcs_write(VMCS_CR0_MASK, CR0_OWNED | asked->cr0_mask);
+	vmcs_write(VMCS_CR0_SHADOW, shadow_of(state->cr0, asked->cr0_mask, asked->cr0_shadow));
 	vmcs_write(VMCS_GUEST_CR0, (state->cr0 & ~CR0_OWNED) | CR0_NE);
 	vmcs_write(VMCS_CR4_MASK, CR4_OWNED);
-	vmcs_write(VMCS_CR4_SHADOW, state->cr4);
+	vmcs_write(VMCS_CR4_SHADOW, shadow_of(state->cr4, asked->cr4_mask, asked->cr4_shadow));
 	vmcs_write(VMCS_GUEST_CR4, state->cr4 | CR4_VMXE);
 	vmcs_write(VMCS_GUEST_CR3, state->cr3);
 	if (vmx->vmcs->load_pdptes && has_pdptes(state))
@@ -149,9 +156,8 @@ void vmx_fetch_state(struct vcpu *vcpu)
 	state->gdt_limit = (u32)vmcs_read(VMCS_GUEST_GDTR_LIMIT);
 	state->idt_base = vmcs_read(VMCS_GUEST_IDTR_BASE);
 	state->idt_limit = (u32)vmcs_read(VMCS_GUEST_IDTR_LIMIT);
-	state->cr0 =
-	        (vmcs_read(VMCS_GUEST_CR0) & ~CR0_OWNED) | (vmcs_read(VMCS_CR0_SHADOW) & CR0_OWNED);
-	state->cr4 = vmcs_read(VMCS_CR4_SHADOW);
+	/* The hypervisor's own bits: the guest cannot have changed them. That is all of CR4. */
+	state->cr0 = (vmcs_read(VMCS_GUEST_CR0) & ~CR0_OWNED) | (state->cr0 & CR0_OWNED);
 	state->cr3 = vmcs_read(VMCS_GUEST_CR3);
 	state->efer = vmcs_read(VMCS_GUEST_EFER);
 	state->dr7 = vmcs_read(VMCS_GUEST_DR7);

@@ -59,7 +59,7 @@ void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want)
 	        .secondary = vmx_allowed(
 	                &vmx_features.secondary,
 	                SECONDARY | (SECONDARY_WHERE_POSSIBLE & vmx_features.secondary.may)),
-	        .exceptions = VMX_EXCEPTIONS | vmx_of(vcpu)->traps,
+	        .exceptions = vmx_exceptions(vmx_of(vcpu)),
 	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
 	};
 }
@@ -113,6 +113,7 @@ void vmx_vcpu_exit(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 
+	vmx_nested_exit(vcpu);
 	vmx_vmcs_exit(&vmx->own);
 	port_free(vmx, sizeof(*vmx));
 	vcpu->arch = NULL;
@@ -248,4 +249,6 @@ void vmx_vcpu_put(struct vcpu *vcpu)
 		vmx->msr[i] = insn_rdmsr(guest_msrs[i]);
 	host_put_guest(vcpu);
 	deactivate(&vmx->own);
+	if (vmx->second)
+		deactivate(vmx->second);
 }
