@@ -62,6 +62,9 @@ static bool own_is_as_noted(u32 v)
 	return !memcmp(l2[v].own, own, size);
 }
 
+/* What a test does to an L2 before it runs; NULL: nothing. */
+static void (*entered)(struct vcpu *vcpu);
+
 /* The port's write is VMRUN or VMLAUNCH. */
 static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused, u32 size __unused,
                   u64 value __unused)
@@ -78,6 +81,8 @@ static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
 	memcpy(vcpu->regs.gpr, l->gpr, sizeof(l->gpr));
 	assert_true(nested_enter(vcpu, vendor()->block(&l->block)));
 	note_own(vcpu->index);
+	if (entered)
+		entered(vcpu);
 }
 
 static const struct bus_ops port_ops = {.write = vmrun};

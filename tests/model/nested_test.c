@@ -528,6 +528,52 @@ static void script_plain(void)
 	}
 }
 
+/* --- from processor to processor: three on two, and halts that only Postern sees --- */
+
+static u32 times_moved;
+
+/* Between two operations of its script: it runs elsewhere from now on. */
+static void note_place(void)
+{
+	static const struct cpu *last;
+	const struct cpu *now = ptr_read(&self()->cpu);
+
+	times_moved += now != last;
+	last = now;
+}
+
+static void halt_open(void)
+{
+	g_sti();
+	g_hlt();
+	note_place();
+}
+
+static void script_moves(void)
+{
+	times_moved = 0;
+	begin_l2(1);
+	for (u32 r = 0; r < 4 * ROUNDS; r++) {
+		await_l2(1);
+		l2[1].order = halt_open;
+		while (vcpu(1)->activity != VCPU_HALTED)
+			g_pause();
+		/* Until somebody else has its processor. */
+		while (atomic32_read(&vcpu(1)->on_cpu))
+			g_pause();
+		/* Both have one to run: it waits where it has run last, as far as anybody knows. */
+		ptr_set(&vcpu(1)->cpu, &port_machine()->cpu[r & 1]);
+		apic_icr(1, APIC_LEVEL_ASSERT | PING);
+		while (l2[1].order)
+			g_pause();
+		exchange(ALL, r & 1);
+	}
+	end_l2(1);
+	exchange(ALL, true);
+	expect_first(1);
+	G_CHECK(times_moved >= 2 * ROUNDS);
+}
+
 /* --- the ends of an L2 that are not its own --- */
 
 static void script_init(void)
@@ -615,6 +661,14 @@ static void test_unaccelerated(void **state __unused)
 	run((struct harness){.processor = plain_processor(), .xapic = true}, script_plain);
 }
 
+static void test_moves(void **state __unused)
+{
+	prepare_run(ASK_INTR, false);
+	run((struct harness){.processor = plain_processor(), .cpus = 2}, script_moves);
+	run((struct harness){.processor = plain_processor(), .cpus = 2, .xapic = true},
+	    script_moves);
+}
+
 static void test_windows_unaccelerated(void **state __unused)
 {
 	prepare_run(0, false);
@@ -666,6 +720,7 @@ int main(void)
 	        cmocka_unit_test(test_end_in_l2),
 	        cmocka_unit_test(test_unaccelerated),
 	        cmocka_unit_test(test_windows_unaccelerated),
+	        cmocka_unit_test(test_moves),
 	};
 	int failed = cmocka_run_group_tests_name("nested", any, NULL, NULL);
 
