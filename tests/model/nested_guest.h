@@ -206,7 +206,7 @@ static bool is_accelerating(void)
 }
 
 /* A second control block, not accelerated, a second root that does not lead to the page; the first as they were. */
-static void expect_second(u32 v)
+static __unused void expect_second(u32 v)
 {
 	u64 root = vendor()->root(vcpu(v), true);
 
@@ -240,13 +240,13 @@ static __unused void expect_l1(void)
 		exchange(ALL, true);
 }
 
-static void halt(void)
+static __unused void halt(void)
 {
 	g_hlt();
 }
 
 /* Each to vCPU 1 takes it out of L2, and is taken in L1, which has acceleration then. */
-static void exchange_with_l1(u32 rounds)
+static __unused void exchange_with_l1(u32 rounds)
 {
 	u64 incomplete = exits(0, EXIT_IPI_INCOMPLETE), injected_2 = injected(2);
 	u32 left = l2[1].exits[L2_INTR];
@@ -290,7 +290,7 @@ static void prepare_run(u32 what, bool masks)
 }
 
 /* In xAPIC mode. */
-static void run_nested(void (*script)(void), u32 what, bool masks)
+static __unused void run_nested(void (*script)(void), u32 what, bool masks)
 {
 	const char *only = getenv("POSTERN_TEST_CPU");
 
@@ -301,7 +301,7 @@ static void run_nested(void (*script)(void), u32 what, bool masks)
 		on_each((struct harness){0}, script);
 }
 
-static void run_x2apic(void (*script)(void), u32 what, bool masks)
+static __unused void run_x2apic(void (*script)(void), u32 what, bool masks)
 {
 	static const char *const names[] = {"barcelona", "milan", "genoa"};
 	const char *only = getenv("POSTERN_TEST_CPU");

@@ -716,10 +716,8 @@ int main(void)
 	        cmocka_unit_test(test_wrong_root_is_seen),
 	};
 	static const struct CMUnitTest any[] = {
-	        cmocka_unit_test(test_init_in_l2),
-	        cmocka_unit_test(test_end_in_l2),
-	        cmocka_unit_test(test_unaccelerated),
-	        cmocka_unit_test(test_windows_unaccelerated),
+	        cmocka_unit_test(test_init_in_l2),    cmocka_unit_test(test_end_in_l2),
+	        cmocka_unit_test(test_unaccelerated), cmocka_unit_test(test_windows_unaccelerated),
 	        cmocka_unit_test(test_moves),
 	};
 	int failed = cmocka_run_group_tests_name("nested", any, NULL, NULL);
