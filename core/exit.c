@@ -33,6 +33,17 @@ static enum exit_action resume(struct vcpu *vcpu __unused)
 	return EXIT_ACTION_RESUME;
 }
 
+/*
+ * The deadline of the local APIC timer. The back end sees to that itself but while a guest of the guest runs,
+ * which what comes of it may end (requirement S4.3).
+ */
+static enum exit_action handle_timer(struct vcpu *vcpu)
+{
+	ASSERT(vcpu->guest_mode);
+	lapic_timer_expired(vcpu);
+	return EXIT_ACTION_RESUME;
+}
+
 static enum exit_action handle_cpuid(struct vcpu *vcpu)
 {
 	u64 *gpr = vcpu->regs.gpr;
@@ -282,6 +293,7 @@ static enum exit_action handle_unexpected(struct vcpu *vcpu)
 
 static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_INTR] = resume,
+        [EXIT_TIMER] = handle_timer,
         [EXIT_NMI] = resume,
         [EXIT_INTR_WINDOW] = resume,
         [EXIT_TPR] = resume,

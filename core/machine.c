@@ -25,6 +25,11 @@ static const char *right_refusal(const char *const *refusal)
 	return refusal[0];
 }
 
+void machine_use_entry_timer(struct machine *machine, bool use)
+{
+	machine->entry_timer = backend_op(entry_timer) && backend_op(entry_timer)(use);
+}
+
 bool machine_init(struct machine *machine, const char **why)
 {
 	const char *refusal[ARRAY_SIZE(backends)];
@@ -40,6 +45,7 @@ bool machine_init(struct machine *machine, const char **why)
 		machine->backend = backends[i];
 		machine->slice_tsc = timer_ns_to_tsc(DEFAULT_SLICE_NS);
 		host_probe_fpu(machine);
+		machine_use_entry_timer(machine, true);
 		return true;
 	}
 	*why = right_refusal(refusal);

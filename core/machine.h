@@ -25,6 +25,7 @@ struct machine {
 	u8 debug_panic;                /* (i) enum setting_debug_panic */
 	u32 debug_lose_ticks;          /* (i) of each processor's timer interrupts, 0: none */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
+	bool entry_timer;              /* (i) a running vCPU's deadline goes with its entry */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */
 	u64 housekeeping_due;
@@ -39,5 +40,11 @@ struct machine {
  * by name.
  */
 bool machine_init(struct machine *machine, const char **why);
+
+/*
+ * Whether the deadline of a vCPU that runs may go with its entry (backend.h, entry_timer): machine_init() has
+ * said so. Before any vCPU is created.
+ */
+void machine_use_entry_timer(struct machine *machine, bool use);
 
 #endif

@@ -64,10 +64,14 @@ static __inlined bool enter(struct cpu *cpu, struct vcpu *vcpu, bool chores)
 	return enter_as(cpu, vcpu, chores, false);
 }
 
+/* The physical timer, whose expiry may have to wait until the step has been done. */
 static __noinline void step(struct cpu *cpu, struct vcpu *vcpu)
 {
-	bool entered = enter_as(cpu, vcpu, true, true);
+	bool on_entry = vcpu->lapic.timer_on_entry, entered;
 
+	lapic_timer_on_entry(vcpu, false);
+	entered = enter_as(cpu, vcpu, true, true);
+	lapic_timer_on_entry(vcpu, on_entry);
 	if (entered)
 		exit_handle(vcpu);
 	debugger_after(vcpu, entered);
@@ -117,9 +121,17 @@ static u64 run_chores(struct cpu *cpu)
 	return now;
 }
 
+/* A turn begins, or ends. The physical timer is armed before anybody else can take the vCPU. */
+static void take_deadline_along(struct vcpu *vcpu, bool on)
+{
+	if (port_machine()->entry_timer)
+		lapic_timer_on_entry(vcpu, on);
+}
+
 static void end_turn(struct cpu *cpu, struct vcpu *vcpu)
 {
 	intr_before_wait(vcpu);
+	take_deadline_along(vcpu, false);
 	sched_end_turn(cpu, vcpu);
 }
 
@@ -131,6 +143,7 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 	note_first_entry(vcpu->vm);
 	sched_load(cpu, vcpu);
 	accel_running(vcpu, cpu);
+	take_deadline_along(vcpu, true);
 	for (;; chores = sched_has_chores(cpu)) {
 		if (chores)
 			now = run_chores(cpu);
@@ -148,8 +161,10 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 				continue;
 			}
 			intr_before_wait(vcpu);
+			take_deadline_along(vcpu, false);
 			if (sched_block(vcpu))
 				return;
+			take_deadline_along(vcpu, true);
 			/* It goes on: enter() still has to do what belongs to these chores. */
 			if (chores)
 				cpu_kick(cpu);

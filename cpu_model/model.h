@@ -53,7 +53,7 @@ enum model_feature {
 #define MODEL_ROME      (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
 #define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
 #define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
-#define MODEL_WESTMERE  MODEL_INTEL
+#define MODEL_WESTMERE  (MODEL_INTEL | MODEL_PREEMPTION_TIMER)
 
 #define MODEL_ASIDS    16
 #define MODEL_VPIDS    520
@@ -161,6 +161,7 @@ struct model_cpu {
 	bool trap_pending;    /* single step */
 	bool sti_shadow;      /* the instruction just executed starts a shadow */
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
+	u32 early_timers;     /* test: so many times the preemption timer comes, whatever it has */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
 };

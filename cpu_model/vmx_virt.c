@@ -284,18 +284,26 @@ static bool take_external(struct model_cpu *cpu)
 	return false;
 }
 
+static bool comes_early(struct model_cpu *cpu)
+{
+	if (!cpu->early_timers || !(cpu->vmx.pin & VMX_PIN_PREEMPTION_TIMER))
+		return false;
+	cpu->early_timers--;
+	return true;
+}
+
 static bool boundary(struct model_cpu *cpu)
 {
 	if (!take_traps(cpu))
 		return false;
-	if (vmx_timer_expired(cpu))
+	if (vmx_timer_expired(cpu) || comes_early(cpu))
 		return leave(cpu, VMX_EXIT_PREEMPTION_TIMER);
 	return take_nmi(cpu) && take_external(cpu);
 }
 
 static bool is_due(const struct model_cpu *cpu)
 {
-	return cpu->vmx.mtf_pending || cpu->vmx.pin & VMX_PIN_PREEMPTION_TIMER ||
+	return cpu->vmx.mtf_pending || vmx_timer_expired(cpu) || cpu->early_timers ||
 	       primary(cpu, VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
 }
 

@@ -61,10 +61,11 @@ struct lapic {
 	struct atomic32 messages_wait; /* [a] synic's: an EOI is to call synic_scan() */
 
 	/* Timer: SDM "APIC Timer". Times in host TSC. */
-	struct timer timer; /* arm/cancel: [o] */
-	u64 timer_deadline; /* [o] next expiry, TSC_NEVER if none */
-	u64 timer_period;   /* [o] TSC ticks of a full count; 0: not counting, or TSC deadline */
-	u64 tsc_deadline;   /* [o] guest's MSR value */
+	struct timer timer;  /* arm/cancel: [o] */
+	u64 timer_deadline;  /* [o] next expiry, TSC_NEVER if none */
+	u64 timer_period;    /* [o] TSC ticks of a full count; 0: not counting, or TSC deadline */
+	u64 tsc_deadline;    /* [o] guest's MSR value */
+	bool timer_on_entry; /* [o] the deadline goes with the entry: `timer` is not armed */
 
 	struct atomic32 source[256]; /* [a, relaxed] enum irq_source of the last acceptance */
 };
@@ -169,8 +170,21 @@ bool lapic_has_signal(struct vcpu *vcpu); /* NMI, INIT or SIPI latched. Pure. */
 /* Consume INIT / SIPI by the manual's rules: resets or starts the vCPU. From vcpu_handle_requests.
  */
 void lapic_take_signals(struct vcpu *vcpu);
-/* The timer's deadline has come (VCPU_REQUEST_TIMER): expire, account, re-arm if periodic. */
+/*
+ * The timer's deadline has come (VCPU_REQUEST_TIMER): expire, account, re-arm if periodic. Takes no lock while
+ * the deadline goes with the entry.
+ */
 void lapic_timer_expired(struct vcpu *vcpu);
+/*
+ * The vCPU begins to run where its own deadline goes with each entry (machine->entry_timer), or it is going
+ * to wait, and the physical timer has to do it. Nothing is armed twice, and nothing is lost between the two.
+ */
+void lapic_timer_on_entry(struct vcpu *vcpu, bool on);
+/* Host TSC at which the next entry is to end, by lapic_timer_expired(); TSC_NEVER: for no deadline. */
+static inline u64 lapic_timer_entry_deadline(const struct lapic *lapic)
+{
+	return lapic->timer_on_entry ? lapic->timer_deadline : TSC_NEVER;
+}
 /* vcpu->tsc_offset has changed: a TSC deadline is due at another host time now. */
 void lapic_timer_tsc_moved(struct vcpu *vcpu);
 /*

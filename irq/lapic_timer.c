@@ -14,6 +14,10 @@
  * All of it belongs to the vCPU's processor. The host's timer is only a hint: its callback asks for
  * the vCPU's attention, and lapic_timer_expired() looks at timer_deadline again. So a hint that was
  * under way when the guest wrote a register does no harm.
+ *
+ * timer_deadline is all that there is of a deadline. Where the processor has a timer for guests, the host's is
+ * armed for it while the vCPU does not run, and each entry takes it along while it does; that exit is a
+ * hint, too.
  */
 #include "irq/lapic_priv.h"
 
@@ -37,10 +41,29 @@ static u32 divide_shift(u32 tdcr)
 	return (((tdcr & 3) | (tdcr & 8) >> 1) + 1) & 7;
 }
 
+static void arm(struct lapic *lapic)
+{
+	if (!lapic->timer_on_entry)
+		timer_arm(&lapic->timer, lapic->timer_deadline);
+}
+
 static void set_deadline(struct lapic *lapic, u64 deadline)
 {
 	lapic->timer_deadline = deadline;
-	timer_arm(&lapic->timer, deadline);
+	arm(lapic);
+}
+
+void lapic_timer_on_entry(struct vcpu *vcpu, bool on)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	if (lapic->timer_on_entry == on)
+		return;
+	lapic->timer_on_entry = on;
+	if (on)
+		timer_cancel(&lapic->timer);
+	else
+		arm(lapic);
 }
 
 static void fire(struct timer *timer)
@@ -96,7 +119,7 @@ void lapic_timer_expired(struct vcpu *vcpu)
 	if (lapic->timer_deadline == TSC_NEVER)
 		return;
 	if (lapic->timer_deadline > now) {
-		timer_arm(&lapic->timer, lapic->timer_deadline);
+		arm(lapic);
 		return;
 	}
 	raise(lapic);

@@ -254,16 +254,20 @@ check-model: $(MODEL_TESTS)
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
 check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test %/inhibit_test %/inhibit_apic_test %/nested_test \
-		%/nested_asks_test %/nested_vmx_test,$(MODEL_TESTS)); do \
+		%/nested_asks_test %/nested_vmx_test %/entry_timer_test,$(MODEL_TESTS)); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model nested_vmx vmx \
-	vmx_backend vmx_rules witness),$(MODEL_TESTS))
+VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer hv inhibit inhibit_apic model \
+	nested_vmx vmx vmx_backend vmx_rules witness),$(MODEL_TESTS))
+# Without a preemption timer: those about interrupts, all of them in check-full.
+UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))
 check-model-vmx: $(VMX_TESTS)
-	@for test in $(VMX_TESTS); do echo "$(TAP) westmere-$$(basename $$test) 1200 $$test"; done | \
-		POSTERN_TEST_CPU=westmere xargs -P "$$(nproc)" -L 1 env
+	@{ for test in $(VMX_TESTS); do echo "westmere $(TAP) westmere-$$(basename $$test) 1200 $$test"; done; \
+	for test in $(UNTIMED_TESTS); do \
+		echo "westmere-untimed $(TAP) westmere-untimed-$$(basename $$test) 1200 $$test"; \
+	done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # Tests that look at nothing but what a guest sees, with acceleration inhibited throughout, and switched
 # between any two instructions. All processors in check-full.

@@ -26,7 +26,7 @@ struct simple_exit {
 
 static const struct simple_exit simple_exits[] = {
         EVENT(EXTERNAL, EXIT_INTR),
-        EVENT(PREEMPTION_TIMER, EXIT_INTR), /* one may be pending: vmx/run.c */
+        EVENT(PREEMPTION_TIMER, EXIT_INTR), /* as if by one: vmx/timer.c */
         EVENT(TRIPLE_FAULT, EXIT_SHUTDOWN),
         EVENT(INIT, EXIT_INIT),
         EVENT(INTR_WINDOW, EXIT_INTR_WINDOW),

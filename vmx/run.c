@@ -8,14 +8,13 @@
  * again, since exits do not acknowledge. NMIs exit too, and are raised again for the host.
  *
  * Bochs 2.7 looks at them only once RFLAGS.IF has changed in the guest (docs/emulators.md): not in one that is
- * entered with IF clear, as the host's is. Such an entry ends by the preemption timer, where there is one; the
- * interrupt that is pending then is taken like any other.
+ * entered with IF clear, as the host's is. Such an entry ends by the preemption timer, where there is one
+ * (vmx/timer.c); the interrupt that is pending then is taken like any other.
  *
  * Translations are tagged with the VPID, which the vCPU has for good, and with the EPT pointer. A flush, and
  * coming from another processor, invalidates both on this one: whoever runs here with the same EPT pointer
  * has had its own request, or comes from another processor.
  */
-#include "core/timer.h"
 #include "host/host.h"
 #include "insn.h"
 #include "postern/port.h"
@@ -90,23 +89,6 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 	want->interruptibility &= ~(VMX_BLOCKED_STI | VMX_BLOCKED_SS);
 }
 
-/* The longest that an entry with IF clear may miss a physical interrupt. */
-#define DEAF_NS 1000000ull
-
-static void bound_deafness(struct vmx_vcpu *vmx)
-{
-	bool deaf = !(vmx->vmcs->want.rflags & RFLAGS_IF) &&
-	            vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER);
-
-	if (!deaf) {
-		vmx->vmcs->want.pin &= ~VMX_PIN_PREEMPTION_TIMER;
-		return;
-	}
-	vmx->vmcs->want.pin |= VMX_PIN_PREEMPTION_TIMER;
-	vmcs_write(VMCS_PREEMPTION_TIMER,
-	           timer_ns_to_tsc(DEAF_NS) >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
-}
-
 /* The valid bit is cleared by an exit, not by an entry that has failed. */
 static void note_injection(struct vmx_vcpu *vmx)
 {
@@ -115,7 +97,7 @@ static void note_injection(struct vmx_vcpu *vmx)
 }
 
 /* The guest, until it exits. An entry that fails for what a guest hypervisor wanted injected is its guest's failure. */
-static u32 enter(struct vcpu *vcpu)
+static u32 run_guest(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u32 reason = VMX_EXIT_ENTRY_GUEST_STATE | VMX_EXIT_ENTRY_FAILED;
@@ -130,7 +112,8 @@ static u32 enter(struct vcpu *vcpu)
 	return reason;
 }
 
-void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
+/* One entry. Returns the exit's reason. */
+static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u32 reason;
@@ -143,19 +126,39 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->vmcs->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
-	bound_deafness(vmx);
+	vmx_timer_load(vcpu, force_immediate_exit);
 	vmx_sync_controls(vmx);
 	/* An external interrupt comes behind an injected event, and before any instruction. */
-	if (force_immediate_exit)
+	if (force_immediate_exit && !vmx_timer_is_usable())
 		host_force_exit();
-	reason = enter(vcpu);
+	reason = run_guest(vcpu);
 	vmx->vmcs->state_valid = false;
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		note_injection(vmx);
 	load_regs(vcpu);
-	vmx_debug_exited(vmx, reason);
-	if (vmx_in_nested(vmx))
+	return reason;
+}
+
+static void decode(struct vcpu *vcpu, u32 reason)
+{
+	if (vmx_in_nested(vmx_of(vcpu)))
 		vmx_nested_decode(vcpu, reason);
 	else
 		vmx_decode_exit(vcpu, reason);
+}
+
+void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
+{
+	enum vmx_timer_exit timer = VMX_TIMER_DONE;
+	u32 reason;
+
+	do {
+		reason = enter(vcpu, force_immediate_exit);
+		if (reason == VMX_EXIT_PREEMPTION_TIMER)
+			timer = vmx_timer_exited(vcpu, force_immediate_exit);
+	} while (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_AGAIN);
+	vmx_debug_exited(vmx_of(vcpu), reason);
+	decode(vcpu, reason);
+	if (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_SLOW)
+		vcpu->exit.kind = EXIT_TIMER;
 }

@@ -14,7 +14,9 @@
 #include "vmx/vmx.h"
 #include "x86/msr.h"
 
-#define PIN (VMX_PIN_EXTERNAL | VMX_PIN_NMI | VMX_PIN_VIRTUAL_NMI)
+#define PIN                                                                                        \
+	(VMX_PIN_EXTERNAL | VMX_PIN_NMI | VMX_PIN_VIRTUAL_NMI |                                    \
+	 VMX_PIN_PREEMPTION_TIMER) /* where possible */
 #define PRIMARY                                                                                    \
 	(VMX_PROC_HLT | VMX_PROC_MWAIT | VMX_PROC_MONITOR | VMX_PROC_RDPMC | VMX_PROC_IO |         \
 	 VMX_PROC_TSC_OFFSET | VMX_PROC_TPR_SHADOW | VMX_PROC_MSR_BITMAPS | VMX_PROC_SECONDARY)
@@ -143,6 +145,7 @@ static void write_constants(struct vcpu *vcpu)
 	VMX_CONTROLS(X)
 #undef X
 	vmx->vmcs->have = vmx->vmcs->want;
+	vmx_timer_reset(vmx);
 	vmx->vmcs->initialised = true;
 }
 

@@ -129,4 +129,5 @@ const struct backend vmx_backend = {
         .insn_bytes = vmx_insn_bytes,
         .features = vmx_features_text,
         .floor = vmx_floor,
+        .entry_timer = vmx_entry_timer,
 };

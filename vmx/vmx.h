@@ -46,6 +46,7 @@ struct vmx_controls {
 #define X(name, field, type) type name;
 	VMX_CONTROLS(X)
 #undef X
+	u32 timer; /* of `have` alone: vmx/timer.c */
 };
 
 /*
@@ -212,6 +213,26 @@ bool vmx_nested_gets(struct vcpu *vcpu, enum intr_class class);
 enum intr_block vmx_nested_blocked(struct vcpu *vcpu, enum intr_class class);
 /* Its guest has a task priority of its own: the threshold for that. false: it has not. */
 bool vmx_nested_threshold(struct vmx_vcpu *vmx, u32 *threshold);
+
+/* vmx/timer.c. What becomes of an exit for the preemption timer: */
+enum vmx_timer_exit {
+	VMX_TIMER_AGAIN, /* nothing: enter again, with the same force_immediate_exit */
+	VMX_TIMER_DONE,  /* nothing but what the run loop does between any two entries */
+	VMX_TIMER_SLOW,  /* EXIT_TIMER */
+};
+bool vmx_entry_timer(bool use);
+static inline bool vmx_timer_is_usable(void)
+{
+	return vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER);
+}
+/* What makes a timer that runs from `now` on end at `deadline`, or as late as it can. */
+u32 vmx_timer_ticks(u64 now, u64 deadline);
+/* A VMCS that has nothing yet, the current one. */
+void vmx_timer_reset(struct vmx_vcpu *vmx);
+/* Before an entry, want.rflags being the guest's. */
+void vmx_timer_load(struct vcpu *vcpu, bool force_immediate_exit);
+/* Behind an exit for it, interrupts blocked, vcpu->regs being the guest's. */
+enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exit);
 
 /* vmx/debug.c */
 /* Exceptions that exit while nothing is stepped. */

@@ -13,6 +13,8 @@
 /* Neutral exit kinds: what a back end decodes its vendor's exit codes into. */
 #define EXIT_KINDS(X)                                                                              \
 	X(INTR, "external-interrupt", "a physical interrupt arrived while the guest ran")          \
+	X(TIMER, "preemption-timer",                                                               \
+	  "the processor's timer for a guest: a deadline of the guest's own has come")             \
 	X(NMI, "nmi", "a physical NMI arrived while the guest ran")                                \
 	X(INTR_WINDOW, "interrupt-window", "the guest can take an interrupt now")                  \
 	X(TPR, "tpr-below-threshold",                                                              \

@@ -58,6 +58,9 @@
  *                   or with all vCPUs outside.
  * insn_bytes        the bytes of the instruction that exited, if the processor delivered them; count
  * features          text for the boot log: what it found
+ * entry_timer       whether run() leaves the guest at lapic_timer_entry_deadline() by a timer of the processor's,
+ *                   and completes that exit (requirement S4.3). Once after probe, and again to say that this
+ *                   timer is not to be used for anything (`use` false). NULL: there is none
  */
 #ifndef POSTERN_BACKEND_H
 #define POSTERN_BACKEND_H
@@ -115,7 +118,8 @@ enum backend_debug {
 	X(void, flush, (struct vcpu * vcpu))                                                       \
 	X(void, msr_intercept, (struct vm * vm, u32 msr, bool read, bool write))                   \
 	X(u32, insn_bytes, (struct vcpu * vcpu, const u8 **bytes))                                 \
-	X(void, features, (char *text, u32 size))
+	X(void, features, (char *text, u32 size))                                                  \
+	X(bool, entry_timer, (bool use))
 
 /* A vendor: EBX of its CPUID 0. */
 #define BACKEND_AMD   0x68747541u /* "Auth" */

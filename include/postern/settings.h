@@ -30,6 +30,8 @@
 	  "microseconds of a turn when vCPUs share a processor")                                   \
 	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \
 	  "let a spinning vCPU give up its turn while others wait")                                \
+	X(PREEMPTION_TIMER, "preemption-timer", BOOL, 1, 0, 1,                                     \
+	  "use the processor's preemption timer, if it has one")                                   \
 	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
 	  "hold back ticks of the 8254 until the guest has taken the one before")                  \
 	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
@@ -84,6 +86,7 @@ enum setting_id {
 	X(FLOOR)                                                                                   \
 	X(SLICE_US)                                                                                \
 	X(PAUSE_YIELD)                                                                             \
+	X(PREEMPTION_TIMER)                                                                        \
 	X(DEBUG_PANIC)                                                                             \
 	X(DEBUG_LOSE_TICKS)
 

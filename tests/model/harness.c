@@ -36,7 +36,9 @@ static u32 processor(const char **assisted)
 	                  {"rome", MODEL_ROME},
 	                  {"milan", MODEL_MILAN},
 	                  {"genoa", MODEL_GENOA},
-	                  {"westmere", MODEL_WESTMERE}};
+	                  {"westmere", MODEL_WESTMERE},
+	                  /* A host without a usable preemption timer: requirement S4.5. */
+	                  {"westmere-untimed", MODEL_WESTMERE & ~MODEL_PREEMPTION_TIMER}};
 	static const char prefix[] = "assist-";
 	const char *name = harness.processor ? harness.processor : getenv("POSTERN_TEST_CPU");
 

@@ -439,6 +439,45 @@ static void test_lapic_timer_stopped_by_reset(void **state)
 	assert_int_equal(ticks(), 0);
 }
 
+/* While the deadline goes with the entry nothing is armed, and it is the deadline all the same. */
+static void test_lapic_timer_deadline_goes_with_the_entry(void **state)
+{
+	struct lapic *lapic = &cpu()->lapic;
+
+	(void)state;
+	lapic_timer_on_entry(cpu(), true);
+	assert_true(lapic_timer_entry_deadline(lapic) == TSC_NEVER);
+	wr(APIC_LVTT, VECTOR | APIC_LVTT_PERIODIC);
+	wr(APIC_TMICT, 50000);
+	assert_true(fake_timer_deadline(&lapic->timer) == TSC_NEVER);
+	for (u32 i = 0; i < 3; i++) {
+		assert_true(lapic_timer_entry_deadline(lapic) == fake.tsc + FAKE_TICKS(50000));
+		advance(49999);
+		/* Too early, as it may be. */
+		lapic_timer_expired(cpu());
+		assert_false(took_interrupt());
+		advance(1);
+		assert_int_equal(fake.timer_fires, 0);
+		lapic_timer_expired(cpu());
+		assert_true(took_interrupt());
+		assert_true(fake_timer_deadline(&lapic->timer) == TSC_NEVER);
+	}
+	/* The vCPU waits: where it is now, the physical timer has it. */
+	advance(20000);
+	lapic_timer_on_entry(cpu(), false);
+	assert_true(lapic_timer_entry_deadline(lapic) == TSC_NEVER);
+	assert_true(fake_timer_deadline(&lapic->timer) == fake.tsc + FAKE_TICKS(30000));
+	advance(30000);
+	assert_true(took_interrupt());
+	lapic_timer_on_entry(cpu(), true);
+	assert_true(fake_timer_deadline(&lapic->timer) == TSC_NEVER);
+	assert_true(lapic_timer_entry_deadline(lapic) == fake.tsc + FAKE_TICKS(50000));
+	wr(APIC_TMICT, 0);
+	assert_true(lapic_timer_entry_deadline(lapic) == TSC_NEVER);
+	lapic_timer_on_entry(cpu(), false);
+	assert_true(fake_timer_deadline(&lapic->timer) == TSC_NEVER);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -468,6 +507,7 @@ int main(void)
 		T(test_lapic_timer_mode_change_disarms),
 		T(test_lapic_timer_deadline_not_offered),
 		T(test_lapic_timer_stopped_by_reset),
+		T(test_lapic_timer_deadline_goes_with_the_entry),
 	};
 	/* clang-format on */
 
