@@ -169,11 +169,11 @@ static void script_masked(void)
 {
 	expect_l1();
 	begin_asked(0, 0, false);
-	leave_in_nmi = true;
+	leave_in_nmi = l2[1].nmi_masked = true;
 	apic_icr(1, APIC_DM_NMI | APIC_LEVEL_ASSERT);
 	while (seat[1].order)
 		g_pause();
-	leave_in_nmi = false;
+	leave_in_nmi = l2[1].nmi_masked = false;
 	apic_icr(1, APIC_DM_NMI | APIC_LEVEL_ASSERT);
 	while (!vcpu(1)->intr.nmi_pending)
 		g_pause();

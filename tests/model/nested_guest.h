@@ -24,6 +24,7 @@ static struct l2 {
 	/* Of `block`, when it has been made. */
 	void (*adapt)(struct l2_block *block);
 	u8 own[PAGE_SIZE];   /* L1's, as it was when L2 was entered */
+	bool nmi_masked;     /* it ends in its handler of an NMI */
 	bool closed;         /* L1 does not open its interrupt flag when it has control back */
 	u64 gpr[GPR_COUNT];  /* L2's, which L1 keeps while it runs itself */
 	void (*order)(void); /* for L2; NULL when it has done it */
@@ -117,8 +118,11 @@ static void go_on(struct l2 *l, enum l2_exit why)
 	if (!on_vmx())
 		return;
 	G_CHECK(!g_interrupts_enabled());
+	G_CHECK_EQUAL(guest_self()->cpu->vmx.nmi_blocked, why == L2_NMI || l->nmi_masked);
 	if (why == L2_NMI)
 		g_int3(); /* its handler is that of NMIs, and ends with IRET */
+	if (why == L2_WINDOW)
+		vmx_block_of(&l->block.vmx, PRIMARY) &= ~(u64)VMX_PROC_INTR_WINDOW;
 	if (l->closed)
 		return;
 	g_sti();

@@ -40,6 +40,7 @@ enum l2_exit {
 	L2_MSR,
 	L2_GP,
 	L2_CR,
+	L2_WINDOW, /* for interrupts */
 	L2_FAILED, /* a state that the processor refuses */
 	L2_OTHER,
 	L2_EXITS
@@ -259,7 +260,7 @@ static enum l2_exit vmx_why(const struct l2_block *block)
 	        [VMX_EXIT_HLT] = L2_HLT + 1,       [VMX_EXIT_VMCALL] = L2_CALL + 1,
 	        [VMX_EXIT_CPUID] = L2_CPUID + 1,   [VMX_EXIT_IO] = L2_IO + 1,
 	        [VMX_EXIT_RDMSR] = L2_MSR + 1,     [VMX_EXIT_WRMSR] = L2_MSR + 1,
-	        [VMX_EXIT_CR] = L2_CR + 1,
+	        [VMX_EXIT_CR] = L2_CR + 1,         [VMX_EXIT_INTR_WINDOW] = L2_WINDOW + 1,
 	};
 	u64 reason = vmx_block_of(&block->vmx, EXIT_REASON);
 	u64 info = vmx_block_of(&block->vmx, EXIT_INFO);

@@ -188,6 +188,37 @@ static void script_registers(void)
 	G_CHECK(!(cr0 & CR0_TS));
 }
 
+/* What L1 asks for that Postern switches on and off for itself. */
+static void ask_window_and_cr8(struct l2_block *block)
+{
+	vmx_block_of(&block->vmx, PRIMARY) |= VMX_PROC_INTR_WINDOW | VMX_PROC_CR8_LOAD;
+}
+
+static void open_and_write_cr8(void)
+{
+	G_CHECK_EQUAL(l2[1].exits[L2_WINDOW], 0);
+	g_sti();
+	g_nop();
+	G_CHECK_EQUAL(l2[1].exits[L2_WINDOW], 1);
+	g_write_cr8(3);
+	G_CHECK_EQUAL(l2[1].exits[L2_CR], 1);
+	G_CHECK_EQUAL(g_read_cr8(), 0);
+}
+
+static void script_window_and_cr8(void)
+{
+	l2[1].skip[L2_CR] = 4;
+	begin_new();
+	in_l2(1, open_and_write_cr8);
+	end_l2(1);
+	G_CHECK_EQUAL(lapic_cr8(vcpu(1)), 0);
+}
+
+static void test_windows_of_l1(void **state __unused)
+{
+	run_westmere(script_window_and_cr8, ASK_INTR, ask_window_and_cr8);
+}
+
 static void test_control_registers(void **state __unused)
 {
 	run_westmere(script_registers, ASK_INTR, own_bits);
@@ -274,6 +305,120 @@ static void test_failing_entries(void **state __unused)
 	run_westmere(script_failing, ASK_INTR, bad_event);
 }
 
+/* --- L1's deadline comes while L2 runs: requirement S4.3 --- */
+
+#define TIMER_VECTOR 0x81
+#define AHEAD        400000 /* ticks: a thousand instructions */
+
+static u32 timer_ticks, timer_ticks_in_l2;
+static bool timer_masked;
+
+static void on_timer(u8 vector __unused, u32 error __unused)
+{
+	timer_ticks++;
+	timer_ticks_in_l2 += self()->guest_mode;
+	apic_write(APIC_EOI, 0);
+}
+
+static void arm_and_run(void)
+{
+	apic_write(APIC_LVTT,
+	           APIC_LVTT_DEADLINE | (timer_masked ? APIC_LVT_MASKED : 0) | TIMER_VECTOR);
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + AHEAD);
+	run_l2();
+}
+
+/* It has been armed, and comes, by an exit of L2's, which does nothing that makes it exit: the slow path. */
+static void expire_in_l2(u32 what, bool masked)
+{
+	u64 slow = exits(1, EXIT_TIMER),
+	    ticked = counter_read(&vcpu(1)->account.counters[COUNTER_TIMER_TICKS]);
+
+	timer_ticks = timer_ticks_in_l2 = 0;
+	timer_masked = masked;
+	l2[1].asks.what = what;
+	l2[1].fresh = true;
+	l2[1].up = false;
+	l2[1].order = g_sti;
+	memset(l2[1].exits, 0, sizeof(l2[1].exits));
+	seat[1].order = arm_and_run;
+	while (!l2[1].up || l2[1].order)
+		g_pause();
+	while (exits(1, EXIT_TIMER) == slow)
+		g_pause();
+	while (timer_ticks != !masked || vcpu(1)->lapic.timer_deadline != TSC_NEVER)
+		g_pause();
+	while (!vcpu(1)->guest_mode)
+		g_pause();
+	G_CHECK_EQUAL(counter_read(&vcpu(1)->account.counters[COUNTER_TIMER_TICKS]), ticked + 1);
+	end_l2(1);
+}
+
+static void script_deadline(void)
+{
+	g_set_handler(TIMER_VECTOR, on_timer);
+	for (u32 i = 0; i < 2; i++) {
+		expire_in_l2(ASK_INTR, false);
+		G_CHECK_EQUAL(l2[1].exits[L2_INTR], 1);
+		G_CHECK_EQUAL(timer_ticks_in_l2, 0);
+		expire_in_l2(0, false);
+		G_CHECK_EQUAL(l2[1].exits[L2_INTR], 0);
+		G_CHECK_EQUAL(timer_ticks_in_l2, 1);
+		/* Not every expiry ends L2. */
+		expire_in_l2(ASK_INTR, true);
+		G_CHECK_EQUAL(l2[1].exits[L2_INTR], 0);
+	}
+}
+
+static void test_deadline_of_l1(void **state __unused)
+{
+	run_westmere(script_deadline, ASK_INTR, NULL);
+}
+
+/* An event that L1 injects, and an interrupt for L1: the exit behind it is forced, and keeps the deadline. */
+static u32 injected_by_l1;
+
+static void on_injected(u8 vector __unused, u32 error __unused)
+{
+	G_CHECK(self()->guest_mode);
+	injected_by_l1++;
+}
+
+static void arm_far_and_run(void)
+{
+	timer_masked = true;
+	apic_write(APIC_LVTT, APIC_LVTT_DEADLINE | APIC_LVT_MASKED | TIMER_VECTOR);
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + 1000 * AHEAD);
+	run_l2();
+}
+
+static void script_forced(void)
+{
+	u64 forced = harness_counter(COUNTER_FORCED_EXITS);
+
+	injected_by_l1 = 0;
+	g_set_handler(0x91, on_injected);
+	seat[1].order = arm_far_and_run;
+	l2[1].order = g_sti;
+	while (!l2[1].up || l2[1].order)
+		g_pause();
+	listen();
+	l2[1].inject = 0x91;
+	in_l2(1, halt);
+	expect_heard(BIT(1));
+	await_l2(1);
+	G_CHECK_EQUAL(injected_by_l1, 1);
+	G_CHECK_EQUAL(l2[1].exits[L2_INTR], 1);
+	G_CHECK_EQUAL(harness_counter(COUNTER_FORCED_EXITS), forced + 1);
+	G_CHECK(vcpu(1)->lapic.timer_deadline != TSC_NEVER);
+	end_l2(1);
+}
+
+static void test_forced_exit_keeps_the_deadline(void **state __unused)
+{
+	run_westmere(script_forced, KVM_LIKE, NULL);
+}
+
 /* --- wrong code --- */
 
 static void run_wrong(void (*script)(void), const char *what)
@@ -344,8 +489,11 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_state),
 	        cmocka_unit_test(test_control_registers),
+	        cmocka_unit_test(test_windows_of_l1),
 	        cmocka_unit_test(test_tsc_offset),
 	        cmocka_unit_test(test_failing_entries),
+	        cmocka_unit_test(test_deadline_of_l1),
+	        cmocka_unit_test(test_forced_exit_keeps_the_deadline),
 	        cmocka_unit_test(test_wrong_code_is_found),
 	};
 
