@@ -38,6 +38,7 @@ static bool write_cr4(struct vcpu *vcpu, u64 value)
 	u64 changed;
 
 	backend_op(get_state)(vcpu, &state);
+	value = (value & ~vcpu->exit.cr.kept) | (state.cr4 & vcpu->exit.cr.kept);
 	if (!cr4_is_valid(vcpu, &state, value))
 		return false;
 	changed = value ^ state.cr4;
@@ -85,6 +86,7 @@ static bool write_cr0(struct vcpu *vcpu, u64 value)
 	u64 changed;
 
 	backend_op(get_state)(vcpu, &state);
+	value = (value & ~vcpu->exit.cr.kept) | (state.cr0 & vcpu->exit.cr.kept);
 	if (!cr0_is_valid(&state, value))
 		return false;
 	value |= CR0_ET;

@@ -37,6 +37,7 @@ struct exit_exception {
 struct exit_cr {
 	u8 reg;
 	bool write;
+	u64 kept; /* bits that a write of this guest leaves as they are */
 };
 
 /* An accelerated APIC's write, access or IPI. */

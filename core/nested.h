@@ -29,20 +29,21 @@ struct vcpu;
 enum nested_why {
 	NESTED_EXIT,      /* the exit that has just been, as the processor put it */
 	NESTED_INTERRUPT, /* an external interrupt is deliverable */
-	NESTED_NMI,
+	NESTED_NMI,       /* on VMX that takes it; on SVM it is pending behind the exit */
 	NESTED_INIT,
 	NESTED_EXCEPTION, /* vcpu->intr.exception, which that takes */
 };
 
 /*
  * L1, whose instruction for that has been completed, runs the L2 that the vendor's control block `block`
- * describes: on SVM a VMCB in L1's view, with nested paging as L1's own, whatever it says of that. The
+ * describes, with nested paging as L1's own, whatever it says of that: on SVM a VMCB in L1's view, on VMX a
+ * struct vmx_block (vmx/nested.h), which has passed the checks that L1's instruction makes. The
  * block is read here and written by nested_leave(), and the caller's in between; nobody else changes it
  * while one of the two runs. false: out of memory, or the back end runs none; nothing has changed.
  */
 bool nested_enter(struct vcpu *vcpu, void *block);
 
-/* Back to L1, behind that instruction; the block has L2's state and the reason. */
+/* Back to L1, on SVM behind that instruction, on VMX where the block says; the block has L2's state and the reason. */
 void nested_leave(struct vcpu *vcpu, enum nested_why why);
 
 #endif

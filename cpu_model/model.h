@@ -60,7 +60,7 @@ enum model_feature {
 #define MODEL_BROADWELL (MODEL_WESTMERE | MODEL_APICV)
 
 #define MODEL_ASIDS    16
-#define MODEL_VPIDS    512
+#define MODEL_VPIDS    520
 #define MODEL_TLB_SIZE 512 /* direct mapped by page and tag */
 #define MODEL_FPU_SIZE 1024
 

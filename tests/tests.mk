@@ -257,7 +257,7 @@ INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(
 # the same. All of these in check-full. Those that name their processors by themselves are left out.
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
 AVIC_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer inhibit inhibit_apic nested \
-	nested_asks vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+	nested_asks nested_vmx vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
 check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(AVIC_TESTS); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
@@ -265,7 +265,7 @@ check-model-avic: $(MODEL_TESTS)
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
 VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer hv inhibit inhibit_apic model \
-	vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+	nested_vmx vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
 VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
 # Without a preemption timer: those about interrupts, all of them in check-full.
 UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))

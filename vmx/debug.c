@@ -14,13 +14,13 @@
 static void set_traps(struct vmx_vcpu *vmx, bool on)
 {
 	vmx->traps = on ? BIT(VECTOR_BP) : 0;
-	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
+	vmx->vmcs->want.exceptions = vmx_exceptions(vmx);
 }
 
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason)
 {
-	vmx->stepped = vmx->want.primary & VMX_PROC_MTF &&
-	               (reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD);
+	vmx->stepped =
+	        vmx->steps && (reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD);
 }
 
 static bool end(struct vmx_vcpu *vmx)
@@ -28,8 +28,9 @@ static bool end(struct vmx_vcpu *vmx)
 	bool stepped = vmx->stepped;
 
 	vmx->stepped = false;
-	vmx->want.primary &= ~VMX_PROC_MTF;
-	vmx->want.exceptions = VMX_EXCEPTIONS | vmx->traps;
+	vmx->steps = false;
+	vmx->vmcs->want.primary &= ~VMX_PROC_MTF | vmx->asked.primary;
+	vmx->vmcs->want.exceptions = vmx_exceptions(vmx);
 	return stepped;
 }
 
@@ -44,7 +45,8 @@ bool vmx_debug(struct vcpu *vcpu, enum backend_debug what)
 		return false;
 	}
 	vmx->stepped = false;
-	vmx->want.primary |= VMX_PROC_MTF;
-	vmx->want.exceptions = ALL_EXCEPTIONS;
+	vmx->steps = true;
+	vmx->vmcs->want.primary |= VMX_PROC_MTF;
+	vmx->vmcs->want.exceptions = ALL_EXCEPTIONS;
 	return false;
 }

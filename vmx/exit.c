@@ -66,7 +66,7 @@ static const struct simple_exit simple_exits[] = {
 
 void vmx_emulating(struct vcpu *vcpu)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	/* MOV SS holds a debug trap back. It comes by the emulation of this instruction instead. */
 	if (want->interruptibility & VMX_BLOCKED_SS)
@@ -107,7 +107,7 @@ static void decode_io(struct vcpu *vcpu, u64 qualification)
 
 static void decode_memory(struct vcpu *vcpu, u64 qualification)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	/* IRET had ended the NMI handler already, and runs again. */
 	if (qualification & VMX_EPT_Q_UNBLOCKED && !vcpu->exit.delivering)
@@ -152,7 +152,7 @@ static void decode_exception(struct vcpu *vcpu, u64 qualification)
 		return;
 	}
 	if (info & VMX_EVENT_UNBLOCKED && !vcpu->exit.delivering && vector != VECTOR_DF)
-		vmx_of(vcpu)->want.interruptibility |= VMX_BLOCKED_NMI;
+		vmx_of(vcpu)->vmcs->want.interruptibility |= VMX_BLOCKED_NMI;
 	if (vector == VECTOR_DB)
 		note_debug(qualification);
 	/* INTO and INT1 are traps, but RIP is theirs; that of INT3 stays there (core/debugger.h). */
@@ -198,7 +198,7 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 		break;
 	case VMX_EVENT_NMI:
 		again->type = INTR_TYPE_NMI;
-		vmx_of(vcpu)->want.interruptibility &= ~VMX_BLOCKED_NMI;
+		vmx_of(vcpu)->vmcs->want.interruptibility &= ~VMX_BLOCKED_NMI;
 		break;
 	case VMX_EVENT_EXCEPTION:
 		again->type = INTR_TYPE_EXCEPTION;
@@ -218,7 +218,7 @@ void vmx_decode_exit(struct vcpu *vcpu, u32 reason)
 
 	vcpu->exit.next_rip = 0;
 	/* The hypervisor's own bit: the guest cannot have changed it. */
-	vcpu->exit.cache_disabled = vmx_of(vcpu)->state.cr0 & CR0_CD;
+	vcpu->exit.cache_disabled = vmx_of(vcpu)->vmcs->state.cr0 & CR0_CD;
 	vcpu->exit.raw[0] = reason;
 	vcpu->exit.raw[1] = qualification;
 	vcpu->exit.raw[2] = 0;

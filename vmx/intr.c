@@ -7,7 +7,8 @@
  * - Every event goes through the VM-entry interruption-information field, one per entry; an exit that
  *   interrupts its delivery tells so (vmx/exit.c), otherwise it has been delivered.
  * - Windows: the processor exits at the first instruction boundary at which the event could be delivered,
- *   behind an injected event too. So no class needs a forced exit.
+ *   behind an injected event too. So no class needs a forced exit, but while a guest of the guest runs
+ *   (vmx/nested.c).
  * - INT3 and INT n push the address behind them, and RIP is there already: so the entry is made as if the
  *   instruction were right before it, which it is, but for what follows its opcode.
  * - In real mode no exception has an error code, and entry refuses one.
@@ -26,8 +27,10 @@
 
 enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 {
-	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+	const struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
+	if (vmx_in_nested(vmx_of(vcpu)) && vmx_nested_gets(vcpu, class))
+		return vmx_nested_blocked(vcpu, class);
 	if (want->entry_info & VMX_EVENT_VALID)
 		return INTR_BLOCK_SLOT;
 	if (class == INTR_CLASS_EXCEPTION)
@@ -59,7 +62,7 @@ static u32 event_type(const struct intr_event *event)
 
 void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
 	want->entry_info = event->vector | event_type(event) | VMX_EVENT_VALID;
@@ -72,7 +75,7 @@ void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 
 u32 vmx_intr_length(struct vcpu *vcpu)
 {
-	const struct vmx_controls *want = &vmx_of(vcpu)->want;
+	const struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 	u32 type = want->entry_info & VMX_EVENT_TYPE;
 
 	if (!(want->entry_info & VMX_EVENT_VALID))
@@ -82,7 +85,7 @@ u32 vmx_intr_length(struct vcpu *vcpu)
 
 bool vmx_intr_retract(struct vcpu *vcpu)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
+	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 
 	if ((want->entry_info & (VMX_EVENT_VALID | VMX_EVENT_TYPE)) !=
 	    (VMX_EVENT_VALID | VMX_EVENT_EXTERNAL))
@@ -93,9 +96,10 @@ bool vmx_intr_retract(struct vcpu *vcpu)
 
 static void set_primary(struct vcpu *vcpu, u32 bit, bool on)
 {
-	u32 *primary = &vmx_of(vcpu)->want.primary;
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u32 *primary = &vmx->vmcs->want.primary;
 
-	*primary = on ? *primary | bit : *primary & ~bit;
+	*primary = on ? *primary | bit : *primary & (~bit | vmx->asked.primary);
 }
 
 void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
@@ -104,9 +108,10 @@ void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open)
 	            open);
 }
 
-bool vmx_intr_force(struct vcpu *vcpu __unused, enum intr_class class __unused)
+/* What is for a guest hypervisor comes behind an event of its guest's, whatever that blocks. */
+bool vmx_intr_force(struct vcpu *vcpu, enum intr_class class)
 {
-	return false;
+	return vmx_in_nested(vmx_of(vcpu)) && vmx_nested_gets(vcpu, class);
 }
 
 void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on)
@@ -120,8 +125,12 @@ void vmx_intr_set_threshold(struct vcpu *vcpu)
 	u32 tpr = lapic_get(&vcpu->lapic, APIC_TPR);
 	bool subclass = tpr & 0xf;
 
+	if (vmx_in_nested(vmx) && vmx_nested_threshold(vmx, &vmx->vmcs->want.tpr_threshold)) {
+		set_primary(vcpu, VMX_PROC_CR8_LOAD, false);
+		return;
+	}
 	set_primary(vcpu, VMX_PROC_CR8_LOAD, vmx->tpr_exit && subclass);
-	vmx->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
+	vmx->vmcs->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
 }
 
 void vmx_pause_exits(struct vcpu *vcpu, bool on)

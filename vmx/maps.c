@@ -43,15 +43,23 @@ static void set_bit(u8 *map, u32 bit, bool value)
 		map[bit / 8] &= (u8)~BIT(bit % 8);
 }
 
+s32 vmx_msr_bit(u32 msr, bool write)
+{
+	u32 bit = msr & (PART_BITS - 1);
+
+	if (msr - bit != 0 && msr - bit != 0xc0000000)
+		return -1;
+	return (s32)(bit + (msr - bit ? PART_BITS : 0) + (write ? WRITE_BITS : 0));
+}
+
 void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
 {
 	struct vmx_vm *vmx = vm->arch;
-	u32 bit = msr & (PART_BITS - 1);
+	s32 bit = vmx_msr_bit(msr, false);
 
-	ASSERT(msr - bit == 0 || msr - bit == 0xc0000000);
-	bit += msr - bit ? PART_BITS : 0;
-	set_bit(vmx->msr_bitmap, bit, read);
-	set_bit(vmx->msr_bitmap, bit + WRITE_BITS, write);
+	ASSERT(bit >= 0);
+	set_bit(vmx->msr_bitmap, (u32)bit, read);
+	set_bit(vmx->msr_bitmap, (u32)bit + WRITE_BITS, write);
 }
 
 bool vmx_vm_init(struct vm *vm)

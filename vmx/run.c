@@ -38,8 +38,8 @@ void vmx_flush(struct vcpu *vcpu)
 static void flush(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	bool ok = insn_invvpid(INVVPID_SINGLE, vmx->vpid) &&
-	          insn_invept(INVEPT_SINGLE, vmx->want.eptp);
+	bool ok = insn_invvpid(INVVPID_SINGLE, vmx->vmcs->vpid) &&
+	          insn_invept(INVEPT_SINGLE, vmx->vmcs->want.eptp);
 
 	ASSERT(ok);
 	vmx->flush = false;
@@ -51,23 +51,23 @@ static void store_regs(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
 
-	vmx->want.rip = regs->rip - vmx_intr_length(vcpu);
-	vmx->want.rsp = regs->gpr[GPR_RSP];
-	vmx->want.rflags = regs->rflags;
-	vmx->want.tsc_offset = vcpu->tsc_offset;
+	vmx->vmcs->want.rip = regs->rip - vmx_intr_length(vcpu);
+	vmx->vmcs->want.rsp = regs->gpr[GPR_RSP];
+	vmx->vmcs->want.rflags = regs->rflags;
+	vmx->vmcs->want.tsc_offset = vcpu->tsc_offset + vmx->asked.tsc_offset;
 }
 
 static void load_regs(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	struct vcpu_regs *regs = &vcpu->regs;
-	struct vmx_controls *have = &vmx->have;
+	struct vmx_controls *have = &vmx->vmcs->have;
 
 	have->rip = vmcs_read(VMCS_GUEST_RIP);
 	have->rsp = vmcs_read(VMCS_GUEST_RSP);
 	have->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
 	have->interruptibility = (u32)vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
-	vmx->want.interruptibility = have->interruptibility;
+	vmx->vmcs->want.interruptibility = have->interruptibility;
 	regs->rip = have->rip;
 	regs->gpr[GPR_RSP] = have->rsp;
 	regs->rflags = have->rflags;
@@ -80,7 +80,7 @@ static void load_regs(struct vcpu *vcpu)
  */
 static void settle_shadow(struct vmx_vcpu *vmx)
 {
-	struct vmx_controls *want = &vmx->want;
+	struct vmx_controls *want = &vmx->vmcs->want;
 	u64 pending = vmcs_read(VMCS_GUEST_PENDING_DEBUG);
 
 	if (!!(pending & VMX_DEBUG_BS) == !!(want->rflags & RFLAGS_TF))
@@ -92,8 +92,24 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 /* The valid bit is cleared by an exit, not by an entry that has failed. */
 static void note_injection(struct vmx_vcpu *vmx)
 {
-	vmx->have.entry_info &= ~VMX_EVENT_VALID;
-	vmx->want.entry_info = vmx->have.entry_info;
+	vmx->vmcs->have.entry_info &= ~VMX_EVENT_VALID;
+	vmx->vmcs->want.entry_info = vmx->vmcs->have.entry_info;
+}
+
+/* The guest, until it exits. An entry that fails for what a guest hypervisor wanted injected is its guest's failure. */
+static u32 run_guest(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u32 reason = VMX_EXIT_ENTRY_GUEST_STATE | VMX_EXIT_ENTRY_FAILED;
+
+	if (insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched))
+		reason = (u32)vmcs_read(VMCS_EXIT_REASON);
+	else if (!vmx_in_nested(vmx))
+		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
+		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
+	/* One that fails leaves the VMCS as it was. */
+	vmx->vmcs->launched |= !(reason & VMX_EXIT_ENTRY_FAILED);
+	return reason;
 }
 
 /* One entry. Returns the exit's reason. */
@@ -105,9 +121,9 @@ static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->flush)
 		flush(vcpu);
 	store_regs(vcpu);
-	if (vmx->want.interruptibility & (VMX_BLOCKED_STI | VMX_BLOCKED_SS))
+	if (vmx->vmcs->want.interruptibility & (VMX_BLOCKED_STI | VMX_BLOCKED_SS))
 		settle_shadow(vmx);
-	if (vmx->state_dirty)
+	if (vmx->vmcs->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
 	vmx_timer_load(vcpu, force_immediate_exit);
@@ -115,17 +131,20 @@ static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 	/* An external interrupt comes behind an injected event, and before any instruction. */
 	if (force_immediate_exit && !vmx_timer_is_usable())
 		host_force_exit();
-	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched)) {
-		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
-		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
-	}
-	vmx->launched = true;
-	vmx->state_valid = false;
-	reason = (u32)vmcs_read(VMCS_EXIT_REASON);
+	reason = run_guest(vcpu);
+	vmx->vmcs->state_valid = false;
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		note_injection(vmx);
 	load_regs(vcpu);
 	return reason;
+}
+
+static void decode(struct vcpu *vcpu, u32 reason)
+{
+	if (vmx_in_nested(vmx_of(vcpu)))
+		vmx_nested_decode(vcpu, reason);
+	else
+		vmx_decode_exit(vcpu, reason);
 }
 
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
@@ -139,7 +158,7 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 			timer = vmx_timer_exited(vcpu, force_immediate_exit);
 	} while (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_AGAIN);
 	vmx_debug_exited(vmx_of(vcpu), reason);
-	vmx_decode_exit(vcpu, reason);
+	decode(vcpu, reason);
 	if (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_SLOW)
 		vcpu->exit.kind = EXIT_TIMER;
 }

@@ -34,14 +34,14 @@
 #define ATTR_LOW  0xffu
 #define ATTR_HIGH 0xf00u
 
-static u32 rights_of(u16 attr)
+u32 vmx_rights_of(u16 attr)
 {
 	u32 rights = (attr & ATTR_LOW) | (u32)(attr & ATTR_HIGH) << 4;
 
 	return attr & SEG_ATTR_P ? rights : rights | VMX_RIGHTS_UNUSABLE;
 }
 
-static u16 attr_of(u32 rights)
+u16 vmx_attr_of(u32 rights)
 {
 	u16 attr = (u16)((rights & ATTR_LOW) | (rights >> 4 & ATTR_HIGH));
 
@@ -52,7 +52,7 @@ static void store_segment(u32 n, const struct x86_segment *segment)
 {
 	vmcs_write(VMCS_GUEST_SELECTOR(n), segment->selector);
 	vmcs_write(VMCS_GUEST_LIMIT(n), segment->limit);
-	vmcs_write(VMCS_GUEST_RIGHTS(n), rights_of(segment->attr));
+	vmcs_write(VMCS_GUEST_RIGHTS(n), vmx_rights_of(segment->attr));
 	vmcs_write(VMCS_GUEST_BASE(n), segment->base);
 }
 
@@ -60,7 +60,7 @@ static void fetch_segment(u32 n, struct x86_segment *segment)
 {
 	*segment = (struct x86_segment){
 	        .selector = (u16)vmcs_read(VMCS_GUEST_SELECTOR(n)),
-	        .attr = attr_of((u32)vmcs_read(VMCS_GUEST_RIGHTS(n))),
+	        .attr = vmx_attr_of((u32)vmcs_read(VMCS_GUEST_RIGHTS(n))),
 	        .limit = (u32)vmcs_read(VMCS_GUEST_LIMIT(n)),
 	        .base = vmcs_read(VMCS_GUEST_BASE(n)),
 	};
@@ -97,15 +97,22 @@ static bool changes_pdptes(const struct vcpu_state *from, const struct vcpu_stat
 bool vmx_is_protected(struct vcpu *vcpu)
 {
 	const struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u64 cr0 = vmx->state_valid ? vmx->state.cr0 : vmcs_read(VMCS_GUEST_CR0);
+	u64 cr0 = vmx->vmcs->state_valid ? vmx->vmcs->state.cr0 : vmcs_read(VMCS_GUEST_CR0);
 
 	return cr0 & CR0_PE;
+}
+
+/* What the guest reads, of bits that its hypervisor owns (a guest of the guest) and of the others. */
+static u64 shadow_of(u64 value, u64 mask, u64 shadow)
+{
+	return (value & ~mask) | (shadow & mask);
 }
 
 void vmx_store_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	const struct vcpu_state *state = &vmx->state;
+	const struct vcpu_state *state = &vmx->vmcs->state;
+	const struct vmx_asked *asked = &vmx->asked;
 	u32 entry = ENTRY_CONTROLS | (state->efer & EFER_LMA ? VMX_ENTRY_CTL_GUEST_64 : 0);
 
 	for (u32 i = 0; i < SEG_COUNT; i++)
@@ -114,34 +121,34 @@ void vmx_store_state(struct vcpu *vcpu)
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, state->gdt_limit);
 	vmcs_write(VMCS_GUEST_IDTR_BASE, state->idt_base);
 	vmcs_write(VMCS_GUEST_IDTR_LIMIT, state->idt_limit);
-	vmcs_write(VMCS_CR0_MASK, CR0_OWNED);
-	vmcs_write(VMCS_CR0_SHADOW, state->cr0);
+	vmcs_write(VMCS_CR0_MASK, CR0_OWNED | asked->cr0_mask);
+	vmcs_write(VMCS_CR0_SHADOW, shadow_of(state->cr0, asked->cr0_mask, asked->cr0_shadow));
 	vmcs_write(VMCS_GUEST_CR0, (state->cr0 & ~CR0_OWNED) | CR0_NE);
 	vmcs_write(VMCS_CR4_MASK, CR4_OWNED);
-	vmcs_write(VMCS_CR4_SHADOW, state->cr4);
+	vmcs_write(VMCS_CR4_SHADOW, shadow_of(state->cr4, asked->cr4_mask, asked->cr4_shadow));
 	vmcs_write(VMCS_GUEST_CR4, state->cr4 | CR4_VMXE);
 	vmcs_write(VMCS_GUEST_CR3, state->cr3);
-	if (vmx->load_pdptes && has_pdptes(state))
+	if (vmx->vmcs->load_pdptes && has_pdptes(state))
 		store_pdptes(vcpu, state->cr3);
-	vmx->load_pdptes = false;
-	if (vmx->forget_trap)
+	vmx->vmcs->load_pdptes = false;
+	if (vmx->vmcs->forget_trap)
 		vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
-	vmx->forget_trap = false;
+	vmx->vmcs->forget_trap = false;
 	vmcs_write(VMCS_GUEST_EFER, state->efer);
 	vmcs_write(VMCS_ENTRY_CONTROLS, (entry | vmx_features.entry.must) & vmx_features.entry.may);
 	vmcs_write(VMCS_GUEST_DR7, state->dr7);
 	vmcs_write(VMCS_GUEST_PAT, state->pat);
 	insn_write_cr2(state->cr2);
 	insn_write_dr6(state->dr6);
-	vmx->state_dirty = false;
+	vmx->vmcs->state_dirty = false;
 }
 
 void vmx_fetch_state(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	struct vcpu_state *state = &vmx->state;
+	struct vcpu_state *state = &vmx->vmcs->state;
 
-	if (vmx->state_valid)
+	if (vmx->vmcs->state_valid)
 		return;
 	for (u32 i = 0; i < SEG_COUNT; i++)
 		fetch_segment(i, &state->seg[i]);
@@ -149,9 +156,8 @@ void vmx_fetch_state(struct vcpu *vcpu)
 	state->gdt_limit = (u32)vmcs_read(VMCS_GUEST_GDTR_LIMIT);
 	state->idt_base = vmcs_read(VMCS_GUEST_IDTR_BASE);
 	state->idt_limit = (u32)vmcs_read(VMCS_GUEST_IDTR_LIMIT);
-	state->cr0 =
-	        (vmcs_read(VMCS_GUEST_CR0) & ~CR0_OWNED) | (vmcs_read(VMCS_CR0_SHADOW) & CR0_OWNED);
-	state->cr4 = vmcs_read(VMCS_CR4_SHADOW);
+	/* The hypervisor's own bits: the guest cannot have changed them. That is all of CR4. */
+	state->cr0 = (vmcs_read(VMCS_GUEST_CR0) & ~CR0_OWNED) | (state->cr0 & CR0_OWNED);
 	state->cr3 = vmcs_read(VMCS_GUEST_CR3);
 	state->efer = vmcs_read(VMCS_GUEST_EFER);
 	state->dr7 = vmcs_read(VMCS_GUEST_DR7);
@@ -159,13 +165,13 @@ void vmx_fetch_state(struct vcpu *vcpu)
 	state->cr2 = insn_read_cr2();
 	state->dr6 = insn_read_dr6();
 	state->cpl = (u8)((state->seg[SEG_SS].attr & SEG_ATTR_DPL) >> 5);
-	vmx->state_valid = true;
+	vmx->vmcs->state_valid = true;
 }
 
 void vmx_get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {
 	vmx_fetch_state(vcpu);
-	*state = vmx_of(vcpu)->state;
+	*state = vmx_of(vcpu)->vmcs->state;
 }
 
 void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
@@ -173,9 +179,9 @@ void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 
 	vmx_fetch_state(vcpu);
-	vmx->load_pdptes |= changes_pdptes(&vmx->state, state);
-	vmx->state = *state;
-	vmx->state_dirty = true;
+	vmx->vmcs->load_pdptes |= changes_pdptes(&vmx->vmcs->state, state);
+	vmx->vmcs->state = *state;
+	vmx->vmcs->state_dirty = true;
 }
 
 static void reset_segments(struct vcpu_state *state)
@@ -190,11 +196,11 @@ static void reset_segments(struct vcpu_state *state)
 /* What irq/intr.c had asked for, and what was under way. */
 static void forget_events(struct vmx_vcpu *vmx)
 {
-	vmx->want.interruptibility = 0;
-	vmx->want.entry_info = 0;
-	vmx->want.primary &= ~(VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
+	vmx->vmcs->want.interruptibility = 0;
+	vmx->vmcs->want.entry_info = 0;
+	vmx->vmcs->want.primary &= ~(VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
 	vmx->tpr_exit = false;
-	vmx->forget_trap = true;
+	vmx->vmcs->forget_trap = true;
 }
 
 /* INIT keeps what "Processor State Following Power-up, Reset, or INIT" says: the cache controls and PAT. */
@@ -202,7 +208,7 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u64 cache = CR0_CD | CR0_NW, pat = PAT_RESET;
-	struct vcpu_state *state = &vmx->state;
+	struct vcpu_state *state = &vmx->vmcs->state;
 
 	if (init) {
 		vmx_fetch_state(vcpu);
@@ -218,12 +224,12 @@ void vmx_reset(struct vcpu *vcpu, bool init)
 	        .pat = pat,
 	};
 	reset_segments(state);
-	vmx->state_valid = true;
-	vmx->state_dirty = true;
+	vmx->vmcs->state_valid = true;
+	vmx->vmcs->state_dirty = true;
 	vmx->dr6 = DR6_RESET;
 	vmx->cr2 = 0;
 	forget_events(vmx);
-	vmx->load_pdptes = true;
+	vmx->vmcs->load_pdptes = true;
 	vmx->flush = true;
 	for (u32 i = 0; i < ARRAY_SIZE(vcpu->dr); i++)
 		vcpu->dr[i] = 0;

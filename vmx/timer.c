@@ -49,10 +49,10 @@ u32 vmx_timer_ticks(u64 now, u64 deadline)
 
 static void load(struct vmx_vcpu *vmx, u32 value)
 {
-	if (vmx->have.timer == value)
+	if (vmx->vmcs->have.timer == value)
 		return;
 	vmcs_write(VMCS_PREEMPTION_TIMER, value);
-	vmx->have.timer = value;
+	vmx->vmcs->have.timer = value;
 }
 
 void vmx_timer_reset(struct vmx_vcpu *vmx)
@@ -60,14 +60,14 @@ void vmx_timer_reset(struct vmx_vcpu *vmx)
 	if (!vmx_timer_is_usable())
 		return;
 	vmcs_write(VMCS_PREEMPTION_TIMER, DISABLED);
-	vmx->have.timer = DISABLED;
+	vmx->vmcs->have.timer = DISABLED;
 }
 
 void vmx_timer_load(struct vcpu *vcpu, bool force_immediate_exit)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u64 deadline = lapic_timer_entry_deadline(&vcpu->lapic);
-	bool deaf = !(vmx->want.rflags & RFLAGS_IF);
+	bool deaf = !(vmx->vmcs->want.rflags & RFLAGS_IF);
 	u64 now;
 
 	if (!vmx_timer_is_usable())
@@ -126,7 +126,7 @@ static enum vmx_timer_exit expire(struct vcpu *vcpu)
 /* Requirement S4.3: in this order. */
 enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exit)
 {
-	if (vmx_of(vcpu)->have.timer == DISABLED)
+	if (vmx_of(vcpu)->vmcs->have.timer == DISABLED)
 		return again(vcpu);
 	if (force_immediate_exit)
 		return VMX_TIMER_DONE;

@@ -5,7 +5,7 @@
  * "Host-State Area", "Algorithms for Determining VMX Capabilities".
  *
  * A VMCS is active on one processor at a time: it is cleared when its vCPU is put, so that any other may load
- * it.
+ * it. A vCPU may have two (vmx/nested.c). Then both may be active, one of them current; both are cleared.
  */
 #include "host/host.h"
 #include "insn.h"
@@ -53,17 +53,15 @@ u32 vmx_allowed(const struct vmx_capability *capability, u32 want)
 	return (want | capability->must) & capability->may;
 }
 
-static void reset_controls(struct vcpu *vcpu)
+void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want)
 {
-	struct vmx_controls *want = &vmx_of(vcpu)->want;
-
 	*want = (struct vmx_controls){
 	        .pin = vmx_allowed(&vmx_features.pin, PIN),
 	        .primary = vmx_allowed(&vmx_features.primary, PRIMARY),
 	        .secondary = vmx_allowed(
 	                &vmx_features.secondary,
 	                SECONDARY | (SECONDARY_WHERE_POSSIBLE & vmx_features.secondary.may)),
-	        .exceptions = VMX_EXCEPTIONS | vmx_of(vcpu)->traps,
+	        .exceptions = vmx_exceptions(vmx_of(vcpu)),
 	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
 	};
 }
@@ -71,28 +69,44 @@ static void reset_controls(struct vcpu *vcpu)
 void vmx_sync_controls(struct vmx_vcpu *vmx)
 {
 #define X(name, field, type)                                                                       \
-	if (vmx->want.name != vmx->have.name) {                                                    \
-		vmcs_write(VMCS_##field, vmx->want.name);                                          \
-		vmx->have.name = vmx->want.name;                                                   \
+	if (vmx->vmcs->want.name != vmx->vmcs->have.name) {                                        \
+		vmcs_write(VMCS_##field, vmx->vmcs->want.name);                                    \
+		vmx->vmcs->have.name = vmx->vmcs->want.name;                                       \
 	}
 	VMX_CONTROLS(X)
 #undef X
 }
 
+bool vmx_vmcs_init(struct vmx_vmcs *vmcs, u16 vpid)
+{
+	u32 revision = (u32)(vmx_features.basic & VMX_BASIC_REVISION);
+
+	vmcs->region = port_alloc(VMX_REGION_SIZE, PAGE_SIZE);
+	if (!vmcs->region)
+		return false;
+	memcpy(vmcs->region, &revision, sizeof(revision));
+	vmcs->vpid = vpid;
+	return true;
+}
+
+void vmx_vmcs_exit(struct vmx_vmcs *vmcs)
+{
+	ASSERT(!vmcs->active);
+	if (vmcs->region)
+		port_free(vmcs->region, VMX_REGION_SIZE);
+}
+
 bool vmx_vcpu_init(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = port_alloc(sizeof(*vmx), CACHE_LINE);
-	u32 revision = (u32)(vmx_features.basic & VMX_BASIC_REVISION);
 
 	if (!vmx)
 		return false;
 	vcpu->arch = vmx;
-	vmx->vmcs = port_alloc(VMX_REGION_SIZE, PAGE_SIZE);
-	if (!vmx->vmcs)
+	vmx->vmcs = &vmx->own;
+	if (!vmx_vmcs_init(&vmx->own, (u16)(vcpu->vm->id * MAX_VCPUS + vcpu->index + 1)))
 		return false;
-	memcpy(vmx->vmcs, &revision, sizeof(revision));
-	vmx->vpid = (u16)(vcpu->vm->id * MAX_VCPUS + vcpu->index + 1);
-	reset_controls(vcpu);
+	vmx_base_controls(vcpu, &vmx->own.want);
 	host_reset_fpu(vcpu);
 	return true;
 }
@@ -101,8 +115,8 @@ void vmx_vcpu_exit(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 
-	if (vmx->vmcs)
-		port_free(vmx->vmcs, VMX_REGION_SIZE);
+	vmx_nested_exit(vcpu);
+	vmx_vmcs_exit(&vmx->own);
 	port_free(vmx, sizeof(*vmx));
 	vcpu->arch = NULL;
 }
@@ -113,7 +127,7 @@ static void write_constants(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vmx_vm *vm = vcpu->vm->arch;
 
-	vmcs_write(VMCS_VPID, vmx->vpid);
+	vmcs_write(VMCS_VPID, vmx->vmcs->vpid);
 	vmcs_write(VMCS_EXIT_CONTROLS, vmx_allowed(&vmx_features.exit, EXIT_CONTROLS));
 	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap).v);
 	vmcs_write(VMCS_VIRTUAL_APIC, ptr_to_hpa(vcpu->lapic.page).v);
@@ -127,12 +141,12 @@ static void write_constants(struct vcpu *vcpu)
 	vmcs_write(VMCS_GUEST_ACTIVITY, VMX_ACTIVE);
 	vmcs_write(VMCS_GUEST_DEBUGCTL, 0);
 	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
-#define X(name, field, type) vmcs_write(VMCS_##field, vmx->want.name);
+#define X(name, field, type) vmcs_write(VMCS_##field, vmx->vmcs->want.name);
 	VMX_CONTROLS(X)
 #undef X
-	vmx->have = vmx->want;
+	vmx->vmcs->have = vmx->vmcs->want;
 	vmx_timer_reset(vmx);
-	vmx->initialised = true;
+	vmx->vmcs->initialised = true;
 }
 
 /* Of this processor: its own descriptor tables and GS, the others alike. */
@@ -179,21 +193,34 @@ void vmx_release_region(u8 *region)
 	ASSERT(ok);
 }
 
+/* The current VMCS from now on. */
+static void make_current(struct vcpu *vcpu, struct vmx_vmcs *vmcs)
+{
+	bool ok = true;
+
+	if (vmcs->initialised)
+		ok = insn_vmptrld(ptr_to_hpa(vmcs->region));
+	else
+		vmx_use_region(vmcs->region);
+	ASSERT(ok);
+	if (!vmcs->initialised)
+		write_constants(vcpu);
+	if (!vmcs->active)
+		vmx_write_host();
+	vmcs->active = true;
+}
+
+void vmx_vmcs_use(struct vcpu *vcpu, struct vmx_vmcs *vmcs)
+{
+	vmx_of(vcpu)->vmcs = vmcs;
+	make_current(vcpu, vmcs);
+}
+
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	bool ok = true;
 
-	if (vmx->initialised)
-		ok = insn_vmptrld(ptr_to_hpa(vmx->vmcs));
-	else
-		vmx_use_region(vmx->vmcs);
-	ASSERT(ok);
-	vmx->loaded = true;
-	vmx->launched = false;
-	if (!vmx->initialised)
-		write_constants(vcpu);
-	vmx_write_host();
+	make_current(vcpu, vmx->vmcs);
 	if (vmx->flushed_on != cpu)
 		vmx->flush = true;
 	vmx->flushed_on = cpu;
@@ -202,6 +229,16 @@ void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu)
 		insn_wrmsr(guest_msrs[i], vmx->msr[i]);
 	insn_write_cr2(vmx->cr2);
 	insn_write_dr6(vmx->dr6);
+}
+
+/* Any processor may load it; the next entry from it is the first one. */
+static void deactivate(struct vmx_vmcs *vmcs)
+{
+	if (!vmcs->active)
+		return;
+	vmx_release_region(vmcs->region);
+	vmcs->active = false;
+	vmcs->launched = false;
 }
 
 void vmx_vcpu_put(struct vcpu *vcpu)
@@ -214,6 +251,7 @@ void vmx_vcpu_put(struct vcpu *vcpu)
 	for (u32 i = 0; i < VMX_GUEST_MSRS; i++)
 		vmx->msr[i] = insn_rdmsr(guest_msrs[i]);
 	host_put_guest(vcpu);
-	vmx_release_region(vmx->vmcs);
-	vmx->loaded = false;
+	deactivate(&vmx->own);
+	if (vmx->second)
+		deactivate(vmx->second);
 }

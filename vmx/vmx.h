@@ -3,8 +3,8 @@
  * Private to vmx/: state of the VMX back end. Tags as in core/vcpu.h.
  *
  * A VMCS is read and written by the processor that has it loaded, and slowly; so what is in it is kept here
- * too. Controls: vmx_vcpu.want is what the next entry is to have, vmx_vcpu.have what the VMCS has;
- * vmx_sync_controls() writes what differs. Guest state: vmx_vcpu.state, read when somebody asks and written
+ * too, in struct vmx_vmcs. Controls: `want` is what the next entry is to have, `have` what the VMCS has;
+ * vmx_sync_controls() writes what differs. Guest state: `state`, read when somebody asks and written
  * before the entry if somebody has changed it.
  */
 #ifndef VMX_VMX_H
@@ -59,27 +59,46 @@ struct vmx_controls {
 /* MSRs that the guest writes by itself and no VMCS switches: moved when the vCPU is loaded. */
 #define VMX_GUEST_MSRS 5
 
-/* Per vCPU (vcpu->arch). */
-struct vmx_vcpu {
-	u8 *vmcs;                 /* (i) */
-	u16 vpid;                 /* (i) not 0, of this vCPU alone */
-	bool initialised;         /* [o] the VMCS has its constants */
+/* A VMCS, and what is known of it. vmx/vmcs.c. */
+struct vmx_vmcs {
+	u8 *region;               /* (i) */
+	u16 vpid;                 /* (i) not 0, of this VMCS alone */
+	bool initialised;         /* [o] it has its constants */
+	bool active;              /* [o] on the processor where the vCPU is loaded */
 	bool launched;            /* [o] VMRESUME, not VMLAUNCH */
-	bool flush;               /* [o] before the next entry */
-	struct cpu *flushed_on;   /* [o] where it ran last: elsewhere translations may be old */
-	struct vmx_controls want; /* [o] */
-	struct vmx_controls have; /* [o] */
-	struct vcpu_state state;  /* [o] */
-	bool state_valid;         /* [o] it is what the guest has */
+	bool state_valid;         /* [o] `state` is what the guest has */
 	bool state_dirty;         /* [o] the VMCS is still to get it */
 	bool forget_trap;         /* [o] a debug trap that is pending comes no more */
 	bool load_pdptes;         /* [o] from guest memory: CR3, or what it means, was written */
-	bool loaded;              /* [o] the VMCS is this processor's current one */
-	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
-	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
-	u32 traps;                /* [o] exceptions that a debugger wants */
-	bool stepped;             /* [o] a debugger's step has executed an instruction */
-	u64 dr6, cr2;             /* [o] while not loaded */
+	struct vmx_controls want; /* [o] */
+	struct vmx_controls have; /* [o] */
+	struct vcpu_state state;  /* [o] */
+};
+
+/* What a guest hypervisor asked for, as far as it is offered (vmx/nested.h). All 0 while none of its guests runs. */
+struct vmx_asked {
+	u32 pin, primary, secondary, exceptions;
+	u64 cr0_mask, cr0_shadow, cr4_mask, cr4_shadow;
+	u64 tsc_offset;
+};
+
+struct vmx_nested;
+
+/* Per vCPU (vcpu->arch). */
+struct vmx_vcpu {
+	struct vmx_vmcs *vmcs;     /* [o] in use; the current one while the vCPU is loaded */
+	struct vmx_vmcs own;       /* [o] */
+	struct vmx_vmcs *second;   /* [o] that of a guest of the guest; NULL: there has been none */
+	struct vmx_nested *nested; /* [o] what belongs to that */
+	struct vmx_asked asked;    /* [o] */
+	bool flush;                /* [o] before the next entry */
+	struct cpu *flushed_on;    /* [o] where it ran last: elsewhere translations may be old */
+	bool tpr_exit;             /* [o] the guest is to exit when its task priority drops */
+	u64 msr[VMX_GUEST_MSRS];   /* [o] while not loaded */
+	u32 traps;                 /* [o] exceptions that a debugger wants */
+	bool steps;                /* [o] a debugger's step is under way */
+	bool stepped;              /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2;              /* [o] while not loaded */
 };
 
 /* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
@@ -101,6 +120,12 @@ static inline struct vmx_vcpu *vmx_of(struct vcpu *vcpu)
 	return vcpu->arch;
 }
 
+/* A guest of the guest runs. */
+static inline bool vmx_in_nested(const struct vmx_vcpu *vmx)
+{
+	return vmx->vmcs != &vmx->own;
+}
+
 /* vmx/capability.c: false, *why names what is missing. */
 bool vmx_find_features(const char **why);
 static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
@@ -118,6 +143,14 @@ void vmx_use_region(u8 *region);
 void vmx_release_region(u8 *region);
 /* The host-state area: of this processor. */
 void vmx_write_host(void);
+/* Memory for a VMCS; false: there is none. */
+bool vmx_vmcs_init(struct vmx_vmcs *vmcs, u16 vpid);
+/* Not active anywhere. */
+void vmx_vmcs_exit(struct vmx_vmcs *vmcs);
+/* `vmcs`, which has its controls, is the one in use and the current one from now on. */
+void vmx_vmcs_use(struct vcpu *vcpu, struct vmx_vmcs *vmcs);
+/* As every VMCS of the vCPU has them, with nothing injected and no window. */
+void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want);
 bool vmx_vcpu_init(struct vcpu *vcpu);
 void vmx_vcpu_exit(struct vcpu *vcpu);
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
@@ -131,10 +164,15 @@ void vmx_set_state(struct vcpu *vcpu, const struct vcpu_state *state);
 /* Into the VMCS, or out of it. The VMCS is loaded. */
 void vmx_store_state(struct vcpu *vcpu);
 void vmx_fetch_state(struct vcpu *vcpu);
+/* A segment's attributes in a VMCS, and as struct x86_segment has them. */
+u32 vmx_rights_of(u16 attr);
+u16 vmx_attr_of(u32 rights);
 /* The guest is not in real mode. */
 bool vmx_is_protected(struct vcpu *vcpu);
 
 /* vmx/maps.c */
+/* An MSR's bit in a bitmap; -1: it has none. */
+s32 vmx_msr_bit(u32 msr, bool write);
 bool vmx_vm_init(struct vm *vm);
 void vmx_vm_exit(struct vm *vm);
 void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
@@ -162,6 +200,20 @@ u32 vmx_intr_length(struct vcpu *vcpu);
 /* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
 void vmx_intr_set_threshold(struct vcpu *vcpu);
 
+/* vmx/nested.c, for the rest of vmx/; who begins such a guest: vmx/nested.h. */
+bool vmx_nested_enter(struct vcpu *vcpu, void *block);
+void vmx_nested_leave(struct vcpu *vcpu, enum nested_why why);
+/* Free what it has. */
+void vmx_nested_exit(struct vcpu *vcpu);
+/* While such a guest runs: vmx_decode_exit() then. */
+void vmx_nested_decode(struct vcpu *vcpu, u32 reason);
+/* An event of this class is for the guest hypervisor and not for its guest, which runs. */
+bool vmx_nested_gets(struct vcpu *vcpu, enum intr_class class);
+/* Why that is not so now, INTR_BLOCK_NESTED: it is. */
+enum intr_block vmx_nested_blocked(struct vcpu *vcpu, enum intr_class class);
+/* Its guest has a task priority of its own: the threshold for that. false: it has not. */
+bool vmx_nested_threshold(struct vmx_vcpu *vmx, u32 *threshold);
+
 /* vmx/timer.c. What becomes of an exit for the preemption timer: */
 enum vmx_timer_exit {
 	VMX_TIMER_AGAIN, /* nothing: enter again, with the same force_immediate_exit */
@@ -183,6 +235,11 @@ void vmx_timer_load(struct vcpu *vcpu, bool force_immediate_exit);
 enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exit);
 
 /* vmx/debug.c */
+/* Exceptions that exit while nothing is stepped. */
+static inline u32 vmx_exceptions(const struct vmx_vcpu *vmx)
+{
+	return VMX_EXCEPTIONS | vmx->traps | vmx->asked.exceptions;
+}
 bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);
 /* An exit: was it the end of a step? */
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason);

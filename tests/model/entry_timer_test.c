@@ -275,7 +275,7 @@ static u32 exits_seen;
 static void disable_softly(struct model_cpu *cpu __unused)
 {
 	if (!exits_seen++)
-		vmx_of(vcpu)->have.timer = DISABLED;
+		vmx_of(vcpu)->vmcs->have.timer = DISABLED;
 }
 
 /* An exit of one that is disabled comes before all others, and the next entry is forced as that one was. */

@@ -281,7 +281,7 @@ static void create(struct harness config, void (*script)(void))
 	memset(vcpu_of, 0, sizeof(vcpu_of));
 	scenario = script;
 	config.vcpus = VCPUS;
-	config.cpus = VCPUS + (config.device ? 1 : 0);
+	config.cpus = (config.cpus ? config.cpus : VCPUS) + (config.device ? 1 : 0);
 	harness_create(&config);
 	if (on_create)
 		on_create();

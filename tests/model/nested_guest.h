@@ -1,37 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest of the guest on each vCPU of inhibit_guest.h, with a VMCB and a script of its own. The guest's VMRUN is not
- * emulated; a port stands for it, and the VMCB that L1 gives is the test's. What follows is what follows for
- * any: nested_enter() and nested_leave() are called as by whoever emulates it.
+ * A guest of the guest on each vCPU of inhibit_guest.h, with a control block and a script of its own. The guest's
+ * VMRUN or VMLAUNCH is not emulated; a port stands for it, and the control block that L1 gives is the test's. What
+ * follows is what follows for any: nested_enter() and nested_leave() are called as by whoever emulates it.
+ *
+ * POSTERN_TEST_CPU names the processor; otherwise all with AVIC.
  */
 #ifndef TESTS_MODEL_NESTED_GUEST_H
 #define TESTS_MODEL_NESTED_GUEST_H
 
 #include "core/nested.h"
 #include "tests/model/inhibit_guest.h"
-
-#include "svm/svm.h"
+#include "tests/model/nested_vendor.h"
 
 #define VMRUN_PORT 0x9f0
 #define L2_START   0x50000u
-#define KVM_LIKE   (SVM_MISC1(SVM_EXIT_INTR) | SVM_MISC1(SVM_EXIT_NMI) | SVM_MISC1(SVM_EXIT_HLT))
-#define L1_MSRPM   0x220000u
-#define L1_IOPM    0x230000u
-#define KINDS      0x100 /* exit codes that are counted */
 
 /* By vCPU: what it does in L2, the control block, and what L1 has seen. */
 static struct l2 {
-	struct vmcb block;
-	struct vmcb own; /* L1's, as it was when L2 was entered */
-	u32 misc1;       /* what L1 intercepts besides VMMCALL */
-	u32 exceptions;
-	bool masking;
+	struct l2_block block;
+	bool fresh; /* it is to be made: L2 begins at its start */
+	struct l2_asks asks;
+	/* Of `block`, when it has been made. */
+	void (*adapt)(struct l2_block *block);
+	u8 own[PAGE_SIZE];   /* L1's, as it was when L2 was entered */
+	bool nmi_masked;     /* it ends in its handler of an NMI */
+	bool closed;         /* L1 does not open its interrupt flag when it has control back */
 	u64 gpr[GPR_COUNT];  /* L2's, which L1 keeps while it runs itself */
 	void (*order)(void); /* for L2; NULL when it has done it */
 	bool up;
-	u32 exits[KINDS];
-	u8 skip[KINDS]; /* bytes of the instruction that L1 takes over */
-	u64 inject;     /* into L2, at the next exit that L1 handles: EVENTINJ */
+	u32 exits[L2_EXITS];
+	u8 skip[L2_EXITS]; /* bytes of the instruction that L1 takes over */
+	u8 inject;         /* a vector, into L2, at the next exit that L1 handles */
 } l2[VCPUS];
 
 static struct vcpu *self(void)
@@ -46,33 +46,44 @@ static u64 l2_start(u32 v)
 	return L2_START + v * PAGE_SIZE;
 }
 
-static void prepare_block(struct vcpu *vcpu, struct l2 *l)
+static void note_own(u32 v)
 {
-	struct vmcb_control *control = &l->block.control;
+	u32 size;
+	const void *own = vendor()->own(vcpu(v), &size);
 
-	memset(&l->block, 0, sizeof(l->block));
-	l->block.save = svm_of(vcpu)->own->save;
-	l->block.save.rip = l2_start(vcpu->index);
-	l->block.save.rflags = RFLAGS_RES1;
-	control->intercept_misc1 = l->misc1;
-	control->intercept_exceptions = l->exceptions;
-	control->iopm_base = L1_IOPM;
-	control->msrpm_base = L1_MSRPM;
-	control->intercept_misc2 = SVM_MISC2(SVM_EXIT_VMMCALL) | SVM_MISC2(SVM_EXIT_VMRUN);
-	control->int_ctl = l->masking ? SVM_V_INTR_MASKING : 0;
+	assert_true(size <= PAGE_SIZE);
+	memcpy(l2[v].own, own, size);
 }
 
-/* The port's write is VMRUN: of a block with RIP 0 it is the first. */
+static bool own_is_as_noted(u32 v)
+{
+	u32 size;
+	const void *own = vendor()->own(vcpu(v), &size);
+
+	return !memcmp(l2[v].own, own, size);
+}
+
+/* What a test does to an L2 before it runs; NULL: nothing. */
+static void (*entered)(struct vcpu *vcpu);
+
+/* The port's write is VMRUN or VMLAUNCH. */
 static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused, u32 size __unused,
                   u64 value __unused)
 {
 	struct l2 *l = &l2[vcpu->index];
 
-	if (!l->block.save.rip)
-		prepare_block(vcpu, l);
+	if (l->fresh) {
+		vendor()->prepare(vcpu, &l->block, &l->asks, l2_start(vcpu->index));
+		if (l->adapt)
+			l->adapt(&l->block);
+	}
+	l->fresh = false;
+	vmx_block_of(&l->block.vmx, HOST_RIP) = vcpu->regs.rip;
 	memcpy(vcpu->regs.gpr, l->gpr, sizeof(l->gpr));
-	assert_true(nested_enter(vcpu, &l->block));
-	l->own = *svm_of(vcpu)->own;
+	assert_true(nested_enter(vcpu, vendor()->block(&l->block)));
+	note_own(vcpu->index);
+	if (entered)
+		entered(vcpu);
 }
 
 static const struct bus_ops port_ops = {.write = vmrun};
@@ -85,29 +96,57 @@ static struct l2 *my_l2(void)
 /* With an interrupt for L1 pending, which has its flag open from this next instruction on, VMRUN. */
 static void inject_into_l2(struct l2 *l)
 {
-	l->block.control.event_inj = l->inject | SVM_EVENT_VALID;
+	vendor()->inject(&l->block, l->inject);
 	l->inject = 0;
 	g_cli();
 	apic_icr(0, APIC_DEST_SELF | APIC_LEVEL_ASSERT | PING);
 	g_sti();
 }
 
-/* Run L2 until it says VMMCALL, as often as it exits for what L1 intercepts; interrupts are taken here. */
+/* What L1 has to do itself on VMX: an exit closes its flag, and one for an NMI is the NMI. */
+static void go_on(struct l2 *l, enum l2_exit why)
+{
+	struct cpuid_regs r;
+
+	if (why == L2_CPUID) {
+		g_cpuid((u32)l->gpr[GPR_RAX], (u32)l->gpr[GPR_RCX], &r);
+		l->gpr[GPR_RAX] = r.eax;
+		l->gpr[GPR_RBX] = r.ebx;
+		l->gpr[GPR_RCX] = r.ecx;
+		l->gpr[GPR_RDX] = r.edx;
+	}
+	if (!on_vmx())
+		return;
+	G_CHECK(!g_interrupts_enabled());
+	G_CHECK_EQUAL(guest_self()->cpu->vmx.nmi_blocked, why == L2_NMI || l->nmi_masked);
+	if (why == L2_NMI)
+		g_int3(); /* its handler is that of NMIs, and ends with IRET */
+	if (why == L2_WINDOW)
+		vmx_block_of(&l->block.vmx, PRIMARY) &= ~(u64)VMX_PROC_INTR_WINDOW;
+	if (l->closed)
+		return;
+	g_sti();
+	g_nop();
+}
+
+/* Run L2 until it says VMMCALL, as often as it exits for what L1 asks for; interrupts are taken here. */
 static void run_l2(void)
 {
 	struct l2 *l = my_l2();
-	u64 code;
+	enum l2_exit why;
 
 	do {
 		g_out(VMRUN_PORT, 0, 1);
 		memcpy(l->gpr, guest_self()->cpu->regs.gpr, sizeof(l->gpr));
-		code = l->block.control.exit_code;
-		G_CHECK(code < KINDS);
-		l->exits[code]++;
-		l->block.save.rip += l->skip[code];
+		why = vendor()->why(&l->block);
+		l->exits[why]++;
+		if (why == L2_FAILED || why == L2_OTHER)
+			return;
+		vendor()->advance(&l->block, l->skip[why]);
+		go_on(l, why);
 		if (l->inject)
 			inject_into_l2(l);
-	} while (code != SVM_EXIT_VMMCALL);
+	} while (why != L2_CALL);
 }
 
 /* --- L2's side --- */
@@ -162,53 +201,68 @@ static u64 exits(u32 v, enum exit_kind kind)
 
 static bool reaches_page(u64 root)
 {
-	return model_nested_walk(HPA(root & PAGE_MASK), GPA(APIC_BASE_DEFAULT), MODEL_READ).ok;
+	return vendor()->reaches(root, GPA(APIC_BASE_DEFAULT));
 }
 
-/* A second VMCB without AVIC, a second root that does not lead to the page; the first ones as they were. */
-static void expect_second(u32 v)
+static bool is_accelerating(void)
 {
-	const struct svm_vcpu *svm = svm_of(vcpu(v));
-	const struct vmcb_control *control = &svm->vmcb->control;
+	return harness_vm->accel.modes;
+}
 
-	G_CHECK(svm->vmcb != svm->own);
-	G_CHECK(!(control->int_ctl & (SVM_AVIC_ENABLE | SVM_X2AVIC_ENABLE)));
-	G_CHECK_EQUAL(control->n_cr3, mmu_root_without_apic(harness_vm).v);
-	G_CHECK(!reaches_page(control->n_cr3));
+/* A second control block, not accelerated, a second root that does not lead to the page; the first as they were. */
+static __unused void expect_second(u32 v)
+{
+	u64 root = vendor()->root(vcpu(v), true);
+
+	G_CHECK(vendor()->is_second(vcpu(v)));
+	G_CHECK(!vendor()->is_accelerated(vcpu(v)));
+	G_CHECK_EQUAL(root & PAGE_MASK, mmu_root_without_apic(harness_vm).v);
+	G_CHECK(!reaches_page(root));
+	G_CHECK(own_is_as_noted(v));
+	G_CHECK(vendor()->has_own_tag(vcpu(v)));
+	if (!is_accelerating() || !harness.xapic)
+		return;
 	G_CHECK(reaches_page(mmu_root(harness_vm).v));
-	G_CHECK(!memcmp(&l2[v].own, svm->own, sizeof(l2[v].own)));
-	G_CHECK(l2[v].own.control.asid != control->asid);
 	G_CHECK_EQUAL(vcpu(v)->accel.local, INHIBIT_BIT(NESTED));
 	G_CHECK(vcpu(v)->accel.without_page);
 }
 
 static void expect_first(u32 v)
 {
-	const struct svm_vcpu *svm = svm_of(vcpu(v));
-
-	G_CHECK(svm->vmcb == svm->own);
-	G_CHECK_EQUAL(svm->avic_bits, SVM_AVIC_ENABLE);
-	G_CHECK_EQUAL(svm->root.v, mmu_root(harness_vm).v);
+	G_CHECK(!vendor()->is_second(vcpu(v)));
+	G_CHECK_EQUAL(vendor()->is_accelerated(vcpu(v)), is_accelerating());
+	G_CHECK_EQUAL(vendor()->root(vcpu(v), false) & PAGE_MASK, mmu_root(harness_vm).v);
 	G_CHECK_EQUAL(vcpu(v)->accel.local, 0);
 }
 
-static void halt(void)
+/* All are accelerated where anybody can be, and hear each other. */
+static __unused void expect_l1(void)
+{
+	if (is_accelerating())
+		expect_accelerated(ALL);
+	else
+		exchange(ALL, true);
+}
+
+static __unused void halt(void)
 {
 	g_hlt();
 }
 
 /* Each to vCPU 1 takes it out of L2, and is taken in L1, which has acceleration then. */
-static void exchange_with_l1(u32 rounds)
+static __unused void exchange_with_l1(u32 rounds)
 {
 	u64 incomplete = exits(0, EXIT_IPI_INCOMPLETE), injected_2 = injected(2);
-	u32 left = l2[1].exits[SVM_EXIT_INTR];
+	u32 left = l2[1].exits[L2_INTR];
 
 	for (u32 i = 0; i < rounds; i++) {
 		await_l2(1);
 		exchange(ALL, i & 1);
 	}
 	await_l2(1);
-	G_CHECK_EQUAL(l2[1].exits[SVM_EXIT_INTR], left + rounds);
+	G_CHECK_EQUAL(l2[1].exits[L2_INTR], left + rounds);
+	if (!is_accelerating())
+		return;
 	G_CHECK(exits(0, EXIT_IPI_INCOMPLETE) >= incomplete + rounds);
 	/* The others do not notice. */
 	G_CHECK_EQUAL(injected(2), injected_2);
@@ -217,33 +271,48 @@ static void exchange_with_l1(u32 rounds)
 
 /* --- a run --- */
 
-static u32 run_misc1;
-static bool run_masking;
+static struct l2_asks run_asks;
 
 static void create_l2(void)
 {
 	memset(l2, 0, sizeof(l2));
 	bus_register(&harness_vm->io, VMRUN_PORT, 1, &port_ops, NULL);
 	for (u32 v = 0; v < VCPUS; v++) {
-		l2[v].misc1 = run_misc1;
-		l2[v].masking = run_masking;
-		l2[v].skip[SVM_EXIT_HLT] = 1;
-		l2[v].skip[SVM_EXIT_VMMCALL] = 3;
+		l2[v].fresh = true;
+		l2[v].asks = run_asks;
+		l2[v].skip[L2_HLT] = 1;
+		l2[v].skip[L2_CPUID] = 2;
+		l2[v].skip[L2_CALL] = 3;
 		guest_bind(l2_start(v), on_l2, (void *)(uintptr_t)v);
 	}
 }
 
-static void prepare_run(u32 misc1, bool masking)
+static void prepare_run(u32 what, bool masks)
 {
-	run_misc1 = misc1;
-	run_masking = masking;
+	run_asks = (struct l2_asks){.what = what, .masks = masks};
 	on_create = create_l2;
 }
 
-static void run_nested(void (*script)(void), u32 misc1, bool masking)
+/* In xAPIC mode. */
+static __unused void run_nested(void (*script)(void), u32 what, bool masks)
 {
-	prepare_run(misc1, masking);
-	on_each((struct harness){0}, script);
+	const char *only = getenv("POSTERN_TEST_CPU");
+
+	prepare_run(what, masks);
+	if (only)
+		run((struct harness){.xapic = true, .processor = only}, script);
+	else
+		on_each((struct harness){0}, script);
+}
+
+static __unused void run_x2apic(void (*script)(void), u32 what, bool masks)
+{
+	static const char *const names[] = {"barcelona", "milan", "genoa"};
+	const char *only = getenv("POSTERN_TEST_CPU");
+
+	prepare_run(what, masks);
+	for (u32 i = 0; i < (only ? 1 : ARRAY_SIZE(names)); i++)
+		run((struct harness){.processor = only ? only : names[i]}, script);
 }
 
 #endif

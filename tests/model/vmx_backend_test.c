@@ -211,12 +211,12 @@ static void test_iret_that_faults_blocks_nmis_again(void **state __unused)
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct model_cpu *cpu = &model()->cpu[0];
 
-		vmx_of(vcpu)->want.interruptibility = 0;
+		vmx_of(vcpu)->vmcs->want.interruptibility = 0;
 		vmx_exit(cpu, rows[i].reason, rows[i].qualification);
 		vmx_set_field(cpu, VMCS_EXIT_INFO, rows[i].info);
 		vmx_set_field(cpu, VMCS_IDT_INFO, rows[i].delivering);
 		vmx_decode_exit(vcpu, rows[i].reason);
-		assert_int_equal(vmx_of(vcpu)->want.interruptibility,
+		assert_int_equal(vmx_of(vcpu)->vmcs->want.interruptibility,
 		                 rows[i].blocks ? VMX_BLOCKED_NMI : 0);
 		assert_int_equal(vcpu->intr.again.valid, !!rows[i].delivering);
 	}
@@ -253,7 +253,7 @@ static void test_reset_closes_windows_and_forgets_traps(void **state __unused)
 	backend_op(intr_window)(vcpu, INTR_CLASS_EXTERNAL, true);
 	backend_op(intr_window)(vcpu, INTR_CLASS_NMI, true);
 	vmx_set_field(&model()->cpu[0], VMCS_GUEST_PENDING_DEBUG, VMX_DEBUG_BS);
-	vmx_of(vcpu)->want.interruptibility = VMX_BLOCKED_NMI;
+	vmx_of(vcpu)->vmcs->want.interruptibility = VMX_BLOCKED_NMI;
 	vcpu_reset(vcpu, true);
 	set_mode(CR0_ET | CR0_PE);
 	vcpu->regs.rip = 0;
