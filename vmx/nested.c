@@ -82,7 +82,7 @@ static void build_controls(struct vcpu *vcpu, const struct vmx_block *block)
 	want->secondary |= asked->secondary;
 	want->primary &= vmx_features.primary.may;
 	want->secondary &= vmx_features.secondary.may;
-	want->eptp = mmu_root_without_apic(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS;
+	want->eptp = vmx_eptp(mmu_root_without_apic(vcpu->vm));
 	want->entry_info = (u32)vmx_block_of(block, ENTRY_INFO);
 	want->entry_error = (u32)vmx_block_of(block, ENTRY_ERROR);
 	want->entry_length = (u32)vmx_block_of(block, ENTRY_LENGTH);

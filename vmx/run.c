@@ -126,6 +126,7 @@ static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->vmcs->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
+	vmx_apicv_sync(vcpu);
 	vmx_timer_load(vcpu, force_immediate_exit);
 	vmx_sync_controls(vmx);
 	/* An external interrupt comes behind an injected event, and before any instruction. */

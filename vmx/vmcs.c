@@ -62,7 +62,7 @@ void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want)
 	                &vmx_features.secondary,
 	                SECONDARY | (SECONDARY_WHERE_POSSIBLE & vmx_features.secondary.may)),
 	        .exceptions = vmx_exceptions(vmx_of(vcpu)),
-	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
+	        .eptp = vmx_eptp(mmu_root(vcpu->vm)),
 	};
 }
 
