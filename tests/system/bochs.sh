@@ -142,10 +142,35 @@ test_bochs_workload() {
 	expect_every_eoi
 }
 
+# The processor itself, by an image of its own (tests/hw/run): hwtest SECONDS OPTION...
+hwtest() {
+	local seconds=$1
+	shift
+	status=0
+	tests/hw/run "$tmp" "$seconds" "$@" >"$log" 2>"$err" || status=$?
+	expect_status 0
+	! grep -q '^not ok' "$log" || wrong "$(grep '^not ok' "$log" | head -n 5)"
+	rm -f "$tmp/boot.iso"
+}
+
+# Where it differs from the model is what docs/model-vs-bochs.md has, no more and no less.
+test_bochs_entry_checks() {
+	local documented=$tmp.documented
+	hwtest 300 checks
+	sed -n 's/^differs //p' "$log" | sort >"$cut"
+	awk '/^## / { on = /Entry checks/ } on' docs/model-vs-bochs.md |
+		sed -nE 's/^(\| [^|]* \| (VMfail [78]|exit 33|entered|legal) \| [^|]* \|).*/\1/p' | sort >"$documented"
+	cmp -s "$cut" "$documented" || wrong "not as documented: $(diff "$documented" "$cut")"
+	[ "$(grep -c '^ok ' "$log")" -ge 100 ] || wrong "only $(grep -c '^ok ' "$log") rows are as the model says"
+	note "$(sed -n 's/^# entry checks: //p' "$log")"
+	rm -f "$documented"
+}
+
 check bochs-linux test_bochs_linux 2 2
 check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 300
 check bochs-terminate test_bochs_interrupt process TERM
 check bochs-control test_bochs_control
+check bochs-entry-checks test_bochs_entry_checks
 if $full; then
 	check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
 	check bochs-reset test_bochs_micro reset reset 75 300
