@@ -5,8 +5,9 @@
  * processor does with what the processor model's pure parts say (cpu_model/vmx_checks.c, vapic*.c). One
  * processor, interrupts off, no memory given back.
  *
- * What it says goes to the first serial port; a line that begins with "not ok" is a failure, and the last line is
- * "hwtest: ok" or "hwtest: failed".
+ * What it says goes to an emulator's debug console at port E9h, or else to the first serial port. It begins behind
+ * the line "hwtest: begin"; a line that begins with "not ok" is a failure, and the last line is "hwtest: ok" or
+ * "hwtest: failed".
  */
 #ifndef TESTS_HW_HW_H
 #define TESTS_HW_HW_H
@@ -14,6 +15,9 @@
 #include "tests/model/vmx_words.h"
 
 void hw_say(const char *fmt, ...) __printf(1, 2);
+
+/* A number of the command line, "name=123", or `otherwise`. */
+u64 hw_option(const char *name, u64 otherwise);
 
 /* vmx.c */
 /* VMX operation; fills in `caps`. False: the processor has not what is needed, which has been said. */
@@ -27,5 +31,7 @@ void hw_clear_vmcs(void);
 
 /* checks.c: entry checks. Where processor and model differ is said in lines "differs". False: not run. */
 bool hw_checks(void);
+/* apicv.c: APIC virtualization, `ops` entries from `seed` on. False: something differs. */
+bool hw_apicv(u64 ops, u64 seed);
 
 #endif
