@@ -155,6 +155,18 @@ static bool bad_event_length(const struct model_vmcs *v, const struct vmx_caps *
 	return F(ENTRY_LENGTH) > 15 || (!F(ENTRY_LENGTH) && !(c->misc & VMX_MISC_NO_LENGTH));
 }
 
+/* Into a halted guest: interrupts, NMIs, #DB and #MC. */
+static bool does_not_wake(const struct model_vmcs *v)
+{
+	u32 vector = F(ENTRY_INFO) & VMX_EVENT_VECTOR;
+
+	if (F(GUEST_ACTIVITY) != VMX_HALTED || !(F(ENTRY_INFO) & VMX_EVENT_VALID))
+		return false;
+	if (injects(v, VMX_EVENT_EXCEPTION))
+		return vector != VECTOR_DB && vector != VECTOR_MC;
+	return !injects(v, VMX_EVENT_EXTERNAL) && !injects(v, VMX_EVENT_NMI);
+}
+
 static u64 host_selectors(const struct model_vmcs *v)
 {
 	return F(HOST_CS_SELECTOR) | F(HOST_SS_SELECTOR) | F(HOST_DS_SELECTOR) |

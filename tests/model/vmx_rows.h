@@ -165,6 +165,9 @@ static inline void pae_paging(void)
 	  W(VMCS_GUEST_CS_RIGHTS, 0xa0fb); W(VMCS_GUEST_SS_RIGHTS, 0xc0f3))                        \
 	X("activity state: halted in the shadow of STI or MOV SS", in_shadow();                    \
 	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED))                                                      \
+	X("activity state: halted, event injected that does not wake",                             \
+	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED);                                                      \
+	  exception_13(VMX_EVENT_ERROR))                                                           \
 	X("interruptibility: reserved", W(VMCS_GUEST_INTERRUPTIBILITY, BIT(5)))                    \
 	X("interruptibility: STI and MOV SS", in_shadow();                                         \
 	  set(VMCS_GUEST_INTERRUPTIBILITY, VMX_BLOCKED_SS))                                        \
@@ -212,6 +215,11 @@ static inline void pae_paging(void)
 	X(pae_paging(); W(VMCS_GUEST_PDPTE2, PTE_P | 0x5000))                                      \
 	X(W(VMCS_GUEST_DS_RIGHTS, VMX_RIGHTS_UNUSABLE))                                            \
 	X(secondary(VMX_PROC2_VID | VMX_PROC2_APIC_REGISTER | VMX_PROC2_X2APIC))                   \
+	X(secondary(VMX_PROC2_APIC_ACCESS); W(VMCS_TPR_THRESHOLD, 0xf))                            \
+	X(secondary(VMX_PROC2_VID); W(VMCS_TPR_THRESHOLD, 0x1f))                                   \
+	X(secondary(VMX_PROC2_VID | VMX_PROC2_APIC_ACCESS); W(VMCS_GUEST_INTR_STATUS, 0xffff))     \
+	X(W(VMCS_GUEST_ACTIVITY, VMX_HALTED); vmx_inject(VMX_EVENT_NMI, VECTOR_NMI))               \
+	X(W(VMCS_GUEST_ACTIVITY, VMX_HALTED); vmx_inject(VMX_EVENT_EXCEPTION, VECTOR_DB))          \
 	X(set(VMCS_PIN, VMX_PIN_PREEMPTION_TIMER);                                                 \
 	  set(VMCS_EXIT_CONTROLS, VMX_EXIT_CTL_SAVE_TIMER))                                        \
 	X(clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW); W(VMCS_TPR_THRESHOLD, 0xff))

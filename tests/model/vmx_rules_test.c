@@ -178,6 +178,39 @@ static void test_controls_by_feature(void **state __unused)
 	assert_string_equal(broken_rule()->name, "pin-based controls: reserved");
 }
 
+/* The rules of APIC virtualization that join several controls: each of these. */
+static void test_controls_of_the_apic(void **state __unused)
+{
+	static const u32 need_shadow[] = {VMX_PROC2_X2APIC, VMX_PROC2_APIC_REGISTER, VMX_PROC2_VID};
+
+	for (u32 i = 0; i < ARRAY_SIZE(need_shadow); i++) {
+		begin();
+		secondary(need_shadow[i]);
+		assert_null(broken_rule());
+		clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW);
+		end("APIC virtualization without TPR shadow");
+	}
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS);
+	W(VMCS_APIC_ACCESS, BIT64(40));
+	end("APIC-access page: address");
+	begin();
+	W(VMCS_VIRTUAL_APIC, 0x10);
+	end("virtual-APIC page: address");
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS | VMX_PROC2_VID | VMX_PROC2_X2APIC);
+	end("x2APIC virtualization with APIC-access page");
+	/* Register virtualization alone leaves the threshold's rules as they are. */
+	begin();
+	secondary(VMX_PROC2_APIC_REGISTER | VMX_PROC2_X2APIC);
+	W(VMCS_TPR_THRESHOLD, 1);
+	end("TPR threshold: above the virtual TPR");
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS);
+	W(VMCS_TPR_THRESHOLD, 0x10);
+	end("TPR threshold: reserved");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -188,6 +221,7 @@ int main(void)
 	        cmocka_unit_test(test_what_is_legal_enters),
 	        cmocka_unit_test(test_pcids_are_of_ia32e_mode),
 	        cmocka_unit_test(test_controls_by_feature),
+	        cmocka_unit_test(test_controls_of_the_apic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
