@@ -18,34 +18,8 @@
 #include "cpu_model/execute.h"
 #include "cpu_model/model.h"
 #include "cpu_model/vmcs_store.h"
+#include "cpu_model/vmx_checks.h"
 #include "x86/vmx_host.h"
-
-/* --- vmx_caps.c: the capability registers, by features --- */
-
-struct vmx_caps {
-	u64 basic, pin, primary, exit, entry, secondary, misc, ept_vpid;
-	u64 cr0_must, cr0_may, cr4_must, cr4_may;
-};
-struct vmx_caps vmx_caps(u32 features);
-/* false: no such register. */
-bool vmx_caps_msr(u32 features, u32 msr, u64 *value);
-
-/* --- vmx_checks.c: pure --- */
-
-enum vmx_area {
-	VMX_AREA_CONTROLS,
-	VMX_AREA_HOST,
-	VMX_AREA_GUEST,
-};
-struct vmx_rule {
-	const char *name;
-	enum vmx_area area;
-};
-extern const struct vmx_rule vmx_rules[];
-extern const u32 vmx_rule_count;
-/* The first rule of the area that the VMCS breaks, NULL: none. */
-const struct vmx_rule *vmx_check(const struct model_vmcs *vmcs, const struct vmx_caps *caps,
-                                 enum vmx_area area);
 
 /* --- ept.c --- */
 

@@ -7,7 +7,7 @@
  * may be injected with an error code only has one in protected mode, whatever unrestricted guests are ("VM-Entry
  * Interruption-Information Field").
  */
-#include "cpu_model/vmx.h"
+#include "cpu_model/vmx_checks.h"
 #include "cpu_model/vmx_rules.h"
 #include "postern/port.h"
 #include "x86/apic.h"
@@ -38,6 +38,12 @@ static bool fixed(u64 value, u64 must, u64 may)
 static bool canonical(u64 address)
 {
 	return (u64)((s64)(address << 16) >> 16) == address;
+}
+
+/* An address that is next to be used, as RIP: bits 63:48 are identical, and bit 47 need not be the same. */
+static bool is_linear(u64 address)
+{
+	return address >> 48 == 0 || address >> 48 == 0xffff;
 }
 
 static bool bad_page(u64 address)
@@ -125,7 +131,8 @@ static bool bad_event_vector(const struct model_vmcs *v)
 	       (injects(v, VMX_EVENT_EXCEPTION) && vector > 31);
 }
 
-static bool bad_event_error(const struct model_vmcs *v)
+/* A hardware exception has one if its vector says so; or, with a newer processor, as the event says. */
+static bool bad_event_error(const struct model_vmcs *v, const struct vmx_caps *c)
 {
 	u32 vector = F(ENTRY_INFO) & VMX_EVENT_VECTOR;
 	bool has = F(ENTRY_INFO) & VMX_EVENT_ERROR;
@@ -133,16 +140,19 @@ static bool bad_event_error(const struct model_vmcs *v)
 
 	if (!(F(ENTRY_INFO) & VMX_EVENT_VALID))
 		return false;
-	return has != (injects(v, VMX_EVENT_EXCEPTION) && protected_mode && vector < 32 &&
-	               ERROR_CODE_VECTOR >> vector & 1);
+	if (!injects(v, VMX_EVENT_EXCEPTION) || !protected_mode)
+		return has;
+	if (c->basic & VMX_BASIC_ANY_ERROR)
+		return false;
+	return has != (vector < 32 && ERROR_CODE_VECTOR >> vector & 1);
 }
 
-static bool bad_event_length(const struct model_vmcs *v)
+static bool bad_event_length(const struct model_vmcs *v, const struct vmx_caps *c)
 {
 	if (!injects(v, VMX_EVENT_SOFTWARE) && !injects(v, VMX_EVENT_PRIVILEGED) &&
 	    !injects(v, VMX_EVENT_SOFT_EXC))
 		return false;
-	return F(ENTRY_LENGTH) - 1 > 14;
+	return F(ENTRY_LENGTH) > 15 || (!F(ENTRY_LENGTH) && !(c->misc & VMX_MISC_NO_LENGTH));
 }
 
 /* Into a halted guest: interrupts, NMIs, #DB and #MC. */
@@ -307,6 +317,12 @@ static bool bad_granularity(const struct model_vmcs *v)
 			return true;
 	}
 	return false;
+}
+
+/* Which there are, IA32_VMX_MISC says from bit 6 on. */
+static bool bad_activity(u64 state, const struct vmx_caps *c)
+{
+	return state > VMX_WAIT_SIPI || (state && !(c->misc & VMX_MISC_HLT << (state - 1)));
 }
 
 static u32 shadow(const struct model_vmcs *v)

@@ -51,11 +51,11 @@
 	X(CONTROLS, "injection: type or reserved bits", bad_event(v))                              \
 	X(CONTROLS, "injection: vector does not go with type", bad_event_vector(v))                \
 	X(CONTROLS, "injection: error code where there is none, or none where there is",           \
-	  bad_event_error(v))                                                                      \
+	  bad_event_error(v, c))                                                                   \
 	X(CONTROLS, "injection: error code: reserved",                                             \
 	  F(ENTRY_INFO) & VMX_EVENT_VALID && F(ENTRY_INFO) & VMX_EVENT_ERROR &&                    \
 	          F(ENTRY_ERROR) & ~0xffffu)                                                       \
-	X(CONTROLS, "injection: instruction length", bad_event_length(v))                          \
+	X(CONTROLS, "injection: instruction length", bad_event_length(v, c))                       \
 	X(CONTROLS, "entry MSR-load list: address",                                                \
 	  bad_list(F(ENTRY_MSR_LOAD_COUNT), F(ENTRY_MSR_LOAD)))
 
@@ -126,14 +126,14 @@
 	X(GUEST, "GDTR or IDTR limit", (F(GUEST_GDTR_LIMIT) | F(GUEST_IDTR_LIMIT)) & ~0xffffull)   \
 	X(GUEST, "RIP: upper half outside of 64-bit code",                                         \
 	  !(ia32e(v) && rights(v, SEG_CS) & RIGHTS_L) && F(GUEST_RIP) >> 32)                       \
-	X(GUEST, "RIP: not canonical", !canonical(F(GUEST_RIP)))                                   \
+	X(GUEST, "RIP: bits beyond linear addresses", !is_linear(F(GUEST_RIP)))                    \
 	X(GUEST, "RFLAGS: reserved",                                                               \
 	  F(GUEST_RFLAGS) & RFLAGS_RESERVED || !(F(GUEST_RFLAGS) & RFLAGS_RES1))                   \
 	X(GUEST, "RFLAGS.VM in IA-32e mode or real mode",                                          \
 	  F(GUEST_RFLAGS) & RFLAGS_VM && (ia32e(v) || !(F(GUEST_CR0) & CR0_PE)))                   \
 	X(GUEST, "RFLAGS.IF clear, external interrupt injected",                                   \
 	  injects(v, VMX_EVENT_EXTERNAL) && !(F(GUEST_RFLAGS) & RFLAGS_IF))                        \
-	X(GUEST, "activity state", F(GUEST_ACTIVITY) > VMX_HALTED)                                 \
+	X(GUEST, "activity state", bad_activity(F(GUEST_ACTIVITY), c))                             \
 	X(GUEST, "activity state: halted with DPL other than 0",                                   \
 	  F(GUEST_ACTIVITY) == VMX_HALTED && rights(v, SEG_SS) & SEG_ATTR_DPL)                     \
 	X(GUEST, "activity state: halted in the shadow of STI or MOV SS",                          \

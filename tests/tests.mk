@@ -326,6 +326,7 @@ check-full:
 	$(MODEL_NAMES:%=$(HOST)/tests/model/%_test.o) $(HOST)/tests/model/harness.o \
 	$(RULES_OBJ) $(DEBUGGER_OBJ) $(HOST)/tests/unit/irq_fake.o $(HOST)/tests/unit/platform_fake.o
 include tests/fuzz/fuzz.mk
+include tests/hw/hw.mk
 
 -include $(HOST_OBJ:.o=.d) $(TSAN_OBJ:.o=.d) $(RACE_OBJ:.o=.d) $(SOAK_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) \
 	$(BENCH_AVIC_OBJ:.o=.d) $(BENCH_IRQWIN_OBJ:.o=.d) $(BENCH_ACTIVATION_OBJ:.o=.d) \

@@ -299,10 +299,12 @@ enum vmcs_width {
 
 #define VMX_BASIC_REVISION       0x7fffffffu
 #define VMX_BASIC_TRUE           BIT64(55) /* the TRUE MSRs exist */
+#define VMX_BASIC_ANY_ERROR      BIT64(56) /* exceptions are injected with an error code or without */
 #define VMX_BASIC_MEMORY_TYPE(v) ((v) >> 50 & 0xf)
 #define VMX_MISC_TIMER_RATE      0x1full /* the preemption timer counts TSC >> rate */
 #define VMX_MISC_HLT             BIT64(6)
 #define VMX_MISC_WAIT_SIPI       BIT64(8)
+#define VMX_MISC_NO_LENGTH       BIT64(30) /* software events are injected with length 0, too */
 /* A control's MSR: 31:0 those that must be 1, 63:32 those that may be. */
 #define VMX_MUST(msr) ((u32)(msr))
 #define VMX_MAY(msr)  ((u32)((msr) >> 32))

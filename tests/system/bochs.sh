@@ -142,11 +142,62 @@ test_bochs_workload() {
 	expect_every_eoi
 }
 
+# The processor itself, by an image of its own (tests/hw/run): hwtest SECONDS OPTION...
+hwtest() {
+	local seconds=$1
+	shift
+	status=0
+	tests/hw/run "$tmp" "$seconds" "$@" >"$log" 2>"$err" || status=$?
+	expect_status 0
+	! grep -q '^not ok' "$log" || wrong "$(grep '^not ok' "$log" | head -n 5)"
+	rm -f "$tmp/boot.iso"
+}
+
+# Where it differs from the model is what docs/model-vs-bochs.md has, no more and no less.
+test_bochs_entry_checks() {
+	local documented=$tmp.documented
+	hwtest 300 checks
+	sed -n 's/^differs //p' "$log" | sort >"$cut"
+	awk '/^## / { on = /Entry checks/ } on' docs/model-vs-bochs.md |
+		sed -nE 's/^(\| [^|]* \| (VMfail [78]|exit 33|entered|legal) \| [^|]* \|).*/\1/p' | sort >"$documented"
+	cmp -s "$cut" "$documented" || wrong "not as documented: $(diff "$documented" "$cut")"
+	[ "$(grep -c '^ok ' "$log")" -ge 100 ] || wrong "only $(grep -c '^ok ' "$log") rows are as the model says"
+	note "$(sed -n 's/^# entry checks: //p' "$log")"
+	rm -f "$documented"
+}
+
+# test_bochs_apicv SECONDS OPERATIONS WAYS: its APIC virtualization and the model's leave the same behind. Of the
+# first WAYS operations is asked which of the documented differences they show: all of them, and no other.
+test_bochs_apicv() {
+	local documented=$tmp.documented
+	hwtest "$1" apicv "ops=$2" "ways=$3"
+	if [ "$3" -gt 0 ]; then
+		sed -n 's/^differs \([a-z-]*\) .*/\1/p' "$log" | sort >"$cut"
+		awk '/^## / { on = /APIC virtualization/ } on' docs/model-vs-bochs.md |
+			sed -nE 's/^\| `([a-z-]+)` \|.*/\1/p' | sort >"$documented"
+		cmp -s "$cut" "$documented" || wrong "not as documented: $(diff "$documented" "$cut")"
+		rm -f "$documented"
+	fi
+	note "$(sed -n 's/^# APIC virtualization: //p' "$log")"
+}
+
+# The same by the manual's rules alone: the comparison sees what Bochs does otherwise.
+test_bochs_apicv_manual() {
+	hwtest 600 apicv ops=2000 manual=1
+	[ "$status" -eq 1 ] && grep -q '^not ok operation' "$log" && reasons=() ||
+		wrong "no operation is otherwise by the manual"
+	note "$(sed -n 's/^# APIC virtualization: //p' "$log")"
+}
+
 check bochs-linux test_bochs_linux 2 2
 check bochs-hello test_bochs_micro_says 'hello from a micro guest' hello poweroff 0 300
 check bochs-terminate test_bochs_interrupt process TERM
 check bochs-control test_bochs_control
+check bochs-entry-checks test_bochs_entry_checks
+check bochs-apicv-differential test_bochs_apicv 600 20000 0
 if $full; then
+	check bochs-apicv-million test_bochs_apicv 7200 1000000 20000
+	check bochs-apicv-manual test_bochs_apicv_manual
 	check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
 	check bochs-reset test_bochs_micro reset reset 75 300
 	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
