@@ -113,7 +113,7 @@ $(MODEL_TESTS): %: %.o $(HOST)/tests/model/harness.o $(HOST)/libpostern.a
 # The rules of docs/rules.md: scripts that are compiled into micro guests, too.
 RULES_OBJ := $(HOST)/tests/model/rules_run.o
 $(filter $(HOST)/tests/model/rules_%,$(MODEL_TESTS)): $(RULES_OBJ)
-$(HOST)/tests/model/rules_%.o: HOST_CFLAGS += -Itests/model/guest
+$(HOST)/tests/model/rules_%.o $(HOST)/tests/model/apicv_test.o: HOST_CFLAGS += -Itests/model/guest
 
 # Scripts whose traces are compared between processors.
 WITNESS_OBJ := $(patsubst %,$(HOST)/tests/model/%.o,witness witness_one witness_many witness_known)
@@ -253,13 +253,13 @@ check-model: $(MODEL_TESTS)
 # the same. All of these in check-full. Those that go through all of them by themselves are left out.
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
 check-model-avic: $(MODEL_TESTS)
-	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test %/inhibit_test %/inhibit_apic_test %/nested_test \
-		%/nested_asks_test,$(MODEL_TESTS)); do \
+	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test %/apicv_test %/inhibit_test \
+		%/inhibit_apic_test %/nested_test %/nested_asks_test,$(MODEL_TESTS)); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model vmx \
+VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,apicv avic hv inhibit inhibit_apic model vmx \
 	vmx_backend vmx_rules witness),$(MODEL_TESTS))
 check-model-vmx: $(VMX_TESTS)
 	@for test in $(VMX_TESTS); do echo "$(TAP) westmere-$$(basename $$test) 1200 $$test"; done | \
