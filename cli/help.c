@@ -134,10 +134,15 @@ static const struct {
 	const char *name;
 	const char *vendor; /* NULL: both */
 	enum cpu_acceleration since;
+	bool missing; /* this version does not use it */
 } cpu_features[] = {
-        {"svm", "AMD", CPU_ACCEL_NONE},          {"vmx", "Intel", CPU_ACCEL_NONE},
-        {"nested-paging", NULL, CPU_ACCEL_NONE}, {"avic", "AMD", CPU_ACCEL_AVIC},
-        {"x2avic", "AMD", CPU_ACCEL_X2AVIC},     {"apicv", "Intel", CPU_ACCEL_APICV},
+        {"svm", "AMD", CPU_ACCEL_NONE, false},
+        {"vmx", "Intel", CPU_ACCEL_NONE, false},
+        {"nested-paging", NULL, CPU_ACCEL_NONE, false},
+        {"avic", "AMD", CPU_ACCEL_AVIC, false},
+        {"x2avic", "AMD", CPU_ACCEL_X2AVIC, false},
+        {"apicv", "Intel", CPU_ACCEL_APICV, false},
+        {"posted-interrupts", "Intel", CPU_ACCEL_APICV, true},
 };
 
 /*
@@ -153,6 +158,8 @@ static const char *feature_state(u32 feature, const char *vendor,
 		return "-";
 	if (acceleration < since)
 		return "hidden";
+	if (cpu_features[feature].missing)
+		return "not yet";
 	return since == CPU_ACCEL_NONE || since == CPU_ACCEL_APICV ? "native" : "modelled";
 }
 

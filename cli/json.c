@@ -188,6 +188,7 @@ static bool add_apicv(cJSON *object, const struct report_vm *vm, u32 vcpus,
 	cJSON *in = cJSON_AddObjectToObject(object, "apicv");
 
 	return in && cJSON_AddBoolToObject(in, "able", apicv->able) &&
+	       cJSON_AddBoolToObject(in, "hw_counted", apicv->hw_counted) &&
 	       add_count(in, "active_ns", apicv->active_ns) && add_inhibits(in, vm, vcpus) &&
 	       add_pair(in, "lock", "shared", apicv->lock_shared, "exclusive",
 	                apicv->lock_exclusive) &&

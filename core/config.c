@@ -144,6 +144,7 @@ static u32 accel_modes(enum cpu_acceleration acceleration)
 	case CPU_ACCEL_AVIC:
 		return ACCEL_MODE(ACCEL_XAPIC);
 	case CPU_ACCEL_X2AVIC:
+	case CPU_ACCEL_APICV:
 		return ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC);
 	default:
 		return 0;

@@ -164,6 +164,13 @@ static enum exit_action handle_apic_write(struct vcpu *vcpu)
 	return EXIT_ACTION_RESUME;
 }
 
+/* Some processors tell the end of a vector so, others by the register: above. */
+static enum exit_action handle_eoi(struct vcpu *vcpu)
+{
+	lapic_eoi_written(vcpu, vcpu->exit.apic.vector);
+	return EXIT_ACTION_RESUME;
+}
+
 static enum exit_action handle_ipi_incomplete(struct vcpu *vcpu)
 {
 	const struct exit_apic *apic = &vcpu->exit.apic;
@@ -294,6 +301,7 @@ static enum exit_action (*const handlers[EXIT_KIND_COUNT])(struct vcpu *) = {
         [EXIT_RDMSR] = handle_rdmsr,
         [EXIT_WRMSR] = handle_wrmsr,
         [EXIT_MEMORY] = handle_memory,
+        [EXIT_EOI] = handle_eoi,
         [EXIT_APIC_WRITE] = handle_apic_write,
         [EXIT_APIC_ACCESS] = handle_memory,
         [EXIT_IPI_INCOMPLETE] = handle_ipi_incomplete,

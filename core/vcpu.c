@@ -33,6 +33,13 @@ void vcpu_request(struct vcpu *vcpu, u32 requests)
 	kick_if_in_guest(vcpu);
 }
 
+void vcpu_request_quietly(struct vcpu *vcpu, u32 requests)
+{
+	atomic32_fetch_or(&vcpu->requests, requests);
+	smp_mb();
+	kick_if_in_guest(vcpu);
+}
+
 u32 vcpu_request_all(struct vm *vm, u32 requests)
 {
 	struct vcpu *vcpu;
@@ -59,7 +66,7 @@ u32 vcpu_request_all(struct vm *vm, u32 requests)
 
 #define RARE_REQUESTS                                                                              \
 	(VCPU_REQUEST_SIGNAL | VCPU_REQUEST_DEBUG | VCPU_REQUEST_STIMER | VCPU_REQUEST_FLUSH |     \
-	 VCPU_REQUEST_ACCEL)
+	 VCPU_REQUEST_ACCEL | VCPU_REQUEST_EOI_EXIT)
 
 static __noinline void handle_rare(struct vcpu *vcpu, u32 requests)
 {
@@ -74,6 +81,8 @@ static __noinline void handle_rare(struct vcpu *vcpu, u32 requests)
 		backend_op(flush)(vcpu);
 	if (requests & VCPU_REQUEST_ACCEL)
 		accel_update(vcpu);
+	if (requests & VCPU_REQUEST_EOI_EXIT)
+		accel_eoi_exits(vcpu);
 }
 
 void vcpu_handle_requests(struct vcpu *vcpu)
@@ -93,7 +102,6 @@ void vcpu_handle_requests(struct vcpu *vcpu)
 	    (vcpu->activity != VCPU_STOPPED || !debugger_defers(vcpu, VCPU_REQUEST_TIMER)))
 		lapic_timer_expired(vcpu);
 	/*
-	 * EOI_EXIT is for a back end that programs the bitmap: it asks eoi_exit_bitmap() when it enters.
 	 * EVENT needs nothing: intr_prepare_entry() runs before every entry, and after this. What the
 	 * lines above have asked of this vCPU itself is not worth another turn.
 	 */

@@ -161,6 +161,9 @@ struct vcpu {
 /* Ask for attention; wakes or kicks as needed. Any processor, no lock order constraint. */
 void vcpu_request(struct vcpu *vcpu, u32 requests);
 
+/* The same, and one that sleeps sleeps on: it is for when it enters the guest again. */
+void vcpu_request_quietly(struct vcpu *vcpu, u32 requests);
+
 /*
  * Ask all vCPUs of `vm` for attention, wake none, and wait until each that was in the guest has left it.
  * None enters again before it has seen the requests. The others may be anywhere, on processors that wait

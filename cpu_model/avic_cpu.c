@@ -158,7 +158,7 @@ enum model_result model_avic_page(struct model_cpu *cpu, const struct guest_insn
 	return end(cpu, insn, result);
 }
 
-bool model_avic_has_page(const struct model_cpu *cpu, gpa_t gpa)
+bool model_avic_has_page(struct model_cpu *cpu, gpa_t gpa)
 {
 	return cpu->avic.enabled && !cpu->avic.x2 && (gpa.v & AVIC_POINTER) == cpu->avic.bar;
 }

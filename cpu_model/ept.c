@@ -73,6 +73,7 @@ struct model_walk vmx_ept_walk(u64 eptp, gpa_t gpa, enum model_access access)
 		walk.frame |= gpa.v >> 12 & ((1ull << 9 * level) - 1);
 		walk.write = rights & EPT_WRITE;
 		walk.exec = rights & EPT_EXEC;
+		walk.large = level;
 		return walk;
 	}
 	return walk;

@@ -294,6 +294,8 @@ static enum model_result do_flags(struct model_cpu *cpu, bool push)
 
 	if (!p)
 		return MODEL_EXIT;
+	if (model_virt()->has_apic_page(cpu, GPA(push ? *rsp - 8 : *rsp)))
+		port_panic("script: its stack is in the APIC's page");
 	if (push)
 		store(p, cpu->regs.rflags, 8);
 	else
@@ -356,7 +358,8 @@ enum model_result model_execute(struct model_cpu *cpu, const struct guest_insn *
 	case OP_HLT:
 		if (leaves(cpu, insn, MODEL_ON_HLT))
 			return MODEL_EXIT;
-		port_panic("HLT is not intercepted: the guest would stop the processor");
+		model_virt()->halt(cpu);
+		return MODEL_DONE;
 	case OP_PAUSE:
 		return do_simple(cpu, insn, MODEL_ON_PAUSE, 0);
 	case OP_RDTSC:

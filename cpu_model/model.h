@@ -19,6 +19,7 @@
 
 #include "core/cpu.h"
 #include "cpu_model/avic.h"
+#include "cpu_model/vapic.h"
 #include "postern/sync.h"
 #include "x86/regs.h"
 #include "x86/svm.h"
@@ -45,7 +46,8 @@ enum model_feature {
 	MODEL_VMX_LOCKED = BIT(17), /* firmware has disabled and locked VMX */
 	MODEL_NO_UNRESTRICTED = BIT(18),
 	MODEL_PREEMPTION_TIMER = BIT(19),
-	MODEL_APICV = BIT(20), /* shown, for entry checks: nothing executes it yet (vmx_apic.c) */
+	/* APIC-access page, x2APIC and APIC-register virtualization, virtual-interrupt delivery. */
+	MODEL_APICV = BIT(20),
 };
 
 /* The processors that --cpu names. */
@@ -54,6 +56,8 @@ enum model_feature {
 #define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
 #define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
 #define MODEL_WESTMERE  MODEL_INTEL
+/* As far as it is modelled: without posted interrupts. */
+#define MODEL_BROADWELL (MODEL_INTEL | MODEL_APICV | MODEL_PREEMPTION_TIMER)
 
 #define MODEL_ASIDS    16
 #define MODEL_VPIDS    512
@@ -64,7 +68,8 @@ struct model_tlb_entry {
 	u64 tag;  /* whose translation (virt.h), 0: empty */
 	u64 page; /* guest-physical page number */
 	u64 frame;
-	bool write, exec;
+	bool write, exec, large;
+	bool apic; /* VMX: the frame was the APIC-access page */
 };
 
 /* What the guest's registers are while it runs. */
@@ -116,6 +121,8 @@ struct model_vmx {
 	bool mtf_pending;
 	u64 timer_start; /* TSC at which the preemption timer was loaded */
 	u32 timer_value;
+	u64 apic_access; /* frame of the APIC-access page, ~0: none */
+	u64 walked;      /* CR3 whose tables have been read, ~0: none */
 };
 
 struct model_cpu {
@@ -153,6 +160,8 @@ struct model_cpu {
 	struct atomic32 doorbell;    /* [any processor] one has come and has not been looked at */
 	u64 xavic_table, xavic_page; /* of the guest that last had its APIC page redirected */
 
+	struct vapic vapic; /* APIC virtualization, of the guest in VMX non-root operation */
+
 	/* Copy for clean bits: the control block as last run here. */
 	struct vmcb cached;
 
@@ -160,6 +169,7 @@ struct model_cpu {
 	u32 pause_left;       /* PAUSEs before the filter lets one exit */
 	bool trap_pending;    /* single step */
 	bool sti_shadow;      /* the instruction just executed starts a shadow */
+	bool halted;          /* the guest has stopped in HLT, and no exit */
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
@@ -169,6 +179,7 @@ struct model {
 	u32 features;
 	const struct model_virt *virt; /* (i) SVM or VMX */
 	u32 avic_switches;             /* enum avic_switch */
+	u32 vapic_switches;            /* enum vapic_switch */
 	u32 cpu_count;
 	/*
 	 * Tests: between two instructions of a guest, in it or behind its exit; NULL: nobody cares. On the
@@ -226,7 +237,7 @@ void model_avic_doorbell(u64 value);
 /* At an instruction boundary: false, the guest leaves. */
 bool model_avic_take_interrupt(struct model_cpu *cpu);
 /* Is the access one of the APIC's registers, rather than of memory? */
-bool model_avic_has_page(const struct model_cpu *cpu, gpa_t gpa);
+bool model_avic_has_page(struct model_cpu *cpu, gpa_t gpa);
 bool model_avic_has_msr(const struct model_cpu *cpu, u32 msr, bool write);
 
 /* --- intercept.c: pure functions over the control area --- */
@@ -240,17 +251,18 @@ enum model_access {
 	MODEL_WRITE,
 	MODEL_EXEC
 };
-struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u64 tag, u64 page);
-void model_tlb_fill(struct model_cpu *cpu, u64 tag, u64 page, u64 frame, bool write, bool exec);
-void model_tlb_flush_all(struct model_cpu *cpu);
-void model_tlb_flush(struct model_cpu *cpu, u64 tag);
-
 struct model_walk {
 	bool ok;
 	u64 frame; /* host page number */
 	bool write, exec;
-	u32 error; /* SVM: page-fault error code bits 4:0; VMX: see ept.c */
+	bool large; /* VMX: by an entry for more than 4 KiB */
+	bool apic;  /* VMX: the frame is the APIC-access page */
+	u32 error;  /* SVM: page-fault error code bits 4:0; VMX: see ept.c */
 };
+struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u64 tag, u64 page);
+void model_tlb_fill(struct model_cpu *cpu, u64 tag, u64 page, const struct model_walk *walk);
+void model_tlb_flush_all(struct model_cpu *cpu);
+void model_tlb_flush(struct model_cpu *cpu, u64 tag);
 /* Walk the nested tables for one access; sets accessed and dirty bits as the processor does. */
 struct model_walk model_nested_walk(hpa_t root, gpa_t gpa, enum model_access access);
 /*

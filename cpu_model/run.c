@@ -25,17 +25,21 @@ static void complete(struct model_cpu *cpu, enum model_result result, bool trap)
 	cpu->trap_pending = trap;
 }
 
-/* One instruction. false: the guest leaves. */
+/* One instruction, or none in HLT. false: the guest leaves. */
 static bool step(struct model_cpu *cpu)
 {
 	struct model_guest *g = cpu->guest;
 	bool trap = cpu->regs.rflags & RFLAGS_TF;
 	enum model_result result;
+	gpa_t linear;
 	u8 *code;
 
+	if (cpu->halted)
+		return true;
 	guest_next(g);
-	code = model_translate(cpu, GPA(cpu->regs.cs.base + cpu->regs.rip), MODEL_EXEC);
-	if (!code)
+	linear = GPA(cpu->regs.cs.base + cpu->regs.rip);
+	code = model_translate(cpu, linear, MODEL_EXEC);
+	if (!code || !model_virt()->fetch(cpu, linear))
 		return false;
 	if (guest_is_planted(g, code))
 		result = model_int3(cpu, true);

@@ -217,6 +217,16 @@ static bool left_for_interrupt(const struct model_cpu *cpu)
 	return cpu->exit_code == SVM_EXIT_INTR;
 }
 
+static void halt(struct model_cpu *cpu __unused)
+{
+	port_panic("HLT is not intercepted: the guest would stop the processor");
+}
+
+static bool fetch(struct model_cpu *cpu __unused, gpa_t gpa __unused)
+{
+	return true;
+}
+
 static void returned(struct model_cpu *cpu __unused)
 {
 }
@@ -275,6 +285,8 @@ const struct model_virt model_svm = {
         .executed = executed,
         .inject = inject,
         .left_for_interrupt = left_for_interrupt,
+        .halt = halt,
+        .fetch = fetch,
         .returned = returned,
         .tsc_offset = tsc_offset,
         .cr_mask = cr_mask,

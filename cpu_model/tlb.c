@@ -24,9 +24,15 @@ struct model_tlb_entry *model_tlb_find(struct model_cpu *cpu, u64 tag, u64 page)
 	return entry->tag == tag && entry->page == page ? entry : NULL;
 }
 
-void model_tlb_fill(struct model_cpu *cpu, u64 tag, u64 page, u64 frame, bool write, bool exec)
+void model_tlb_fill(struct model_cpu *cpu, u64 tag, u64 page, const struct model_walk *walk)
 {
-	*slot(cpu, tag, page) = (struct model_tlb_entry){tag, page, frame, write, exec};
+	*slot(cpu, tag, page) = (struct model_tlb_entry){.tag = tag,
+	                                                 .page = page,
+	                                                 .frame = walk->frame,
+	                                                 .write = walk->write,
+	                                                 .exec = walk->exec,
+	                                                 .large = walk->large,
+	                                                 .apic = walk->apic};
 }
 
 void model_tlb_flush_all(struct model_cpu *cpu)
@@ -67,6 +73,6 @@ u8 *model_translate(struct model_cpu *cpu, gpa_t gpa, enum model_access access)
 		virt->nested_fault(cpu, gpa, access, &walk);
 		return NULL;
 	}
-	model_tlb_fill(cpu, tag, page, walk.frame, walk.write, walk.exec);
+	model_tlb_fill(cpu, tag, page, &walk);
 	return (u8 *)hpa_to_ptr(HPA(walk.frame << 12)) + (gpa.v & ~PAGE_MASK);
 }

@@ -49,6 +49,10 @@ struct model_virt {
 	bool (*inject)(struct model_cpu *cpu);
 	/* The guest leaves for a physical interrupt. */
 	bool (*left_for_interrupt)(const struct model_cpu *cpu);
+	/* HLT does not make the guest leave: cpu->halted until a boundary wakes it. */
+	void (*halt)(struct model_cpu *cpu);
+	/* An instruction is about to come from the page at `gpa`, which is mapped: false, the guest leaves. */
+	bool (*fetch)(struct model_cpu *cpu, gpa_t gpa);
 	/* IRET was executed. */
 	void (*returned)(struct model_cpu *cpu);
 	/* To be added to the time stamp counter. */
@@ -57,8 +61,8 @@ struct model_virt {
 	u64 (*cr_mask)(const struct model_cpu *cpu, u8 reg, u64 *shadow);
 	u64 (*read_cr8)(struct model_cpu *cpu);
 	enum model_result (*write_cr8)(struct model_cpu *cpu, u64 value);
-	/* Accesses that a virtual APIC answers. */
-	bool (*has_apic_page)(const struct model_cpu *cpu, gpa_t gpa);
+	/* Accesses that a virtual APIC answers; `gpa` has just been translated. */
+	bool (*has_apic_page)(struct model_cpu *cpu, gpa_t gpa);
 	enum model_result (*apic_page)(struct model_cpu *cpu, const struct guest_insn *insn,
 	                               u32 offset, bool write);
 	bool (*has_apic_msr)(const struct model_cpu *cpu, u32 msr, bool write);

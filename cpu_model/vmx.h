@@ -94,13 +94,27 @@ u32 vmx_timer_value(const struct model_cpu *cpu);
 /* The host's state as software on this processor finds it. */
 void vmx_own_host(struct model_cpu *cpu, struct vmx_host *host);
 
-/* --- vmx_apic.c: TPR shadow --- */
+/* --- vmx_apic.c: the virtual APIC --- */
 
-/* VM entry: what it evaluates of the virtual APIC. */
+/* VM entry: takes its controls and guest interrupt status, and evaluates. */
 void vmx_apic_enter(struct model_cpu *cpu);
+/* Behind what entry injects: the virtual TPR is below its threshold, and the guest leaves. */
+bool vmx_apic_below_threshold(struct model_cpu *cpu);
+/* VM exit: stores guest interrupt status. */
+void vmx_apic_leave(struct model_cpu *cpu);
+/* Behind an instruction, before all else: what its write to the APIC does. false: the guest leaves. */
+bool vmx_apic_emulate(struct model_cpu *cpu);
+/* Is this frame of the host the APIC-access page? */
+bool vmx_apic_is_page(const struct model_cpu *cpu, u64 frame);
 u64 vmx_apic_read_cr8(struct model_cpu *cpu);
 enum model_result vmx_apic_write_cr8(struct model_cpu *cpu, u64 value);
-bool vmx_apic_has_page(const struct model_cpu *cpu, gpa_t gpa);
+/* See struct model_virt. */
+bool vmx_apic_has_page(struct model_cpu *cpu, gpa_t gpa);
+enum model_result vmx_apic_page(struct model_cpu *cpu, const struct guest_insn *insn, u32 offset,
+                                bool write);
+bool vmx_apic_fetch(struct model_cpu *cpu, gpa_t gpa);
 bool vmx_apic_has_msr(const struct model_cpu *cpu, u32 msr, bool write);
+enum model_result vmx_apic_msr(struct model_cpu *cpu, const struct guest_insn *insn, u32 msr,
+                               bool write);
 
 #endif

@@ -145,6 +145,18 @@ static bool bad_event_length(const struct model_vmcs *v)
 	return F(ENTRY_LENGTH) - 1 > 14;
 }
 
+/* Into a halted guest: interrupts, NMIs, #DB and #MC. */
+static bool does_not_wake(const struct model_vmcs *v)
+{
+	u32 vector = F(ENTRY_INFO) & VMX_EVENT_VECTOR;
+
+	if (F(GUEST_ACTIVITY) != VMX_HALTED || !(F(ENTRY_INFO) & VMX_EVENT_VALID))
+		return false;
+	if (injects(v, VMX_EVENT_EXCEPTION))
+		return vector != VECTOR_DB && vector != VECTOR_MC;
+	return !injects(v, VMX_EVENT_EXTERNAL) && !injects(v, VMX_EVENT_NMI);
+}
+
 static u64 host_selectors(const struct model_vmcs *v)
 {
 	return F(HOST_CS_SELECTOR) | F(HOST_SS_SELECTOR) | F(HOST_DS_SELECTOR) |

@@ -92,6 +92,7 @@ static void load_rest(struct model_cpu *cpu)
 	vmx->nmi_blocked = blocked & VMX_BLOCKED_NMI;
 	cpu->trap_pending = vmx_field(cpu, VMCS_GUEST_PENDING_DEBUG) & VMX_DEBUG_BS;
 	cpu->sti_shadow = false;
+	cpu->halted = vmx_field(cpu, VMCS_GUEST_ACTIVITY) == VMX_HALTED;
 	vmx->mtf_pending = false;
 }
 
@@ -111,8 +112,6 @@ static void load_controls(struct model_cpu *cpu)
 	if (vmx_field(cpu, VMCS_ENTRY_MSR_LOAD_COUNT) || vmx_field(cpu, VMCS_EXIT_MSR_LOAD_COUNT) ||
 	    vmx_field(cpu, VMCS_EXIT_MSR_STORE_COUNT))
 		port_panic("VM entry with MSR lists, which the model does not have");
-	if (vmx_field(cpu, VMCS_GUEST_ACTIVITY) != VMX_ACTIVE)
-		port_panic("VM entry of a halted guest, which the model does not have");
 }
 
 static bool fail(struct model_cpu *cpu, u32 error)

@@ -105,6 +105,8 @@ static void store_rest(struct model_cpu *cpu)
 	vmx_set_field(cpu, VMCS_GUEST_INTERRUPTIBILITY,
 	              (cpu->regs.shadow ? shadow : 0) | (vmx->nmi_blocked ? VMX_BLOCKED_NMI : 0));
 	vmx_set_field(cpu, VMCS_GUEST_PENDING_DEBUG, cpu->trap_pending ? VMX_DEBUG_BS : 0);
+	/* An event that exits by itself wakes nobody before the exit. */
+	vmx_set_field(cpu, VMCS_GUEST_ACTIVITY, cpu->halted ? VMX_HALTED : VMX_ACTIVE);
 	vmx_set_field(cpu, VMCS_ENTRY_INFO,
 	              vmx_field(cpu, VMCS_ENTRY_INFO) & ~(u64)VMX_EVENT_VALID);
 }
@@ -148,5 +150,6 @@ void vmx_leave(struct model_cpu *cpu)
 	store_segments(cpu);
 	store_registers(cpu);
 	store_rest(cpu);
+	vmx_apic_leave(cpu);
 	vmx_load_host(cpu);
 }

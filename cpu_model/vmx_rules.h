@@ -138,6 +138,7 @@
 	  F(GUEST_ACTIVITY) == VMX_HALTED && rights(v, SEG_SS) & SEG_ATTR_DPL)                     \
 	X(GUEST, "activity state: halted in the shadow of STI or MOV SS",                          \
 	  F(GUEST_ACTIVITY) != VMX_ACTIVE && shadow(v))                                            \
+	X(GUEST, "activity state: halted, event injected that does not wake", does_not_wake(v))    \
 	X(GUEST, "interruptibility: reserved", F(GUEST_INTERRUPTIBILITY) & ~0xfu)                  \
 	X(GUEST, "interruptibility: STI and MOV SS",                                               \
 	  shadow(v) == (VMX_BLOCKED_STI | VMX_BLOCKED_SS))                                         \

@@ -5,8 +5,10 @@
  * "VM Entries": "Event Injection", "Interrupt-Window Exiting and Virtual-Interrupt Delivery", "NMI-Window
  * Exiting"; "Priority Among Concurrent Events".
  *
- * Between two instructions, from the first to the last: monitor trap flag, debug trap, preemption timer, NMI
- * window, NMI, interrupt window, external interrupt. An injected event comes before all of these.
+ * Behind an instruction comes first what its write to the APIC does. Then, from the first to the last: monitor
+ * trap flag, debug trap, preemption timer, NMI window, NMI, interrupt window or virtual interrupt, external
+ * interrupt. An injected event comes before all of these, the TPR threshold's exit right behind it. Delivery of a
+ * virtual interrupt is followed by another such boundary, before the handler's first instruction.
  *
  * In the shadow of STI neither an NMI nor a window comes: processors may differ in that.
  */
@@ -209,7 +211,7 @@ static void skip_software(struct model_cpu *cpu, u32 type)
 		insn->done = true;
 }
 
-static bool inject(struct model_cpu *cpu)
+static bool inject_event(struct model_cpu *cpu)
 {
 	u32 info = (u32)vmx_field(cpu, VMCS_ENTRY_INFO);
 	u32 type = info & VMX_EVENT_TYPE;
@@ -226,9 +228,15 @@ static bool inject(struct model_cpu *cpu)
 	/* A debug trap goes with the exception that is injected in its place. */
 	if (exception)
 		cpu->trap_pending = false;
+	cpu->halted = false;
 	cpu->vmx.mtf_pending = primary(cpu, VMX_PROC_MTF);
 	return model_deliver(cpu, (u8)(info & VMX_EVENT_VECTOR), exception, info & VMX_EVENT_ERROR,
 	                     (u32)vmx_field(cpu, VMCS_ENTRY_ERROR));
+}
+
+static bool inject(struct model_cpu *cpu)
+{
+	return inject_event(cpu) && !vmx_apic_below_threshold(cpu);
 }
 
 static bool leave(struct model_cpu *cpu, u32 reason)
@@ -247,6 +255,7 @@ static bool take_traps(struct model_cpu *cpu)
 	cpu->trap_pending = false;
 	if (model_virt()->leaves_with(cpu, VECTOR_DB, false, 0))
 		return false;
+	cpu->halted = false;
 	cpu->regs.dr6 |= DEBUG_BS;
 	return model_deliver(cpu, VECTOR_DB, true, false, 0);
 }
@@ -264,15 +273,27 @@ static bool take_nmi(struct model_cpu *cpu)
 	return false;
 }
 
+static bool is_open(const struct model_cpu *cpu)
+{
+	return cpu->regs.rflags & RFLAGS_IF && !cpu->regs.shadow;
+}
+
+/* "Virtual-Interrupt Delivery": the page has it in service by now, also if it does not get through the IDT. */
+static bool take_virtual(struct model_cpu *cpu)
+{
+	u8 vector = vapic_deliver(&cpu->vapic);
+
+	cpu->halted = false;
+	if (is_cut_short(cpu, EVENT(EXTERNAL) | vector))
+		return false;
+	cpu->vmx.mtf_pending = primary(cpu, VMX_PROC_MTF);
+	return model_deliver(cpu, vector, false, false, 0);
+}
+
 static bool take_external(struct model_cpu *cpu)
 {
-	bool open = cpu->regs.rflags & RFLAGS_IF && !cpu->regs.shadow;
-	int vector;
+	int vector = model_apic_pending(cpu);
 
-	/* Virtual-interrupt delivery has the same place as the window: see vmx_apic.c. */
-	if (primary(cpu, VMX_PROC_INTR_WINDOW) && open)
-		return leave(cpu, VMX_EXIT_INTR_WINDOW);
-	vector = model_apic_pending(cpu);
 	if (vector < 0)
 		return true;
 	ASSERT(cpu->vmx.pin & VMX_PIN_EXTERNAL);
@@ -286,22 +307,35 @@ static bool take_external(struct model_cpu *cpu)
 
 static bool boundary(struct model_cpu *cpu)
 {
-	if (!take_traps(cpu))
-		return false;
-	if (vmx_timer_expired(cpu))
-		return leave(cpu, VMX_EXIT_PREEMPTION_TIMER);
-	return take_nmi(cpu) && take_external(cpu);
+	for (;;) {
+		if (!take_traps(cpu))
+			return false;
+		if (vmx_timer_expired(cpu))
+			return leave(cpu, VMX_EXIT_PREEMPTION_TIMER);
+		if (!take_nmi(cpu))
+			return false;
+		if (primary(cpu, VMX_PROC_INTR_WINDOW) && is_open(cpu))
+			return leave(cpu, VMX_EXIT_INTR_WINDOW);
+		if (!vapic_can_deliver(&cpu->vapic, is_open(cpu)))
+			return take_external(cpu);
+		/* IF is clear behind it: there is no third time. */
+		if (!take_virtual(cpu))
+			return false;
+	}
 }
 
 static bool is_due(const struct model_cpu *cpu)
 {
 	return cpu->vmx.mtf_pending || cpu->vmx.pin & VMX_PIN_PREEMPTION_TIMER ||
-	       primary(cpu, VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW);
+	       primary(cpu, VMX_PROC_INTR_WINDOW | VMX_PROC_NMI_WINDOW) ||
+	       vapic_can_deliver(&cpu->vapic, is_open(cpu));
 }
 
 static bool executed(struct model_cpu *cpu)
 {
 	cpu->vmx.mov_ss = false;
+	if (!vmx_apic_emulate(cpu))
+		return false;
 	cpu->vmx.mtf_pending = primary(cpu, VMX_PROC_MTF);
 	return true;
 }
@@ -309,6 +343,11 @@ static bool executed(struct model_cpu *cpu)
 static bool left_for_interrupt(const struct model_cpu *cpu)
 {
 	return cpu->vmx.reason == VMX_EXIT_EXTERNAL;
+}
+
+static void halt(struct model_cpu *cpu)
+{
+	cpu->halted = true;
 }
 
 static void returned(struct model_cpu *cpu)
@@ -330,7 +369,10 @@ static u64 tlb_tag(const struct model_cpu *cpu)
 
 static struct model_walk walk(const struct model_cpu *cpu, gpa_t gpa, enum model_access access)
 {
-	return vmx_ept_walk(cpu->vmx.eptp, gpa, access);
+	struct model_walk result = vmx_ept_walk(cpu->vmx.eptp, gpa, access);
+
+	result.apic = result.ok && vmx_apic_is_page(cpu, result.frame);
+	return result;
 }
 
 static void nested_fault(struct model_cpu *cpu, gpa_t gpa, enum model_access access,
@@ -360,13 +402,17 @@ const struct model_virt model_vmx = {
         .executed = executed,
         .inject = inject,
         .left_for_interrupt = left_for_interrupt,
+        .halt = halt,
+        .fetch = vmx_apic_fetch,
         .returned = returned,
         .tsc_offset = tsc_offset,
         .cr_mask = cr_mask,
         .read_cr8 = vmx_apic_read_cr8,
         .write_cr8 = vmx_apic_write_cr8,
         .has_apic_page = vmx_apic_has_page,
+        .apic_page = vmx_apic_page,
         .has_apic_msr = vmx_apic_has_msr,
+        .apic_msr = vmx_apic_msr,
         .tlb_tag = tlb_tag,
         .walk = walk,
         .nested_fault = nested_fault,

@@ -17,6 +17,8 @@
  *      1 IRR bit in the page                  a IsRunning = 0
  *      2 IsRunning? doorbell, else exit:      b asleep? IRR in the page? then not
  *        sched_wake()
+ *
+ * Where requests are apart from the page there is one way for all modes, that of core/vcpu.h: irq/lapic_accel.c.
  */
 #include "irq/accel.h"
 
@@ -45,8 +47,11 @@ bool accel_create(struct vm *vm, u32 modes)
 	if (!vm->accel.page || !ops->vm_init(vm))
 		return false;
 	vm->accel.modes = modes;
+	vm->accel.apart = ops->requests_apart;
 	for_each_vcpu (vcpu, vm)
-		vcpu->lapic.counts_accepted = true;
+		lapic_may_accelerate(vcpu, ops->requests_apart);
+	if (ops->eoi_exits)
+		eoi_exit_require(vm);
 	ops->identify(vm);
 	for_each_vcpu (vcpu, vm)
 		accel_local_changed(vcpu);
@@ -187,6 +192,10 @@ void accel_posted(struct vcpu *vcpu)
 {
 	struct cpu *cpu;
 
+	if (vcpu->vm->accel.apart) {
+		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
+		return;
+	}
 	if (sched_wake(vcpu))
 		return;
 	smp_mb();
@@ -197,6 +206,16 @@ void accel_posted(struct vcpu *vcpu)
 		ops_of(vcpu->vm)->notify(cpu);
 		counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
 	}
+}
+
+void accel_eoi_exits(struct vcpu *vcpu)
+{
+	u64 bitmap[EOI_EXIT_WORDS];
+
+	if (!vcpu->vm->accel.modes || !ops_of(vcpu->vm)->eoi_exits)
+		return;
+	eoi_exit_bitmap(vcpu, bitmap);
+	ops_of(vcpu->vm)->eoi_exits(vcpu, bitmap);
 }
 
 void accel_identify(struct vm *vm)

@@ -12,6 +12,12 @@
  *
  * With a reason of its own it runs on the nested root without the APIC's page: irq/apic_page.h.
  *
+ * Where requests go. AVIC's are set in the page itself, by anybody, whether the vCPU runs or not. On a back end
+ * whose processor keeps a second account of what is in the page (Intel: RVI), nobody but the vCPU's own
+ * processor may set them there, outside of the guest: so whoever accepts an interrupt puts it into
+ * accel_vcpu.apart, in whatever mode the vCPU is, and the owner moves it to the page before he decides anything by
+ * that (lapic_harvest()). One rule for all modes, so that a change of mode needs no other.
+ *
  * Tags as in core/vcpu.h.
  */
 #ifndef IRQ_ACCEL_H
@@ -42,9 +48,11 @@ enum accel_mode {
  * set        the vCPU's next entries are in this mode, on the nested root with or without the APIC's page.
  *            What software has injected and the processor has not taken goes along
  * running    the vCPU's turn begins on `cpu`, or ends (NULL): senders look at this
- * notify     make `cpu`, which runs an accelerated vCPU, look at its page. Any processor
+ * notify     make `cpu`, which runs an accelerated vCPU, look at its page. Any processor. NULL with
+ *            `requests_apart`: there the ordinary request and kick do it
  * identify   IDs, logical IDs, modes or enables have changed: bring the tables up to date. Any
  *            processor, the APIC-ID map's build lock held
+ * eoi_exits  of these vectors the end is to exit: irq/eoi_exit.h. NULL: the processor goes by TMR
  */
 #define ACCEL_OPS(X)                                                                               \
 	X(u32, modes, (void))                                                                      \
@@ -53,19 +61,32 @@ enum accel_mode {
 	X(void, set, (struct vcpu * vcpu, enum accel_mode mode, bool with_page))                   \
 	X(void, running, (struct vcpu * vcpu, struct cpu * cpu))                                   \
 	X(void, notify, (struct cpu * cpu))                                                        \
-	X(void, identify, (struct vm * vm))
+	X(void, identify, (struct vm * vm))                                                        \
+	X(void, eoi_exits, (struct vcpu * vcpu, const u64 *bitmap))
 
 struct accel_ops {
 #define X(ret, op, params) ret(*op) params;
 	ACCEL_OPS(X)
 #undef X
+	bool requests_apart; /* requests are not set in the page: see the top */
 };
 
 /* Of a VM. */
 struct accel_vm {
-	u32 modes; /* (i) what may be used; 0: no acceleration, and nothing below is used */
-	u8 *page;  /* (i) what the guest's APIC page is mapped to: never read */
+	u32 modes;  /* (i) what may be used; 0: no acceleration, and nothing below is used */
+	bool apart; /* (i) its back end's requests_apart */
+	u8 *page;   /* (i) what the guest's APIC page is mapped to: never read */
 };
+
+/*
+ * Requests apart from the page, a bit for each vector. As large and as aligned as the descriptor into which
+ * processors post; the rest of it is the back end's.
+ */
+struct accel_requests {
+	struct atomic64 word[4]; /* [a] set by anybody, cleared by the owner */
+	u64 back_end[4];
+} __aligned(CACHE_LINE);
+_Static_assert(sizeof(struct accel_requests) == 64, "a descriptor's size");
 
 /* Of a vCPU. */
 struct accel_vcpu {
@@ -80,6 +101,7 @@ struct accel_vcpu {
 	u64 fault_rip;        /* [o] whose fault has mapped the APIC's page; ~0: none */
 	u64 counted[HW_COUNT]; /* [o] its processor's counts when last added to the account */
 	struct inhibit_account account[INHIBIT_COUNT]; /* [o] those of scope VCPU */
+	struct accel_requests apart;                   /* of a VM with accel_vm.apart */
 };
 
 /* Own processor. */
@@ -112,6 +134,9 @@ void accel_running(struct vcpu *vcpu, struct cpu *cpu);
 
 /* lapic_posted() for one whose mode was seen to be on. */
 void accel_posted(struct vcpu *vcpu);
+
+/* VCPU_REQUEST_EOI_EXIT: tell the processor which ends are to exit. Own processor, no locks held. */
+void accel_eoi_exits(struct vcpu *vcpu);
 
 /* From apic_map_rebuild(), its build lock held. */
 void accel_identify(struct vm *vm);

@@ -58,6 +58,8 @@ static void compute(struct vcpu *vcpu)
 	u64 fresh[EOI_EXIT_WORDS] = {0};
 
 	own->has_stale = false;
+	if (vcpu->lapic.by & LAPIC_BY_OWNER)
+		lapic_harvest(&vcpu->lapic);
 	add_routes(vcpu, fresh);
 	for (u32 i = 0; i < EOI_EXIT_WORDS; i++) {
 		u64 held = vectors(&vcpu->lapic, APIC_IRR, i) | vectors(&vcpu->lapic, APIC_ISR, i);
@@ -98,7 +100,7 @@ void eoi_exit_changed(struct vm *vm)
 	if (!atomic32_read(&vm->eoi_exit.required))
 		return;
 	for_each_vcpu (vcpu, vm)
-		vcpu_request(vcpu, VCPU_REQUEST_EOI_EXIT);
+		vcpu_request_quietly(vcpu, VCPU_REQUEST_EOI_EXIT);
 }
 
 void eoi_exit_note_level_msi(struct vm *vm, u8 vector)
@@ -116,7 +118,7 @@ void eoi_exit_local_changed(struct vcpu *vcpu)
 {
 	vcpu->eoi_exit.valid = false;
 	if (atomic32_read_relaxed(&vcpu->vm->eoi_exit.required))
-		vcpu_request(vcpu, VCPU_REQUEST_EOI_EXIT);
+		vcpu_request_quietly(vcpu, VCPU_REQUEST_EOI_EXIT);
 }
 
 void eoi_exit_ended(struct vcpu *vcpu, u8 vector)

@@ -18,7 +18,9 @@
  * is of an older one. Where a processor uses the bitmap (eoi_exit_require()), a change also makes the
  * request VCPU_REQUEST_EOI_EXIT of every vCPU, so that none runs on with an old bitmap. The change
  * itself does not wait for that: a back end whose guest could take and end a message of the new
- * entry before the request has made it exit must wait itself.
+ * entry before the request has made it exit must wait itself. Where requests are apart from the page
+ * (irq/accel.h) it cannot: the message is moved there by the vCPU's own processor, behind the request, and the
+ * processor has the bitmap before it enters again.
  */
 #ifndef IRQ_EOI_EXIT_H
 #define IRQ_EOI_EXIT_H

@@ -82,10 +82,17 @@ static bool has_external(struct vcpu *vcpu)
 	return has_extint(vcpu) || lapic_deliverable(vcpu) >= 0;
 }
 
-/* The local APIC's vector to inject: the processor delivers those of an accelerated vCPU itself. */
+/*
+ * The local APIC's vector to inject: the processor delivers those of an accelerated vCPU itself, once they are in
+ * its page.
+ */
 static int injectable(struct vcpu *vcpu)
 {
-	return accel_is_on(&vcpu->accel) ? -1 : lapic_deliverable(vcpu);
+	if (!accel_is_on(&vcpu->accel))
+		return lapic_deliverable(vcpu);
+	if (vcpu->lapic.by & LAPIC_BY_OWNER)
+		lapic_harvest(&vcpu->lapic);
+	return -1;
 }
 
 bool intr_has_deliverable(struct vcpu *vcpu)
@@ -226,8 +233,11 @@ static bool prepare_external(struct vcpu *vcpu)
 	enum intr_block block = pending ? blocked(vcpu, INTR_CLASS_EXTERNAL) : INTR_BLOCK_NONE;
 	bool taken = pending && block == INTR_BLOCK_NONE, force = false;
 
-	/* ExtINT is injected by software, so not before acceleration is off: a request brings us back. */
-	if (extint && accel_is_on(&vcpu->accel)) {
+	/*
+	 * Where a window wants acceleration to be off, so does an ExtINT, which software injects: a request
+	 * brings us back.
+	 */
+	if (extint && accel_is_on(&vcpu->accel) && vcpu->vm->inhibit.needed & INHIBIT_BIT(IRQWIN)) {
 		irq_window_open(vcpu);
 		return false;
 	}
@@ -288,7 +298,10 @@ static bool tpr_has_subclass(const struct vcpu *vcpu)
 	return lapic_get(&vcpu->lapic, APIC_TPR) & 0xf;
 }
 
-/* The usual case: nothing was injected, is open or pending. Each of the rest looks closer. */
+/*
+ * The usual case: nothing was injected, is open or pending. Each of the rest looks closer. Of an APIC that is
+ * the processor's, software looks at nothing but what is apart.
+ */
 static __inlined bool is_idle(struct vcpu *vcpu)
 {
 	const struct intr_state *intr = &vcpu->intr;
@@ -299,7 +312,7 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 		return false;
 	if (atomic32_read(&vcpu->lapic.signals))
 		return false;
-	if (!accel_is_on(&vcpu->accel) &&
+	if (vcpu->lapic.by != LAPIC_BY_PROCESSOR &&
 	    (atomic32_read(&vcpu->lapic.irr_summary) || tpr_has_subclass(vcpu)))
 		return false;
 	return !extint_has(vcpu->vm);

@@ -44,10 +44,20 @@ static u32 top_bit(u32 word)
 	return 31 - (u32)__builtin_clz(word);
 }
 
-/* Highest vector requested, or -1. Pure. */
-static int highest_request(const struct lapic *lapic)
+/* Which words of IRR to look at, where not the summary alone says it. What is apart belongs to them, too. */
+static __noinline u32 words_to_look_at(struct lapic *lapic)
 {
-	u32 summary = lapic->accelerated ? BIT(IRR_WORDS) - 1 : atomic32_read(&lapic->irr_summary);
+	if (lapic->by & LAPIC_BY_OWNER)
+		lapic_harvest(lapic);
+	if (lapic_is_accelerated(lapic))
+		return BIT(IRR_WORDS) - 1;
+	return atomic32_read(&lapic->irr_summary) & (BIT(IRR_WORDS) - 1);
+}
+
+/* Highest vector requested, or -1. Owner. */
+static int highest_request(struct lapic *lapic)
+{
+	u32 summary = lapic->by ? words_to_look_at(lapic) : atomic32_read(&lapic->irr_summary);
 
 	while (summary) {
 		u32 i = top_bit(summary);
@@ -60,11 +70,15 @@ static int highest_request(const struct lapic *lapic)
 	return -1;
 }
 
-/* Not inline, for the sake of those without acceleration. */
-static __noinline u32 sum_up_isr(const struct lapic *lapic)
+/*
+ * Not inline, for the sake of those without acceleration. Who asks changes ISR or may have: what the processor
+ * has noted of it is to follow.
+ */
+static __noinline u32 sum_up_isr(struct lapic *lapic)
 {
 	u32 summary = 0;
 
+	lapic->status_changed = true;
 	for (u32 i = 0; i < IRR_WORDS; i++)
 		if (lapic_get(lapic, APIC_ISR + i * LAPIC_STRIDE))
 			summary |= BIT(i);
@@ -72,9 +86,9 @@ static __noinline u32 sum_up_isr(const struct lapic *lapic)
 }
 
 /* Highest vector in service, or -1. Owner. */
-static __inlined int highest_in_service(const struct lapic *lapic)
+static __inlined int highest_in_service(struct lapic *lapic)
 {
-	u32 summary = lapic->accelerated ? sum_up_isr(lapic) : lapic->isr_summary;
+	u32 summary = lapic_is_accelerated(lapic) ? sum_up_isr(lapic) : lapic->isr_summary;
 	u32 i;
 
 	if (!summary)
@@ -113,7 +127,7 @@ static void update_ppr(struct lapic *lapic)
 
 int lapic_deliverable(struct vcpu *vcpu)
 {
-	const struct lapic *lapic = &vcpu->lapic;
+	struct lapic *lapic = &vcpu->lapic;
 	int vector = highest_request(lapic);
 
 	if (vector < 0 || ((u32)vector & CLASS_MASK) <= (lapic_get(lapic, APIC_PPR) & CLASS_MASK))
@@ -121,9 +135,19 @@ int lapic_deliverable(struct vcpu *vcpu)
 	return vector;
 }
 
+void lapic_status(struct vcpu *vcpu, u8 *requested, u8 *in_service)
+{
+	struct lapic *lapic = &vcpu->lapic;
+	int request = highest_request(lapic), service = highest_in_service(lapic);
+
+	*requested = request < 0 ? 0 : (u8)request;
+	*in_service = service < 0 ? 0 : (u8)service;
+	lapic->status_changed = false;
+}
+
 bool lapic_waits_for_tpr(struct vcpu *vcpu)
 {
-	const struct lapic *lapic = &vcpu->lapic;
+	struct lapic *lapic = &vcpu->lapic;
 	int vector = highest_request(lapic);
 	u32 class = (u32)vector & CLASS_MASK;
 	int service;
@@ -174,10 +198,17 @@ static void request_vector(struct lapic *lapic, u8 vector)
 	atomic32_fetch_or(&lapic->irr_summary, BIT(vector / 32));
 }
 
-/* The processor's deliveries are not told apart by source: their account needs the sum. */
-static __noinline void count_accepted(struct vcpu *vcpu)
+/*
+ * The processor's deliveries are not told apart by source: their account needs the sum. true: the request is set,
+ * apart from the page.
+ */
+static __noinline bool accept_specially(struct lapic *lapic, u8 vector)
 {
-	counter_add_shared(&vcpu->account.counters[COUNTER_ACCEPTED], 1);
+	counter_add_shared(&lapic->vcpu->account.counters[COUNTER_ACCEPTED], 1);
+	if (lapic->acceptance != LAPIC_ACCEPT_APART)
+		return false;
+	lapic_post(lapic, vector);
+	return true;
 }
 
 /*
@@ -191,8 +222,6 @@ static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_sou
 	u32 bit = lapic_vector_bit(vector);
 	bool was_level = atomic32_read_relaxed(tmr) & bit;
 
-	if (lapic->counts_accepted)
-		count_accepted(lapic->vcpu);
 	/* Nearly always right already: then the shared line is not written. */
 	if (level && !was_level)
 		atomic32_fetch_or(tmr, bit);
@@ -200,6 +229,8 @@ static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_sou
 		atomic32_fetch_and(tmr, ~bit);
 
 	atomic32_set_relaxed(&lapic->source[vector], source);
+	if (lapic->acceptance && accept_specially(lapic, vector))
+		return;
 	request_vector(lapic, vector);
 }
 
@@ -273,10 +304,15 @@ void lapic_unack(struct vcpu *vcpu, u8 vector)
 	update_ppr(lapic);
 }
 
+/* In the order in which requests move: none is missed on its way. */
 bool lapic_holds(const struct lapic *lapic, u8 vector)
 {
-	u32 held = atomic32_read_acquire(lapic_vector_word(lapic, APIC_IRR, vector)) |
-	           atomic32_read_acquire(lapic_vector_word(lapic, APIC_ISR, vector));
+	u32 held;
+
+	if (lapic->acceptance == LAPIC_ACCEPT_APART && lapic_is_posted(lapic, vector))
+		return true;
+	held = atomic32_read_acquire(lapic_vector_word(lapic, APIC_IRR, vector)) |
+	       atomic32_read_acquire(lapic_vector_word(lapic, APIC_ISR, vector));
 
 	return held & lapic_vector_bit(vector);
 }
@@ -578,6 +614,8 @@ static void clear_vectors(struct lapic *lapic)
 	 */
 	atomic32_set(&lapic->irr_summary, 0);
 	lapic->isr_summary = 0;
+	if (lapic->by & LAPIC_BY_OWNER)
+		lapic_forget_posted(lapic);
 	for (u32 i = 0; i < IRR_WORDS; i++) {
 		atomic32_set(lapic_word(lapic, APIC_IRR + i * LAPIC_STRIDE), 0);
 		atomic32_set(lapic_word(lapic, APIC_TMR + i * LAPIC_STRIDE), 0);

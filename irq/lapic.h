@@ -30,6 +30,19 @@ struct vm;
 #define LAPIC_SIGNAL_EXTINT            BIT(4) /* an ExtINT message asks for one INTA cycle */
 #define LAPIC_SIGNAL_SIPI_VECTOR_SHIFT 8      /* 15:8 */
 
+#define LAPIC_SUMMARY_APART BIT(8) /* in lapic->irr_summary */
+
+/* lapic->by: who works on the page. */
+#define LAPIC_BY_PROCESSOR BIT(0) /* it is accelerated */
+#define LAPIC_BY_OWNER     BIT(1) /* (i) requests are apart, and the owner sets them in the page */
+
+/* What acceptance does besides setting the request in the page. */
+enum lapic_acceptance {
+	LAPIC_ACCEPT_PLAIN,
+	LAPIC_ACCEPT_COUNTED, /* of a VM that may be accelerated: COUNTER_ACCEPTED */
+	LAPIC_ACCEPT_APART,   /* the same, and it is not set in the page */
+};
+
 #define LAPIC_TIMER_HZ     1000000000ull /* the bus clock that the timer divides */
 #define LAPIC_KEPT         16            /* by lapic_accel.c */
 #define LAPIC_VECTOR_WORDS 8             /* 32 vectors each */
@@ -42,16 +55,20 @@ struct lapic {
 	/*
 	 * [a] Bit i: IRR word i may hold something; clear means that it does not. Asked at every
 	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
+	 * LAPIC_SUMMARY_APART: so may what is apart from the page (irq/accel.h).
 	 */
 	struct atomic32 irr_summary;
 	u32 isr_summary; /* [o] one bit a word of ISR: set where the word is not 0 */
 	/*
-	 * [o] The processor moves requests from IRR to ISR and ends them, and those of others set
-	 * IRR: the summaries say nothing until acceleration is off again. `kept`: what the registers
-	 * held whose writes the processor performs before anybody is told.
+	 * [o] LAPIC_BY_*. Accelerated, the processor moves requests from IRR to ISR and ends them, and
+	 * those of others set IRR: the summaries' bits of words say nothing until acceleration is off
+	 * again. `kept`: what the registers held whose writes the processor performs before anybody is
+	 * told. status_changed: software has changed IRR or ISR of an accelerated one, or has just
+	 * begun to accelerate it: lapic_status().
 	 */
-	bool accelerated;
-	bool counts_accepted; /* (i) of a VM that may be accelerated: COUNTER_ACCEPTED */
+	u8 by;
+	bool status_changed;
+	u8 acceptance; /* (i) enum lapic_acceptance */
 	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 
@@ -79,8 +96,15 @@ void lapic_destroy(struct vcpu *vcpu);
 void lapic_reset(struct vcpu *vcpu, bool init);
 
 /* --- hardware delivery; own processor, outside of the guest (irq/lapic_accel.c) --- */
+/* The VM may be accelerated; requests are set in the page, or apart from it. Before it runs. */
+void lapic_may_accelerate(struct vcpu *vcpu, bool apart);
 /* Acceleration begins or ends. */
 void lapic_accelerated(struct vcpu *vcpu, bool on);
+/*
+ * The highest vector requested and the highest in service, 0 for none, for a processor that keeps them beside the
+ * page (lapic->status_changed, which is clear afterwards).
+ */
+void lapic_status(struct vcpu *vcpu, u8 *requested, u8 *in_service);
 /* The guest has written this register, whose value is in the page: what follows from it. */
 void lapic_written(struct vcpu *vcpu, u32 offset);
 /* The guest has written EOI for this level-triggered vector; the processor may have cleared ISR. */

@@ -9,6 +9,19 @@
  *  - Of an IPI that it could not finish either nothing has happened, or all targets have their request
  *    bit and those that did not run may not know. The first is sent as by software; sending again to
  *    somebody who has the bit does no harm, since it is the same bit.
+ *
+ * Requests apart from the page (irq/accel.h), in all modes of the vCPU:
+ *
+ *      a sender                               the vCPU's processor
+ *      --------                               --------------------
+ *      1 bit apart                            a summary: nothing is apart
+ *      2 summary: something is apart          b bits apart to IRR, look at IRR
+ *      3 request                              c mode = IN_GUEST; requests? then not
+ *      4 in the guest? kick                   d in the guest
+ *
+ * 1 behind b: 2 is behind a and stays, and either 3 is before c, which goes back and looks, or 4 sees c. At b each
+ * bit is set in IRR before it is cleared apart, so that nobody who looks for it (lapic_holds()) finds it in
+ * neither; a sender that finds it still apart has become one with a request that nobody has taken yet.
  */
 #include "irq/lapic_priv.h"
 
@@ -30,6 +43,76 @@ void lapic_keep(struct lapic *lapic)
 		lapic->kept[i] = lapic_get(lapic, kept[i]);
 }
 
+/* --- requests apart from the page --- */
+
+static void count_coalesced(struct lapic *lapic, u64 n)
+{
+	counter_add_shared(&lapic->vcpu->account.counters[COUNTER_COALESCED], n);
+}
+
+void lapic_post(struct lapic *lapic, u8 vector)
+{
+	u64 bit = BIT64(vector % 64);
+
+	if (atomic64_fetch_or(&lapic->vcpu->accel.apart.word[vector / 64], bit) & bit)
+		count_coalesced(lapic, 1);
+	atomic32_fetch_or(&lapic->irr_summary, LAPIC_SUMMARY_APART);
+}
+
+bool lapic_is_posted(const struct lapic *lapic, u8 vector)
+{
+	return atomic64_read_acquire(&lapic->vcpu->accel.apart.word[vector / 64]) &
+	       BIT64(vector % 64);
+}
+
+/* Word `i` of IRR. One that was requested there already has taken the other in. */
+static void request_word(struct lapic *lapic, u32 i, u32 bits)
+{
+	u32 both;
+
+	if (!bits)
+		return;
+	both = atomic32_fetch_or(lapic_word(lapic, APIC_IRR + i * LAPIC_STRIDE), bits) & bits;
+	for (; both; both &= both - 1)
+		count_coalesced(lapic, 1);
+	if (lapic_is_accelerated(lapic))
+		lapic->status_changed = true;
+	else
+		atomic32_fetch_or(&lapic->irr_summary, BIT(i));
+}
+
+void lapic_harvest(struct lapic *lapic)
+{
+	struct atomic64 *word = lapic->vcpu->accel.apart.word;
+
+	if (!(atomic32_read(&lapic->irr_summary) & LAPIC_SUMMARY_APART))
+		return;
+	atomic32_fetch_and(&lapic->irr_summary, ~LAPIC_SUMMARY_APART);
+	for (u32 i = 0; i < WORDS / 2; i++) {
+		u64 bits = atomic64_read(&word[i]);
+
+		if (!bits)
+			continue;
+		request_word(lapic, 2 * i, (u32)bits);
+		request_word(lapic, 2 * i + 1, (u32)(bits >> 32));
+		atomic64_fetch_and(&word[i], ~bits);
+	}
+}
+
+void lapic_forget_posted(struct lapic *lapic)
+{
+	for (u32 i = 0; i < WORDS / 2; i++)
+		atomic64_set(&lapic->vcpu->accel.apart.word[i], 0);
+}
+
+void lapic_may_accelerate(struct vcpu *vcpu, bool apart)
+{
+	vcpu->lapic.acceptance = apart ? LAPIC_ACCEPT_APART : LAPIC_ACCEPT_COUNTED;
+	vcpu->lapic.by = apart ? LAPIC_BY_OWNER : 0;
+}
+
+/* --- on and off --- */
+
 /* One too many in the summary of IRR is harmless. A bit that others set meanwhile they also put there. */
 static void summarize(struct lapic *lapic)
 {
@@ -46,11 +129,17 @@ void lapic_accelerated(struct vcpu *vcpu, bool on)
 {
 	struct lapic *lapic = &vcpu->lapic;
 
-	lapic->accelerated = on;
-	if (on)
-		lapic_keep(lapic);
-	else
+	if (!on) {
+		lapic->by &= (u8)~LAPIC_BY_PROCESSOR;
 		summarize(lapic);
+		return;
+	}
+	lapic->by |= LAPIC_BY_PROCESSOR;
+	lapic->status_changed = true;
+	/* From here on the summary only says whether there is something apart. */
+	if (lapic->by & LAPIC_BY_OWNER)
+		atomic32_fetch_and(&lapic->irr_summary, LAPIC_SUMMARY_APART);
+	lapic_keep(lapic);
 }
 
 void lapic_written(struct vcpu *vcpu, u32 offset)

@@ -64,9 +64,14 @@ static inline bool lapic_has_auto_eoi(const struct lapic *lapic, u8 vector)
 	return lapic->auto_eoi && lapic->auto_eoi_vectors[vector / 32] & lapic_vector_bit(vector);
 }
 
+static inline bool lapic_is_accelerated(const struct lapic *lapic)
+{
+	return lapic->by & LAPIC_BY_PROCESSOR;
+}
+
 /*
- * A request has been set in the page of `vcpu`, by software or by a sender's processor: see that it is
- * looked at. Any processor; a device may hold its lock. The race: irq/accel.c.
+ * A request has been set for `vcpu`, by software or by a sender's processor: see that it is looked at. Any
+ * processor; a device may hold its lock. The race: irq/accel.c.
  */
 static inline void lapic_posted(struct vcpu *vcpu)
 {
@@ -94,6 +99,14 @@ void lapic_changed(struct lapic *lapic);
 void lapic_load_identity(struct lapic *lapic);
 
 /* lapic_accel.c */
+/* Set a request apart from the page. Any processor. */
+void lapic_post(struct lapic *lapic, u8 vector);
+/* Move what is apart into the page, outside of the guest. Own processor. */
+void lapic_harvest(struct lapic *lapic);
+/* This vector's bit is set apart. A snapshot; any processor. */
+bool lapic_is_posted(const struct lapic *lapic, u8 vector);
+/* Nothing is apart any more. Own processor. */
+void lapic_forget_posted(struct lapic *lapic);
 /* The registers as software has left them, for when the processor writes them. */
 void lapic_keep(struct lapic *lapic);
 

@@ -270,7 +270,7 @@ void lapic_mmio_write(struct vcpu *vcpu, u32 offset, u32 size, u64 value)
 		return;
 	}
 	write_register(lapic, reg, offset, (u32)value);
-	if (lapic->accelerated)
+	if (lapic_is_accelerated(lapic))
 		lapic_keep(lapic);
 }
 

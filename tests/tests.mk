@@ -259,11 +259,13 @@ check-model-avic: $(MODEL_TESTS)
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,apicv avic hv inhibit inhibit_apic model vmx \
-	vmx_backend vmx_rules witness),$(MODEL_TESTS))
+VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,apicv avic hv inhibit inhibit_apic model \
+	vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
 check-model-vmx: $(VMX_TESTS)
-	@for test in $(VMX_TESTS); do echo "$(TAP) westmere-$$(basename $$test) 1200 $$test"; done | \
-		POSTERN_TEST_CPU=westmere xargs -P "$$(nproc)" -L 1 env
+	@for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
+		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
+	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # Tests that look at nothing but what a guest sees, with acceleration inhibited throughout, and switched
 # between any two instructions. All processors in check-full.

@@ -236,6 +236,15 @@ void vmx_decode_exit(struct vcpu *vcpu, u32 reason)
 	case VMX_EXIT_CR:
 		decode_cr(vcpu, qualification);
 		break;
+	case VMX_EXIT_APIC_ACCESS:
+		vmx_apicv_access_exit(vcpu, qualification);
+		break;
+	case VMX_EXIT_APIC_WRITE:
+		vmx_apicv_write_exit(vcpu, qualification);
+		break;
+	case VMX_EXIT_EOI:
+		vmx_apicv_eoi_exit(vcpu, qualification);
+		break;
 	default:
 		decode_simple(vcpu, reason & VMX_EXIT_BASIC);
 		break;

@@ -5,11 +5,13 @@
  *
  * Four parts of 1 KiB: reads of 0000_0000 - 0000_1FFF, reads of C000_0000 - C000_1FFF, writes of the same
  * two; 1 exits, and so does any MSR that is in neither. Everything exits but what the VMCS switches or
- * vmx/vmcs.c moves with the vCPU. Every port exits, without a bitmap.
+ * vmx/vmcs.c moves with the vCPU, and, while x2APIC mode is virtualized, of the local APIC what its page answers
+ * and what the processor does by itself (vmx/apicv.c). Every port exits, without a bitmap.
  */
 #include "postern/port.h"
 #include "postern/string.h"
 #include "vmx/vmx.h"
+#include "x86/apic.h"
 #include "x86/msr.h"
 
 #define PART_BITS  0x2000u
@@ -43,15 +45,59 @@ static void set_bit(u8 *map, u32 bit, bool value)
 		map[bit / 8] &= (u8)~BIT(bit % 8);
 }
 
-void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
+static void intercept(u8 *map, u32 msr, bool read, bool write)
 {
-	struct vmx_vm *vmx = vm->arch;
 	u32 bit = msr & (PART_BITS - 1);
 
 	ASSERT(msr - bit == 0 || msr - bit == 0xc0000000);
 	bit += msr - bit ? PART_BITS : 0;
-	set_bit(vmx->msr_bitmap, bit, read);
-	set_bit(vmx->msr_bitmap, bit + WRITE_BITS, write);
+	set_bit(map, bit, read);
+	set_bit(map, bit + WRITE_BITS, write);
+}
+
+void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
+{
+	struct vmx_vm *vmx = vm->arch;
+
+	intercept(vmx->msr_bitmap, msr, read, write);
+	if (vmx->msr_bitmap_x2apic)
+		intercept(vmx->msr_bitmap_x2apic, msr, read, write);
+}
+
+/*
+ * Registers that are there and whose word in the page is the answer: not the current count, which only the
+ * timer knows, not ICR, and none that is only written.
+ */
+static const u16 x2apic_reads[] = {
+        APIC_ID,   APIC_VERSION, APIC_TPR,    APIC_PPR,     APIC_LDR,
+        APIC_SVR,  APIC_ESR,     APIC_LVTT,   APIC_LVTTHMR, APIC_LVTPC,
+        APIC_LVT0, APIC_LVT1,    APIC_LVTERR, APIC_TMICT,   APIC_TDCR,
+};
+/* Of eight registers each. */
+static const u16 x2apic_vectors[] = {APIC_ISR, APIC_TMR, APIC_IRR};
+static const u16 x2apic_writes[] = {APIC_TPR, APIC_EOI, APIC_SELF};
+
+static u32 x2apic_msr(u32 offset)
+{
+	return MSR_X2APIC_FIRST + offset / 16;
+}
+
+bool vmx_create_x2apic_bitmap(struct vm *vm)
+{
+	struct vmx_vm *vmx = vm->arch;
+	u8 *map = port_alloc(VMX_BITMAP_SIZE, PAGE_SIZE);
+
+	if (!map)
+		return false;
+	memcpy(map, vmx->msr_bitmap, VMX_BITMAP_SIZE);
+	for (u32 i = 0; i < ARRAY_SIZE(x2apic_reads); i++)
+		set_bit(map, x2apic_msr(x2apic_reads[i]), false);
+	for (u32 i = 0; i < ARRAY_SIZE(x2apic_vectors) * 8; i++)
+		set_bit(map, x2apic_msr(x2apic_vectors[i / 8]) + i % 8, false);
+	for (u32 i = 0; i < ARRAY_SIZE(x2apic_writes); i++)
+		set_bit(map, x2apic_msr(x2apic_writes[i]) + WRITE_BITS, false);
+	vmx->msr_bitmap_x2apic = map;
+	return true;
 }
 
 bool vmx_vm_init(struct vm *vm)
@@ -74,6 +120,8 @@ void vmx_vm_exit(struct vm *vm)
 {
 	struct vmx_vm *vmx = vm->arch;
 
+	if (vmx->msr_bitmap_x2apic)
+		port_free(vmx->msr_bitmap_x2apic, VMX_BITMAP_SIZE);
 	if (vmx->msr_bitmap)
 		port_free(vmx->msr_bitmap, VMX_BITMAP_SIZE);
 	port_free(vmx, sizeof(*vmx));

@@ -127,6 +127,7 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
+	vmx_apicv_sync(vcpu);
 	bound_deafness(vmx);
 	vmx_sync_controls(vmx);
 	/* An external interrupt comes behind an injected event, and before any instruction. */

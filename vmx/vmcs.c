@@ -62,7 +62,7 @@ static void reset_controls(struct vcpu *vcpu)
 	                &vmx_features.secondary,
 	                SECONDARY | (SECONDARY_WHERE_POSSIBLE & vmx_features.secondary.may)),
 	        .exceptions = VMX_EXCEPTIONS | vmx_of(vcpu)->traps,
-	        .eptp = mmu_root(vcpu->vm).v | EPTP_WB | EPTP_4_LEVELS,
+	        .eptp = vmx_eptp(mmu_root(vcpu->vm)),
 	};
 }
 

@@ -21,6 +21,8 @@ struct vmx_cpu {
 /* Per VM (vm->arch). */
 struct vmx_vm {
 	u8 *msr_bitmap; /* [all vCPUs outside] */
+	/* [all vCPUs outside] While x2APIC mode is virtualized; NULL: the VM is not to be accelerated. */
+	u8 *msr_bitmap_x2apic;
 };
 
 /*
@@ -55,6 +57,13 @@ struct vmx_controls {
  */
 #define VMX_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
+/* What vmx/apicv.c tells the processor, and `changed`: it does not know yet. */
+struct vmx_apicv {
+	bool changed;
+	bool x2apic;
+	u64 eoi_exit[EOI_EXIT_WORDS];
+};
+
 /* MSRs that the guest writes by itself and no VMCS switches: moved when the vCPU is loaded. */
 #define VMX_GUEST_MSRS 5
 
@@ -76,6 +85,7 @@ struct vmx_vcpu {
 	bool loaded;              /* [o] the VMCS is this processor's current one */
 	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
 	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
+	struct vmx_apicv apicv;   /* [o] */
 	u32 traps;                /* [o] exceptions that a debugger wants */
 	bool stepped;             /* [o] a debugger's step has executed an instruction */
 	u64 dr6, cr2;             /* [o] while not loaded */
@@ -122,6 +132,10 @@ void vmx_vcpu_exit(struct vcpu *vcpu);
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
 void vmx_vcpu_put(struct vcpu *vcpu);
 void vmx_sync_controls(struct vmx_vcpu *vmx);
+static inline u64 vmx_eptp(hpa_t root)
+{
+	return root.v | EPTP_WB | EPTP_4_LEVELS;
+}
 
 /* vmx/state.c */
 void vmx_reset(struct vcpu *vcpu, bool init);
@@ -137,6 +151,8 @@ bool vmx_is_protected(struct vcpu *vcpu);
 bool vmx_vm_init(struct vm *vm);
 void vmx_vm_exit(struct vm *vm);
 void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
+/* vmx_vm.msr_bitmap_x2apic, from the other one. false: out of memory. */
+bool vmx_create_x2apic_bitmap(struct vm *vm);
 
 /* vmx/run.c */
 void vmx_host_irqs_block(void);
@@ -160,6 +176,21 @@ void vmx_pause_exits(struct vcpu *vcpu, bool on);
 u32 vmx_intr_length(struct vcpu *vcpu);
 /* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
 void vmx_intr_set_threshold(struct vcpu *vcpu);
+
+/* vmx/apicv.c */
+extern const struct accel_ops vmx_apicv_ops;
+void vmx_apicv_store(struct vcpu *vcpu);
+/* Before an entry: what has changed of what the processor is to know. */
+static inline void vmx_apicv_sync(struct vcpu *vcpu)
+{
+	if (vmx_of(vcpu)->apicv.changed | vcpu->lapic.status_changed)
+		vmx_apicv_store(vcpu);
+}
+
+/* vmx/apicv_exit.c */
+void vmx_apicv_access_exit(struct vcpu *vcpu, u64 qualification);
+void vmx_apicv_write_exit(struct vcpu *vcpu, u64 qualification);
+void vmx_apicv_eoi_exit(struct vcpu *vcpu, u64 qualification);
 
 /* vmx/debug.c */
 bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);

@@ -36,6 +36,8 @@
 	X(SHUTDOWN, "shutdown", "triple fault")                                                    \
 	X(INIT, "init", "INIT signal")                                                             \
 	X(TASK_SWITCH, "task-switch", "hardware task switch")                                      \
+	X(EOI, "virtualized-eoi",                                                                  \
+	  "accelerated APIC: an interrupt has ended whose end somebody waits for")                 \
 	X(APIC_WRITE, "apic-write",                                                                \
 	  "accelerated APIC: a register was written that needs software")                          \
 	X(APIC_ACCESS, "apic-access", "accelerated APIC: an access that is not accelerated")       \

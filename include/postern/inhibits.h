@@ -44,7 +44,7 @@ enum inhibit_scope {
 	  "them",                                                                                  \
 	  "the debugger (--gdb)", "no vCPU is stepped with interrupts kept back",                  \
 	  "tests/model/debugger_test.c: test_step_keeps_interrupts_back")                          \
-	X(NESTED, "NESTED", VCPU, SVM,                                                             \
+	X(NESTED, "NESTED", VCPU, ALL,                                                             \
 	  "the vCPU runs a guest of its guest, whose nested page tables know no APIC page",        \
 	  "entry to that guest", "return from it",                                                 \
 	  "tests/model/nested_test.c: test_l1_intercepts")                                         \

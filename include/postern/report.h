@@ -15,7 +15,7 @@
 #include "postern/inhibits.h"
 
 #define REPORT_MAGIC   0x5250 /* "PR" */
-#define REPORT_VERSION 3
+#define REPORT_VERSION 4
 #define REPORT_MAX_LEN 2048 /* payload */
 
 enum report_type {
@@ -85,6 +85,7 @@ struct report_item {
 /* A VM's acceleration, in total. What its vCPUs count themselves is in their accounts. */
 struct report_apicv {
 	u8 able;       /* its processors have acceleration that it may use */
+	u8 hw_counted; /* and tell what they do by themselves: HW_COUNTERS */
 	u64 active_ns; /* that no reason of scope VM stood */
 	u64 lock_shared, lock_exclusive;
 	u64 rounds, kicked; /* updates of all vCPUs; vCPUs that had to leave the guest for them */

@@ -98,7 +98,7 @@ enum cpu_acceleration {
 	CPU_ACCEL_NONE,
 	CPU_ACCEL_AVIC,   /* guests in xAPIC mode */
 	CPU_ACCEL_X2AVIC, /* in both modes */
-	CPU_ACCEL_APICV,  /* Intel's; no version has it yet */
+	CPU_ACCEL_APICV,  /* Intel's, in both modes; posted interrupts: no version has them yet */
 };
 #define CPU_MODELS(X)                                                                              \
 	X("barcelona", "AMD", 1, NONE, "AMD with nested paging, no interrupt acceleration")        \
@@ -106,7 +106,7 @@ enum cpu_acceleration {
 	X("milan", "AMD", 1, AVIC, "AMD Zen 3, AVIC")                                              \
 	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
 	X("westmere", "Intel", 1, NONE, "Intel before APICv")                                      \
-	X("broadwell", "Intel", 0, APICV, "Intel with APICv and posted interrupts")                \
+	X("broadwell", "Intel", 1, APICV, "Intel with APICv and posted interrupts")                \
 	X("sapphire-rapids", "Intel", 0, APICV,                                                    \
 	  "Intel with APICv, posted interrupts, IPI virtualization")
 

@@ -106,6 +106,7 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 	host.model->virt = features & MODEL_INTEL ? &model_vmx : &model_svm;
 	host.model->avic_switches =
 	        AVIC_SWITCH_DEFAULTS | (features & MODEL_FAMILY_17H ? AVIC_STALE_RUNNING : 0);
+	host.model->vapic_switches = VAPIC_SWITCH_DEFAULTS;
 	host.model->cpu_count = config->cpus;
 	machine = port_machine();
 	machine->cpu_count = config->cpus;
@@ -168,6 +169,8 @@ bool port_show_processor(const char *name __unused)
 
 const u64 *port_hw_counts(void)
 {
+	if (model_has(MODEL_APICV))
+		return model_current()->vapic.counts;
 	return model_has(MODEL_AVIC) ? model_current()->avic.counts : assist_counts();
 }
 
@@ -222,8 +225,8 @@ static void explorer_idle_avic(struct model_cpu *cpu)
 
 void posix_explorer_elapse(struct model_cpu *cpu)
 {
-	/* PAUSE stands for a guest that does nothing more until its processor interrupts it. */
-	if (cpu->guest->insn->op != OP_PAUSE)
+	/* PAUSE stands for a guest that does nothing more until its processor interrupts it; HLT is one. */
+	if (cpu->guest->insn->op != OP_PAUSE && !cpu->halted)
 		return;
 	if (cpu->avic.enabled)
 		explorer_idle_avic(cpu);

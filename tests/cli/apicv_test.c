@@ -25,6 +25,7 @@ static int setup(__unused void **state)
 /* --- records */
 
 static const struct report_apicv some_apicv = {.able = 1,
+                                               .hw_counted = 1,
                                                .active_ns = 1500000000,
                                                .lock_shared = 11,
                                                .lock_exclusive = 7,
@@ -121,6 +122,10 @@ static void test_report_refuses_apicv(__unused void **state)
 	struct report_apicv apicv = {.able = 2};
 	struct inhibits_record bad = vm_inhibits;
 
+	refused(REPORT_APICV, &apicv, sizeof(apicv));
+	apicv = (struct report_apicv){.able = 0, .hw_counted = 1};
+	refused(REPORT_APICV, &apicv, sizeof(apicv));
+	apicv = (struct report_apicv){.able = 1, .hw_counted = 2};
 	refused(REPORT_APICV, &apicv, sizeof(apicv));
 	bad.item[1].reason = INHIBIT_COUNT;
 	refused(REPORT_INHIBITS, &bad, sizeof(bad));
@@ -262,6 +267,7 @@ static void test_json_apicv(__unused void **state)
 	root = cJSON_Parse(text);
 	apicv = cJSON_GetObjectItem(root, "apicv");
 	assert_true(cJSON_IsTrue(cJSON_GetObjectItem(apicv, "able")));
+	assert_true(cJSON_IsTrue(cJSON_GetObjectItem(apicv, "hw_counted")));
 	assert_int_equal(member(apicv, "active_ns"), 1500000000);
 	assert_int_equal(member(cJSON_GetObjectItem(apicv, "lock"), "shared"), 11);
 	assert_int_equal(member(cJSON_GetObjectItem(apicv, "lock"), "exclusive"), 7);
@@ -278,9 +284,9 @@ static void test_json_apicv(__unused void **state)
 }
 
 /* The account's text, to be freed. */
-static char *account_text(void)
+static char *account_text_of(const char *cpu)
 {
-	struct options options = {.vm = {{.cpu = "genoa", .vcpus = 2}}, .vms = 1, .pcpus = 2};
+	struct options options = {.vm = {{.cpu = cpu, .vcpus = 2}}, .vms = 1, .pcpus = 2};
 	struct outcome outcome = {
 	        .vm = {{.ended = "poweroff"}}, .options = &options, .report = &report};
 	char *text = NULL;
@@ -291,6 +297,11 @@ static char *account_text(void)
 	account_print(out, &outcome);
 	fclose(out);
 	return text;
+}
+
+static char *account_text(void)
+{
+	return account_text_of("genoa");
 }
 
 static void expect_line(const char *text, const char *line)
@@ -325,6 +336,27 @@ static void test_account_apicv(__unused void **state)
 	            "  APIC_DISABLED               vcpu         6         6     0.000        no"
 	            "  vCPU 1 at RIP 1001");
 	assert_null(strstr(text, "IRQWIN"));
+	assert_null(strstr(text, "posted"));
+	assert_null(strstr(text, "not known"));
+	free(text);
+}
+
+/* Real APICv does not tell what it does, and a part of it is not used. */
+static void test_account_of_real_apicv(__unused void **state)
+{
+	char *text;
+
+	report.vm->apicv = some_apicv;
+	report.vm->apicv.hw_counted = 0;
+	text = account_text_of("broadwell");
+	expect_line(text, "  without posted interrupts: this version has none for broadwell");
+	expect_line(text, "  what the processor does by itself is not known: it does not tell");
+	free(text);
+	/* Of one that has none there is nothing to say. */
+	report.vm->apicv = (struct report_apicv){0};
+	text = account_text_of("broadwell");
+	assert_null(strstr(text, "posted"));
+	assert_null(strstr(text, "not known"));
 	free(text);
 }
 
@@ -362,6 +394,7 @@ int main(void)
 	        cmocka_unit_test_setup(test_channel_truncated_apicv, setup),
 	        cmocka_unit_test_setup(test_json_apicv, setup),
 	        cmocka_unit_test_setup(test_account_apicv, setup),
+	        cmocka_unit_test_setup(test_account_of_real_apicv, setup),
 	        cmocka_unit_test_setup(test_account_without_apicv, setup),
 	};
 

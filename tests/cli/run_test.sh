@@ -377,7 +377,7 @@ refused "needless value" 64 "option --quiet=1 takes no value" run --quiet=1
 refused "stray word" 64 "unexpected argument 'word'" run word
 refused "empty command" 64 "nothing behind --" run --
 refused "unknown processor" 64 "no such processor" run --cpu 8086
-refused "future processor" 64 "does not have" run --cpu broadwell
+refused "future processor" 64 "does not have" run --cpu sapphire-rapids
 # --- the control socket
 control="$dir/c"
 listening() { # up to 10 s
@@ -586,11 +586,11 @@ done
 check "cpus: available" out "^barcelona  *AMD  *yes "
 check "cpus: not yet" out "^sapphire-rapids  *Intel  *not yet "
 "$postern" cpus >"$dir/out/out"
-check "cpus: what is modelled" out "^avic  *hidden  *modelled  *modelled  *modelled  *-$"
-check "cpus: what is hidden" out "^x2avic  *hidden  *hidden  *hidden  *modelled  *-$"
-check "cpus: what Bochs has and does not show" out "^apicv  *-  *-  *-  *-  *hidden$"
-check "cpus: what is the processor's own" out "^nested-paging  *native  *native  *native  *native  *native$"
-check "cpus: what this version lacks" out "^broadwell  *Intel  *not yet"
+check "cpus: what is modelled" out "^avic  *hidden  *modelled  *modelled  *modelled  *-  *-$"
+check "cpus: what is hidden" out "^x2avic  *hidden  *hidden  *hidden  *modelled  *-  *-$"
+check "cpus: what Bochs has and does not show" out "^apicv  *-  *-  *-  *-  *hidden  *native$"
+check "cpus: what is the processor's own" out "^nested-paging  *native  *native  *native  *native  *native  *native$"
+check "cpus: what this version lacks" out "^posted-interrupts  *-  *-  *-  *-  *hidden  *not yet$"
 "$postern" run --help >"$dir/out/out"
 check "run --help: statuses" out "^  124  *the time"
 check "run --help: settings" out "^  slice-us .*(100 to 100000; 2000)"

@@ -32,11 +32,9 @@ static u32 processor(const char **assisted)
 	static const struct {
 		const char *name;
 		u32 features;
-	} processors[] = {{"barcelona", MODEL_BARCELONA},
-	                  {"rome", MODEL_ROME},
-	                  {"milan", MODEL_MILAN},
-	                  {"genoa", MODEL_GENOA},
-	                  {"westmere", MODEL_WESTMERE}};
+	} processors[] = {{"barcelona", MODEL_BARCELONA}, {"rome", MODEL_ROME},
+	                  {"milan", MODEL_MILAN},         {"genoa", MODEL_GENOA},
+	                  {"westmere", MODEL_WESTMERE},   {"broadwell", MODEL_BROADWELL}};
 	static const char prefix[] = "assist-";
 	const char *name = harness.processor ? harness.processor : getenv("POSTERN_TEST_CPU");
 
@@ -67,6 +65,22 @@ static u32 turned_switch(void)
 	AVIC_SWITCHES(X)
 #undef X
 	fail_msg("POSTERN_TEST_AVIC=%s: no such switch", key);
+	return 0;
+}
+
+/* POSTERN_TEST_VAPIC: the same of APIC virtualization. */
+static u32 turned_vapic_switch(void)
+{
+	const char *key = getenv("POSTERN_TEST_VAPIC");
+
+	if (!key)
+		return 0;
+#define X(name, key_, def, what)                                                                   \
+	if (!strcmp(key, key_))                                                                    \
+		return VAPIC_##name;
+	VAPIC_SWITCHES(X)
+#undef X
+	fail_msg("POSTERN_TEST_VAPIC=%s: no such switch", key);
 	return 0;
 }
 
@@ -157,6 +171,7 @@ void harness_create(const struct harness *config)
 	harness.features |= processor(&assisted);
 	posix_machine_reset(&posix_config, harness.features);
 	model()->avic_switches ^= turned_switch();
+	model()->vapic_switches ^= turned_vapic_switch();
 	show(assisted);
 	vm_config.accel_modes = harness.no_accel ? 0 : ~0u;
 	live_before = arena_live_bytes();

@@ -153,6 +153,9 @@ static void pae_paging(void)
 	  W(VMCS_GUEST_CS_RIGHTS, 0xa0fb); W(VMCS_GUEST_SS_RIGHTS, 0xc0f3))                        \
 	X("activity state: halted in the shadow of STI or MOV SS", in_shadow();                    \
 	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED))                                                      \
+	X("activity state: halted, event injected that does not wake",                             \
+	  W(VMCS_GUEST_ACTIVITY, VMX_HALTED);                                                      \
+	  exception_13(VMX_EVENT_ERROR))                                                           \
 	X("interruptibility: reserved", W(VMCS_GUEST_INTERRUPTIBILITY, BIT(5)))                    \
 	X("interruptibility: STI and MOV SS", in_shadow();                                         \
 	  set(VMCS_GUEST_INTERRUPTIBILITY, VMX_BLOCKED_SS))                                        \
@@ -290,6 +293,11 @@ static void test_what_is_legal_enters(void **state __unused)
 	LEGAL(pae_paging(); W(VMCS_GUEST_PDPTE2, PTE_P | 0x5000))
 	LEGAL(W(VMCS_GUEST_DS_RIGHTS, VMX_RIGHTS_UNUSABLE))
 	LEGAL(secondary(VMX_PROC2_VID | VMX_PROC2_APIC_REGISTER | VMX_PROC2_X2APIC))
+	LEGAL(secondary(VMX_PROC2_APIC_ACCESS); W(VMCS_TPR_THRESHOLD, 0xf))
+	LEGAL(secondary(VMX_PROC2_VID); W(VMCS_TPR_THRESHOLD, 0x1f))
+	LEGAL(secondary(VMX_PROC2_VID | VMX_PROC2_APIC_ACCESS); W(VMCS_GUEST_INTR_STATUS, 0xffff))
+	LEGAL(W(VMCS_GUEST_ACTIVITY, VMX_HALTED); vmx_inject(VMX_EVENT_NMI, VECTOR_NMI))
+	LEGAL(W(VMCS_GUEST_ACTIVITY, VMX_HALTED); vmx_inject(VMX_EVENT_EXCEPTION, VECTOR_DB))
 	LEGAL(set(VMCS_PIN, VMX_PIN_PREEMPTION_TIMER);
 	      set(VMCS_EXIT_CONTROLS, VMX_EXIT_CTL_SAVE_TIMER))
 	LEGAL(clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW); W(VMCS_TPR_THRESHOLD, 0xff))
@@ -328,6 +336,39 @@ static void test_controls_by_feature(void **state __unused)
 	assert_string_equal(broken_rule()->name, "pin-based controls: reserved");
 }
 
+/* The rules of APIC virtualization that join several controls: each of these. */
+static void test_controls_of_the_apic(void **state __unused)
+{
+	static const u32 need_shadow[] = {VMX_PROC2_X2APIC, VMX_PROC2_APIC_REGISTER, VMX_PROC2_VID};
+
+	for (u32 i = 0; i < ARRAY_SIZE(need_shadow); i++) {
+		begin();
+		secondary(need_shadow[i]);
+		assert_null(broken_rule());
+		clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW);
+		end("APIC virtualization without TPR shadow");
+	}
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS);
+	W(VMCS_APIC_ACCESS, BIT64(40));
+	end("APIC-access page: address");
+	begin();
+	W(VMCS_VIRTUAL_APIC, 0x10);
+	end("virtual-APIC page: address");
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS | VMX_PROC2_VID | VMX_PROC2_X2APIC);
+	end("x2APIC virtualization with APIC-access page");
+	/* Register virtualization alone leaves the threshold's rules as they are. */
+	begin();
+	secondary(VMX_PROC2_APIC_REGISTER | VMX_PROC2_X2APIC);
+	W(VMCS_TPR_THRESHOLD, 1);
+	end("TPR threshold: above the virtual TPR");
+	begin();
+	secondary(VMX_PROC2_APIC_ACCESS);
+	W(VMCS_TPR_THRESHOLD, 0x10);
+	end("TPR threshold: reserved");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -336,6 +377,7 @@ int main(void)
 	        cmocka_unit_test(test_what_is_legal_enters),
 	        cmocka_unit_test(test_pcids_are_of_ia32e_mode),
 	        cmocka_unit_test(test_controls_by_feature),
+	        cmocka_unit_test(test_controls_of_the_apic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

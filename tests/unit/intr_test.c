@@ -373,6 +373,7 @@ static void test_intr_extint_waits_for_acceleration_to_be_off(void **state)
 	(void)state;
 	wr(0, APIC_LVT0, APIC_DM_EXTINT);
 	atomic32_set(&cpu(0)->accel.mode, ACCEL_X2APIC);
+	cpu(0)->vm->inhibit.needed = INHIBIT_BIT(IRQWIN);
 	fake.pic_output = true;
 	prepare(false);
 	assert_int_equal(back.injections, 0);
@@ -390,6 +391,33 @@ static void test_intr_extint_waits_for_acceleration_to_be_off(void **state)
 	prepare(false);
 	assert_int_equal(back.injections, 1);
 	assert_int_equal(cpu(0)->accel.window, 0);
+}
+
+/* Where a window goes together with acceleration, ExtINT is injected meanwhile; what the local APIC has is not. */
+static void test_intr_extint_beside_acceleration(void **state)
+{
+	(void)state;
+	lapic_may_accelerate(cpu(0), true);
+	wr(0, APIC_LVT0, APIC_DM_EXTINT);
+	lapic_accelerated(cpu(0), true);
+	atomic32_set(&cpu(0)->accel.mode, ACCEL_X2APIC);
+	arrive(HIGH);
+	fake.pic_output = true;
+	back.external = INTR_BLOCK_IF;
+	prepare(false);
+	assert_true(back.window);
+	assert_int_equal(back.injections, 0);
+	back.external = INTR_BLOCK_NONE;
+	prepare(false);
+	slot_is(INTR_TYPE_EXTERNAL, PIC_VECTOR);
+	assert_false(back.window);
+	fake.pic_output = false;
+	entered();
+	prepare(false);
+	assert_int_equal(back.injections, 1);
+	/* It is in the page, for the processor. */
+	assert_int_equal(lapic_deliverable(cpu(0)), HIGH);
+	atomic32_set(&cpu(0)->accel.mode, ACCEL_OFF);
 }
 
 /* A window of any kind counts while it is open, and no longer than that if the vCPU goes to sleep. */
@@ -434,6 +462,7 @@ int main(void)
 	        T(test_intr_hlt_wakes_for_what_if_and_masks_allow),
 	        T(test_intr_reset_forgets_everything),
 	        T(test_intr_extint_waits_for_acceleration_to_be_off),
+	        T(test_intr_extint_beside_acceleration),
 	        T(test_intr_an_open_window_counts),
 	};
 

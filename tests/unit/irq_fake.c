@@ -151,6 +151,11 @@ __weak void vcpu_request(struct vcpu *vcpu, u32 requests)
 	__atomic_fetch_add(&fake.request_calls[vcpu->index], 1, __ATOMIC_SEQ_CST);
 }
 
+__weak void vcpu_request_quietly(struct vcpu *vcpu, u32 requests)
+{
+	vcpu_request(vcpu, requests);
+}
+
 __weak u32 vcpu_request_all(struct vm *vm, u32 requests)
 {
 	struct vcpu *vcpu;
@@ -322,6 +327,17 @@ __weak void eoi_exit_changed(struct vm *vm)
 {
 	(void)vm;
 	__atomic_fetch_add(&fake.eoi_exit_changes, 1, __ATOMIC_SEQ_CST);
+}
+
+__weak void eoi_exit_require(struct vm *vm)
+{
+	(void)vm;
+}
+
+__weak void eoi_exit_bitmap(struct vcpu *vcpu, u64 out[EOI_EXIT_WORDS])
+{
+	(void)vcpu;
+	memset(out, 0, EOI_EXIT_WORDS * sizeof(out[0]));
 }
 
 __weak void eoi_exit_local_changed(struct vcpu *vcpu)

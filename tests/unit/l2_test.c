@@ -147,7 +147,13 @@ static void identify(struct vm *vm __unused)
 {
 }
 
-static const struct accel_ops ops = {modes, vm_init, vm_exit, set, running, notify, identify};
+static const struct accel_ops ops = {.modes = modes,
+                                     .vm_init = vm_init,
+                                     .vm_exit = vm_exit,
+                                     .set = set,
+                                     .running = running,
+                                     .notify = notify,
+                                     .identify = identify};
 static struct backend backend = {.accel = &ops};
 
 /* --- around them --- */
