@@ -14,6 +14,7 @@
 
 static const char *const processor_names[APICV_PROCESSORS] = {
         [APICV_WESTMERE] = "westmere",
+        [APICV_BROADWELL] = "broadwell",
 };
 
 static const char *const kind_names[] = {

@@ -29,6 +29,7 @@ void g_cli(void);
 
 enum apicv_processor {
 	APICV_WESTMERE,
+	APICV_BROADWELL,
 	APICV_PROCESSORS,
 };
 
@@ -39,14 +40,16 @@ struct apicv_step {
 	u32 interrupts; /* taken in one round */
 	/* In one round, on each processor. */
 	u8 westmere[EXIT_KIND_COUNT];
+	u8 broadwell[EXIT_KIND_COUNT];
 };
 
 static volatile u32 apicv_taken;
 static bool apicv_x2;
 
 /* The kinds that are compared. */
-static const u8 apicv_kinds[] = {EXIT_INTR_WINDOW, EXIT_TPR, EXIT_RDMSR,      EXIT_WRMSR,
-                                 EXIT_MEMORY,      EXIT_CR,  EXIT_APIC_WRITE, EXIT_APIC_ACCESS};
+static const u8 apicv_kinds[] = {EXIT_INTR_WINDOW, EXIT_TPR,        EXIT_RDMSR,
+                                 EXIT_WRMSR,       EXIT_MEMORY,     EXIT_CR,
+                                 EXIT_EOI,         EXIT_APIC_WRITE, EXIT_APIC_ACCESS};
 
 static void apicv_write(u32 reg, u32 value)
 {
@@ -214,38 +217,46 @@ static void apicv_line(void)
 #define CR(n)     [EXIT_CR] = (n)
 #define TPR(n)    [EXIT_TPR] = (n)
 #define WINDOW(n) [EXIT_INTR_WINDOW] = (n)
+#define EOI(n)    [EXIT_EOI] = (n)
+#define WRITE(n)  [EXIT_APIC_WRITE] = (n)
 
 /*
  * westmere: every access of a register exits, the EOI's among them, and none of CR8. While an interrupt waits for
  * the task priority, each write of CR8 exits that lowers it, or, with a subclass, any.
+ *
+ * broadwell: nothing exits but what is left to software: the EOI of a level-triggered interrupt, and ICR, unless it
+ * is in xAPIC mode and says "self". Until the APIC is enabled by software it is not accelerated; then the first
+ * access of its page exits once, to have it mapped. In x2APIC mode no IPI by ICR is the processor's ("Virtualizing
+ * MSR-Based APIC Accesses").
  */
 static const struct apicv_step apicv_steps[] = {
-        {"xapic-enable", 1, apicv_enable, 0, {MEM(1)}},
-        {"xapic-pin", 1, apicv_pin, 0, {MEM(4)}},
-        {"xapic-shorthand", 210, apicv_shorthand, 1, {MEM(2)}},
-        {"xapic-own-id", 40, apicv_own_id, 1, {MEM(2)}},
-        {"xapic-cr8-idle", 500, apicv_cr8_idle, 0, {0}},
-        {"xapic-tpr-idle", 60, apicv_tpr_idle, 0, {MEM(2)}},
-        {"xapic-cr8-below", 110, apicv_cr8_below, 1, {MEM(2), TPR(1)}},
-        {"xapic-cr8-not-below", 120, apicv_cr8_not_below, 1, {MEM(2), TPR(2)}},
-        {"xapic-tpr-below", 130, apicv_tpr_below, 1, {MEM(4)}},
-        {"xapic-subclass", 140, apicv_subclass, 1, {MEM(3), CR(1), TPR(1)}},
-        {"xapic-interrupts-off", 150, apicv_interrupts_off, 1, {MEM(2), WINDOW(1)}},
-        {"xapic-reads", 70, apicv_reads, 0, {MEM(4)}},
-        {"xapic-line", 80, apicv_line, 1, {MEM(1)}},
-        {"x2apic-enter", 1, apicv_enter_x2apic, 0, {RDMSR(1), WRMSR(1)}},
-        {"x2apic-self-ipi", 1000, apicv_self_ipi, 1, {WRMSR(2)}},
-        {"x2apic-shorthand", 310, apicv_shorthand, 1, {WRMSR(2)}},
-        {"x2apic-own-id", 45, apicv_own_id, 1, {WRMSR(2)}},
-        {"x2apic-cr8-idle", 600, apicv_cr8_idle, 0, {0}},
-        {"x2apic-tpr-idle", 65, apicv_tpr_idle, 0, {WRMSR(2)}},
-        {"x2apic-cr8-below", 1000, apicv_cr8_below, 1, {WRMSR(2), TPR(1)}},
-        {"x2apic-cr8-not-below", 125, apicv_cr8_not_below, 1, {WRMSR(2), TPR(2)}},
-        {"x2apic-tpr-below", 135, apicv_tpr_below, 1, {WRMSR(4)}},
-        {"x2apic-subclass", 145, apicv_subclass, 1, {WRMSR(3), CR(1), TPR(1)}},
-        {"x2apic-interrupts-off", 155, apicv_interrupts_off, 1, {WRMSR(2), WINDOW(1)}},
-        {"x2apic-reads", 75, apicv_reads, 0, {RDMSR(4)}},
-        {"x2apic-line", 85, apicv_line, 1, {WRMSR(1)}},
+        {"xapic-enable", 1, apicv_enable, 0, {MEM(1)}, {MEM(1)}},
+        {"xapic-pin", 1, apicv_pin, 0, {MEM(4)}, {MEM(4)}},
+        {"xapic-first-access", 1, apicv_tpr_idle, 0, {MEM(2)}, {MEM(1)}},
+        {"xapic-shorthand", 210, apicv_shorthand, 1, {MEM(2)}, {0}},
+        {"xapic-own-id", 40, apicv_own_id, 1, {MEM(2)}, {WRITE(1)}},
+        {"xapic-cr8-idle", 500, apicv_cr8_idle, 0, {0}, {0}},
+        {"xapic-tpr-idle", 60, apicv_tpr_idle, 0, {MEM(2)}, {0}},
+        {"xapic-cr8-below", 110, apicv_cr8_below, 1, {MEM(2), TPR(1)}, {0}},
+        {"xapic-cr8-not-below", 120, apicv_cr8_not_below, 1, {MEM(2), TPR(2)}, {0}},
+        {"xapic-tpr-below", 130, apicv_tpr_below, 1, {MEM(4)}, {0}},
+        {"xapic-subclass", 140, apicv_subclass, 1, {MEM(3), CR(1), TPR(1)}, {0}},
+        {"xapic-interrupts-off", 150, apicv_interrupts_off, 1, {MEM(2), WINDOW(1)}, {0}},
+        {"xapic-reads", 70, apicv_reads, 0, {MEM(4)}, {0}},
+        {"xapic-line", 80, apicv_line, 1, {MEM(1)}, {EOI(1)}},
+        {"x2apic-enter", 1, apicv_enter_x2apic, 0, {RDMSR(1), WRMSR(1)}, {RDMSR(1), WRMSR(1)}},
+        {"x2apic-self-ipi", 1000, apicv_self_ipi, 1, {WRMSR(2)}, {0}},
+        {"x2apic-shorthand", 310, apicv_shorthand, 1, {WRMSR(2)}, {WRMSR(1)}},
+        {"x2apic-own-id", 45, apicv_own_id, 1, {WRMSR(2)}, {WRMSR(1)}},
+        {"x2apic-cr8-idle", 600, apicv_cr8_idle, 0, {0}, {0}},
+        {"x2apic-tpr-idle", 65, apicv_tpr_idle, 0, {WRMSR(2)}, {0}},
+        {"x2apic-cr8-below", 1000, apicv_cr8_below, 1, {WRMSR(2), TPR(1)}, {WRMSR(1)}},
+        {"x2apic-cr8-not-below", 125, apicv_cr8_not_below, 1, {WRMSR(2), TPR(2)}, {WRMSR(1)}},
+        {"x2apic-tpr-below", 135, apicv_tpr_below, 1, {WRMSR(4)}, {WRMSR(1)}},
+        {"x2apic-subclass", 145, apicv_subclass, 1, {WRMSR(3), CR(1), TPR(1)}, {WRMSR(1)}},
+        {"x2apic-interrupts-off", 155, apicv_interrupts_off, 1, {WRMSR(2), WINDOW(1)}, {WRMSR(1)}},
+        {"x2apic-reads", 75, apicv_reads, 0, {RDMSR(4)}, {0}},
+        {"x2apic-line", 85, apicv_line, 1, {WRMSR(1)}, {EOI(1)}},
 };
 #undef MEM
 #undef RDMSR
@@ -253,11 +264,14 @@ static const struct apicv_step apicv_steps[] = {
 #undef CR
 #undef TPR
 #undef WINDOW
+#undef EOI
+#undef WRITE
 
 static const u8 *apicv_exits(const struct apicv_step *step, enum apicv_processor processor)
 {
 	const u8 *const exits[APICV_PROCESSORS] = {
 	        [APICV_WESTMERE] = step->westmere,
+	        [APICV_BROADWELL] = step->broadwell,
 	};
 
 	return exits[processor];

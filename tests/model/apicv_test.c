@@ -58,10 +58,16 @@ static void test_westmere(void **state __unused)
 	run("westmere", APICV_WESTMERE);
 }
 
+static void test_broadwell(void **state __unused)
+{
+	run("broadwell", APICV_BROADWELL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_westmere),
+	        cmocka_unit_test(test_broadwell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ test_bochs_exits() {
 		compared=$((compared + 1))
 		[ "$expected" -eq 0 ] || note "$name $expected"
 	done < <(console | sed -n "s/^count $cpu\.\([a-z-]*\) \([0-9]*\)\$/\1 \2/p")
-	[ "$compared" -ge 8 ] || wrong "only $compared kinds of exit were compared"
+	[ "$compared" -ge 9 ] || wrong "only $compared kinds of exit were compared"
 }
 
 # The guest sleeps: its time goes by faster than the host's.
@@ -165,6 +165,7 @@ check bochs-terminate test_bochs_interrupt process TERM
 check bochs-control test_bochs_control
 if $full; then
 	check bochs-exits-westmere test_bochs_exits westmere
+	check bochs-exits-broadwell test_bochs_exits broadwell
 	check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
 	check bochs-reset test_bochs_micro reset reset 75 300
 	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
