@@ -58,7 +58,7 @@ $(GUEST)/micro/%.elf: $(GUEST)/micro/%.o $(MICRO_COMMON) guests/micro/micro.ld
 # Those that show the rules of docs/rules.md: the scripts of tests/model/rules_*_test.c.
 RULES_COMMON := $(GUEST)/micro/rules_run.o $(GUEST)/micro/rules_ap.o
 $(filter $(GUEST)/micro/rules-%,$(MICRO_ELFS)): $(RULES_COMMON)
-$(GUEST)/micro/rules%.o: MICRO_CFLAGS += -Iinclude -I.
+$(GUEST)/micro/rules%.o $(GUEST)/micro/apicv.o: MICRO_CFLAGS += -Iinclude -I.
 
 # The flat guest: 32-bit, by the Multiboot standard, for postern run --multiboot.
 FLAT_OBJ := $(GUEST)/micro/flat/start.o $(GUEST)/micro/flat/flat.o

@@ -113,7 +113,7 @@ $(MODEL_TESTS): %: %.o $(HOST)/tests/model/harness.o $(HOST)/libpostern.a
 # The rules of docs/rules.md: scripts that are compiled into micro guests, too.
 RULES_OBJ := $(HOST)/tests/model/rules_run.o
 $(filter $(HOST)/tests/model/rules_%,$(MODEL_TESTS)): $(RULES_OBJ)
-$(HOST)/tests/model/rules_%.o: HOST_CFLAGS += -Itests/model/guest
+$(HOST)/tests/model/rules_%.o $(HOST)/tests/model/apicv_test.o: HOST_CFLAGS += -Itests/model/guest
 
 # Scripts whose traces are compared between processors.
 WITNESS_OBJ := $(patsubst %,$(HOST)/tests/model/%.o,witness witness_one witness_many witness_known)
@@ -252,20 +252,21 @@ check-model: $(MODEL_TESTS)
 # Tests that look at nothing but what a guest sees of its interrupts.
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
+# Those that name their processors by themselves.
+NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv avic entry_timer inhibit inhibit_apic nested_vmx vmx \
+	vmx_apic vmx_backend vmx_fast vmx_rules vmx_vid witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
-# the same. All of these in check-full. Those that name their processors by themselves are left out.
+# the same. All of these in check-full.
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
-AVIC_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer inhibit inhibit_apic nested \
-	nested_asks nested_vmx vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+AVIC_TESTS := $(filter-out $(NAMED_TESTS) %/nested_test %/nested_asks_test,$(MODEL_TESTS))
 check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(AVIC_TESTS); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
-# The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic entry_timer hv inhibit inhibit_apic model \
-	nested_vmx vmx vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+# The same scripts on the VMX back end. Left out besides: those about AVIC.
+VMX_TESTS := $(filter-out $(NAMED_TESTS) %/hv_test %/model_test,$(MODEL_TESTS))
 VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
 # Without a preemption timer: those about interrupts, all of them in check-full.
 UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))

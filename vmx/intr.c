@@ -12,6 +12,8 @@
  * - INT3 and INT n push the address behind them, and RIP is there already: so the entry is made as if the
  *   instruction were right before it, which it is, but for what follows its opcode.
  * - In real mode no exception has an error code, and entry refuses one.
+ * - Delivering #DB clears DR7.GD, or its handler could not look at DR6; an injected one leaves it ("Vectored-Event
+ *   Injection").
  * - With virtual NMIs the processor knows whether an NMI handler runs.
  * - The task priority is in the virtual-APIC page, which is the local APIC's own. While something waits for it
  *   to drop, the guest exits when its class falls below the threshold, which may not be above the class itself
@@ -24,6 +26,8 @@
 #include "x86/apic.h"
 
 #define BLOCKED_SHADOW (VMX_BLOCKED_STI | VMX_BLOCKED_SS)
+
+#define DR7_GD BIT64(13)
 
 enum intr_block vmx_intr_blocked(struct vcpu *vcpu, enum intr_class class)
 {
@@ -60,6 +64,19 @@ static u32 event_type(const struct intr_event *event)
 	}
 }
 
+static void clear_general_detect(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u64 dr7 = vmx->state_valid ? vmx->state.dr7 : vmcs_read(VMCS_GUEST_DR7);
+	struct vcpu_state state;
+
+	if (!(dr7 & DR7_GD))
+		return;
+	vmx_get_state(vcpu, &state);
+	state.dr7 &= ~DR7_GD;
+	vmx_set_state(vcpu, &state);
+}
+
 void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 {
 	struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
@@ -67,6 +84,8 @@ void vmx_intr_inject(struct vcpu *vcpu, const struct intr_event *event)
 	ASSERT(!(want->entry_info & VMX_EVENT_VALID));
 	want->entry_info = event->vector | event_type(event) | VMX_EVENT_VALID;
 	want->entry_length = event->vector == VECTOR_BP ? 1 : 2;
+	if (event->type == INTR_TYPE_EXCEPTION && event->vector == VECTOR_DB)
+		clear_general_detect(vcpu);
 	if (!event->has_error || !vmx_is_protected(vcpu))
 		return;
 	want->entry_info |= VMX_EVENT_ERROR;

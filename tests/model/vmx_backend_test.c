@@ -142,6 +142,56 @@ static void test_trap_of_sti_itself(void **state __unused)
 	end();
 }
 
+#define DR7_GD  BIT64(13)
+#define DR7_ONE BIT64(10)
+
+static void set_dr7(u64 dr7)
+{
+	struct vcpu_state state;
+
+	backend_op(get_state)(vcpu, &state);
+	state.dr7 = dr7;
+	backend_op(set_state)(vcpu, &state);
+}
+
+/*
+ * "Debug Control Register (DR7)": the handler of #DB runs without general detection. Whether the state has been
+ * asked for since the exit makes no difference; no other exception changes it.
+ */
+static void test_debug_exception_ends_general_detection(void **state __unused)
+{
+	static const struct {
+		u8 vector;
+		bool asked;
+		u64 dr7;
+	} rows[] = {
+	        {VECTOR_DB, false, DR7_ONE},
+	        {VECTOR_DB, true, DR7_ONE},
+	        {VECTOR_GP, false, DR7_ONE | DR7_GD},
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct vcpu_state asked;
+
+		begin(nothing);
+		g_set_handler(rows[i].vector, handle);
+		set_mode(CR0_ET);
+		set_dr7(DR7_ONE | DR7_GD);
+		enter(true);
+		assert_int_equal(field(VMCS_GUEST_DR7), DR7_ONE | DR7_GD);
+		vcpu_inject_exception(vcpu, rows[i].vector, false, 0);
+		if (rows[i].asked)
+			backend_op(get_state)(vcpu, &asked);
+		assert_false(intr_prepare_entry(vcpu));
+		enter(true);
+		assert_int_equal(guest_engine()->guest[0].depth, 1);
+		assert_int_equal(field(VMCS_GUEST_DR7), rows[i].dr7);
+		backend_op(get_state)(vcpu, &asked);
+		assert_int_equal(asked.dr7, rows[i].dr7);
+		end();
+	}
+}
+
 static void set_cr3(u64 cr3, u64 pat)
 {
 	struct vcpu_state state;
@@ -274,6 +324,7 @@ int main(void)
 	        cmocka_unit_test(test_error_code_in_protected_mode_only),
 	        cmocka_unit_test(test_trap_flag_set_in_a_shadow),
 	        cmocka_unit_test(test_trap_of_sti_itself),
+	        cmocka_unit_test(test_debug_exception_ends_general_detection),
 	        cmocka_unit_test(test_pdptes_come_with_cr3_only),
 	        cmocka_unit_test(test_iret_that_faults_blocks_nmis_again),
 	        cmocka_unit_test(test_nmi_cut_short_is_injected_again),

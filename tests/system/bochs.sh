@@ -17,6 +17,23 @@ test_bochs_micro_says() {
 	expect_console "$words"
 }
 
+# The guest says how often each kind of exit is due; the account has exactly that.
+test_bochs_exits() {
+	local cpu=$1 name expected counted compared=0
+	boot 400 --cpu "$cpu" -k "$GUEST/micro/apicv.elf" -c 1 -m 64M --set testdev=on
+	expect_status 0
+	expect_ended poweroff
+	expect_console '^ok every interrupt was taken'
+	expect_no_console '^not ok|unexpected exception'
+	while read -r name expected; do
+		counted=$(account "$name")
+		[ "${counted:-0}" -eq "$expected" ] || wrong "$name: ${counted:-0} exits, not $expected"
+		compared=$((compared + 1))
+		[ "$expected" -eq 0 ] || note "$name $expected"
+	done < <(console | sed -n "s/^count $cpu\.\([a-z-]*\) \([0-9]*\)\$/\1 \2/p")
+	[ "$compared" -ge 9 ] || wrong "only $compared kinds of exit were compared"
+}
+
 # The guest sleeps: its time goes by faster than the host's.
 test_bochs_timeout() {
 	boot 90 --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M
@@ -198,6 +215,8 @@ check bochs-apicv-differential test_bochs_apicv 600 20000 0
 if $full; then
 	check bochs-apicv-million test_bochs_apicv 7200 1000000 20000
 	check bochs-apicv-manual test_bochs_apicv_manual
+	check bochs-exits-westmere test_bochs_exits westmere
+	check bochs-exits-broadwell test_bochs_exits broadwell
 	check bochs-debug-exit test_bochs_micro debug-exit debug-exit 85 300
 	check bochs-reset test_bochs_micro reset reset 75 300
 	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
