@@ -67,7 +67,7 @@ static u32 event_type(const struct intr_event *event)
 static void clear_general_detect(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u64 dr7 = vmx->state_valid ? vmx->state.dr7 : vmcs_read(VMCS_GUEST_DR7);
+	u64 dr7 = vmx->vmcs->state_valid ? vmx->vmcs->state.dr7 : vmcs_read(VMCS_GUEST_DR7);
 	struct vcpu_state state;
 
 	if (!(dr7 & DR7_GD))
