@@ -287,6 +287,37 @@ static void test_exceptions(void **state __unused)
 	run_westmere(script_exceptions, ASK_INTR, ask_ud);
 }
 
+/* "Exception Bitmap": bit 14 says whether page faults exit that match, or those that do not. */
+static void test_page_faults_by_their_error_code(void **state __unused)
+{
+	static const struct {
+		bool bit;
+		u32 mask, match, error;
+		bool exits;
+	} rows[] = {
+	        {true, 0, 0, 0, true},
+	        {true, 0, 0, PF_WRITE, true},
+	        {true, 0, 1, 0, false},
+	        {false, 0, 0, PF_WRITE, false},
+	        {false, 0, 1, PF_WRITE, true},
+	        {true, PF_WRITE, PF_WRITE, PF_WRITE | PF_USER, true},
+	        {true, PF_WRITE, PF_WRITE, PF_USER, false},
+	        {false, PF_WRITE, PF_WRITE, PF_WRITE, false},
+	        {false, PF_WRITE, PF_WRITE, PF_USER, true},
+	};
+	static struct vmx_nested nested;
+	struct vmx_vcpu vmx = {.nested = &nested};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		nested.pf_mask = rows[i].mask;
+		nested.pf_match = rows[i].match;
+		vmx.asked.exceptions = rows[i].bit ? BIT(VECTOR_PF) : BIT(VECTOR_GP);
+		assert_int_equal(vmx_asked_exception(&vmx, VECTOR_PF, rows[i].error),
+		                 rows[i].exits);
+		assert_int_equal(vmx_asked_exception(&vmx, VECTOR_GP, rows[i].error), !rows[i].bit);
+	}
+}
+
 static void test_control_registers(void **state __unused)
 {
 	run_westmere(script_registers, ASK_INTR, own_bits);
@@ -560,6 +591,7 @@ int main(void)
 	        cmocka_unit_test(test_windows_of_l1),
 	        cmocka_unit_test(test_threshold),
 	        cmocka_unit_test(test_exceptions),
+	        cmocka_unit_test(test_page_faults_by_their_error_code),
 	        cmocka_unit_test(test_tsc_offset),
 	        cmocka_unit_test(test_failing_entries),
 	        cmocka_unit_test(test_deadline_of_l1),
