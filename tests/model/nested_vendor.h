@@ -41,6 +41,8 @@ enum l2_exit {
 	L2_GP,
 	L2_CR,
 	L2_WINDOW, /* for interrupts */
+	L2_TPR,
+	L2_UD,
 	L2_FAILED, /* a state that the processor refuses */
 	L2_OTHER,
 	L2_EXITS
@@ -253,24 +255,41 @@ static void *vmx_block_in(struct l2_block *block)
 	return &block->vmx;
 }
 
+static enum l2_exit vmx_why_exception(u64 info)
+{
+	if ((info & VMX_EVENT_TYPE) == VMX_EVENT_NMI)
+		return L2_NMI;
+	switch (info & VMX_EVENT_VECTOR) {
+	case VECTOR_GP:
+		return L2_GP;
+	case VECTOR_UD:
+		return L2_UD;
+	default:
+		return L2_OTHER;
+	}
+}
+
 static enum l2_exit vmx_why(const struct l2_block *block)
 {
 	static const u8 codes[] = {
-	        [VMX_EXIT_EXTERNAL] = L2_INTR + 1, [VMX_EXIT_INIT] = L2_INIT + 1,
-	        [VMX_EXIT_HLT] = L2_HLT + 1,       [VMX_EXIT_VMCALL] = L2_CALL + 1,
-	        [VMX_EXIT_CPUID] = L2_CPUID + 1,   [VMX_EXIT_IO] = L2_IO + 1,
-	        [VMX_EXIT_RDMSR] = L2_MSR + 1,     [VMX_EXIT_WRMSR] = L2_MSR + 1,
-	        [VMX_EXIT_CR] = L2_CR + 1,         [VMX_EXIT_INTR_WINDOW] = L2_WINDOW + 1,
+	        [VMX_EXIT_EXTERNAL] = L2_INTR + 1,
+	        [VMX_EXIT_INIT] = L2_INIT + 1,
+	        [VMX_EXIT_HLT] = L2_HLT + 1,
+	        [VMX_EXIT_VMCALL] = L2_CALL + 1,
+	        [VMX_EXIT_CPUID] = L2_CPUID + 1,
+	        [VMX_EXIT_IO] = L2_IO + 1,
+	        [VMX_EXIT_RDMSR] = L2_MSR + 1,
+	        [VMX_EXIT_WRMSR] = L2_MSR + 1,
+	        [VMX_EXIT_CR] = L2_CR + 1,
+	        [VMX_EXIT_INTR_WINDOW] = L2_WINDOW + 1,
+	        [VMX_EXIT_TPR_BELOW_THRESHOLD] = L2_TPR + 1,
 	};
 	u64 reason = vmx_block_of(&block->vmx, EXIT_REASON);
-	u64 info = vmx_block_of(&block->vmx, EXIT_INFO);
 
 	if (reason & VMX_EXIT_ENTRY_FAILED)
 		return L2_FAILED;
 	if (reason == VMX_EXIT_EXCEPTION)
-		return (info & VMX_EVENT_TYPE) == VMX_EVENT_NMI      ? L2_NMI
-		       : (info & VMX_EVENT_VECTOR) == (u64)VECTOR_GP ? L2_GP
-		                                                     : L2_OTHER;
+		return vmx_why_exception(vmx_block_of(&block->vmx, EXIT_INFO));
 	return reason < ARRAY_SIZE(codes) && codes[reason] ? codes[reason] - 1 : L2_OTHER;
 }
 

@@ -219,6 +219,105 @@ static void test_windows_of_l1(void **state __unused)
 	run_westmere(script_window_and_cr8, ASK_INTR, ask_window_and_cr8);
 }
 
+/* Of L2's own task priority, and where it is above that to begin with: which entry refuses. */
+static void ask_threshold(struct l2_block *block)
+{
+	vmx_block_of(&block->vmx, PRIMARY) |= VMX_PROC_TPR_SHADOW;
+	vmx_block_of(&block->vmx, TPR_THRESHOLD) = 5;
+}
+
+static void drop_tpr(void)
+{
+	G_CHECK_EQUAL(g_read_cr8(), 0);
+	g_write_cr8(8);
+	g_in(0x40, 1);
+	g_write_cr8(6);
+	G_CHECK_EQUAL(l2[1].exits[L2_TPR], 0);
+	g_write_cr8(4);
+	G_CHECK_EQUAL(l2[1].exits[L2_TPR], 1);
+	G_CHECK_EQUAL(g_read_cr8(), 4);
+}
+
+static void script_threshold(void)
+{
+	u8 tpr;
+
+	begin_new();
+	in_l2(1, drop_tpr);
+	end_l2(1);
+	assert_true(vm_read(harness_vm, GPA(F(VIRTUAL_APIC) + APIC_TPR), &tpr, 1));
+	G_CHECK_EQUAL(tpr, 0x40);
+	G_CHECK_EQUAL(lapic_cr8(vcpu(1)), 0);
+}
+
+static void test_threshold(void **state __unused)
+{
+	run_westmere(script_threshold, ASK_INTR, ask_threshold);
+}
+
+/* Exceptions of the processor's: the one that L1 asked for is L1's, the other is L2's. */
+static void ask_ud(struct l2_block *block)
+{
+	vmx_block_of(&block->vmx, EXCEPTIONS) = BIT(VECTOR_UD);
+}
+
+static void raise_ud(void)
+{
+	G_CHECK_EQUAL(g_ud2_safe(), l2[1].skip[L2_UD] ? 0 : VECTOR_UD);
+}
+
+static void script_exceptions(void)
+{
+	l2[1].skip[L2_UD] = 2;
+	begin_new();
+	in_l2(1, raise_ud);
+	G_CHECK_EQUAL(l2[1].exits[L2_UD], 1);
+	end_l2(1);
+	l2[1].skip[L2_UD] = 0;
+	adapt_1 = NULL;
+	begin_new();
+	in_l2(1, raise_ud);
+	G_CHECK_EQUAL(l2[1].exits[L2_UD], 1);
+	end_l2(1);
+	adapt_1 = ask_ud;
+}
+
+static void test_exceptions(void **state __unused)
+{
+	run_westmere(script_exceptions, ASK_INTR, ask_ud);
+}
+
+/* "Exception Bitmap": bit 14 says whether page faults exit that match, or those that do not. */
+static void test_page_faults_by_their_error_code(void **state __unused)
+{
+	static const struct {
+		bool bit;
+		u32 mask, match, error;
+		bool exits;
+	} rows[] = {
+	        {true, 0, 0, 0, true},
+	        {true, 0, 0, PF_WRITE, true},
+	        {true, 0, 1, 0, false},
+	        {false, 0, 0, PF_WRITE, false},
+	        {false, 0, 1, PF_WRITE, true},
+	        {true, PF_WRITE, PF_WRITE, PF_WRITE | PF_USER, true},
+	        {true, PF_WRITE, PF_WRITE, PF_USER, false},
+	        {false, PF_WRITE, PF_WRITE, PF_WRITE, false},
+	        {false, PF_WRITE, PF_WRITE, PF_USER, true},
+	};
+	static struct vmx_nested nested;
+	struct vmx_vcpu vmx = {.nested = &nested};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		nested.pf_mask = rows[i].mask;
+		nested.pf_match = rows[i].match;
+		vmx.asked.exceptions = rows[i].bit ? BIT(VECTOR_PF) : BIT(VECTOR_GP);
+		assert_int_equal(vmx_asked_exception(&vmx, VECTOR_PF, rows[i].error),
+		                 rows[i].exits);
+		assert_int_equal(vmx_asked_exception(&vmx, VECTOR_GP, rows[i].error), !rows[i].bit);
+	}
+}
+
 static void test_control_registers(void **state __unused)
 {
 	run_westmere(script_registers, ASK_INTR, own_bits);
@@ -490,6 +589,9 @@ int main(void)
 	        cmocka_unit_test(test_state),
 	        cmocka_unit_test(test_control_registers),
 	        cmocka_unit_test(test_windows_of_l1),
+	        cmocka_unit_test(test_threshold),
+	        cmocka_unit_test(test_exceptions),
+	        cmocka_unit_test(test_page_faults_by_their_error_code),
 	        cmocka_unit_test(test_tsc_offset),
 	        cmocka_unit_test(test_failing_entries),
 	        cmocka_unit_test(test_deadline_of_l1),
