@@ -188,6 +188,8 @@ static void in_l2(u32 v, void (*order)(void))
 /* Its VMMCALL is completed when L2 goes on. */
 static void end_l2(u32 v)
 {
+	while (l2[v].order)
+		g_pause();
 	l2[v].order = g_vmmcall;
 	while (seat[v].order)
 		g_pause();
