@@ -352,6 +352,43 @@ static void test_deaf_entries_end(void **state __unused)
 	end();
 }
 
+/* In a debugger's step it is the physical timer's, and has to wait. */
+static void test_deadline_that_did_not_go_along(void **state __unused)
+{
+	begin(script_deaf);
+	intr_prepare_entry(vcpu);
+	lapic_timer_on_entry(vcpu, false);
+	vcpu->lapic.timer_deadline = model_time();
+	enter(false);
+	assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+	assert_int_equal(ticks(), 0);
+	assert_true(field(VMCS_PREEMPTION_TIMER) > 0);
+	end();
+}
+
+/* What is to be decided needs more than there is with interrupts blocked: the run loop does it. */
+static void test_expiry_that_the_run_loop_has_to_see_to(void **state __unused)
+{
+	for (u32 i = 0; i < 3; i++) {
+		begin(script_deadline);
+		enter_until(EXIT_HLT, true);
+		if (i == 0)
+			lapic_signal_nmi(&vcpu->lapic);
+		else if (i == 1)
+			vcpu->lapic.auto_eoi = true;
+		else
+			vcpu->intr.nmi_pending = 1;
+		atomic32_set(&vcpu->requests, 0);
+		enter(false);
+		assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+		assert_int_equal(ticks(), 1);
+		assert_int_equal(counted(EXIT_TIMER), 0);
+		assert_int_equal(atomic32_read(&vcpu->requests), VCPU_REQUEST_EVENT);
+		assert_int_equal(lapic_deliverable(vcpu), VECTOR);
+		end();
+	}
+}
+
 /* While it does not run, the physical timer has the deadline; never both, never none. */
 static void test_one_timer_at_a_time(void **state __unused)
 {
@@ -646,6 +683,8 @@ int main(void)
 	        cmocka_unit_test(test_entered_again_forced_is_forced),
 	        cmocka_unit_test(test_not_there_yet),
 	        cmocka_unit_test(test_deaf_entries_end),
+	        cmocka_unit_test(test_deadline_that_did_not_go_along),
+	        cmocka_unit_test(test_expiry_that_the_run_loop_has_to_see_to),
 	        cmocka_unit_test(test_one_timer_at_a_time),
 	        cmocka_unit_test(test_slow_path_is_for_guest_mode_only),
 	        cmocka_unit_test(test_forced_and_deadline_together),
