@@ -5,6 +5,7 @@
 
 #include "core/command.h"
 #include "core/cpu.h"
+#include "core/trace.h"
 #include "core/vm.h"
 #include "postern/backend.h"
 
@@ -31,6 +32,7 @@ struct machine {
 	u64 housekeeping_due;
 	u64 status_due;
 	u64 account_due;
+	struct trace trace;
 	struct command_frame command; /* boot processor only: core/command.h */
 };
 

@@ -238,6 +238,7 @@ void main_housekeeping(u64 now)
 
 	read_commands(machine);
 	debugger_poll(machine->vm[0]);
+	trace_log();
 	machine->housekeeping_due =
 	        now +
 	        timer_ns_to_tsc(debugger_is_busy(machine->vm[0]) ? DEBUGGER_NS : HOUSEKEEPING_NS);
@@ -300,6 +301,7 @@ static void run_all(struct machine *machine)
 	port_release_cpus();
 	cpu_main(&machine->cpu[0]);
 	wait_for_others(machine);
+	trace_end();
 	report_all(machine);
 }
 
@@ -371,6 +373,9 @@ enum main_result postern_main(void)
 	result = create_guests(machine, &config);
 	if (result != MAIN_OK)
 		return result;
+	if (!trace_start(config.setting[SETTING_TRACE_ENTRIES]))
+		return refuse(REPORT_REFUSED_CONFIG,
+		              "not enough memory to trace that many entries");
 	report_hello(machine, config.cpu[0]);
 	run_all(machine);
 	return MAIN_OK;

@@ -135,15 +135,32 @@ static void end_turn(struct cpu *cpu, struct vcpu *vcpu)
 	sched_end_turn(cpu, vcpu);
 }
 
+/* Not inline, as wait_for_work(): the loop between exits keeps what it needs in registers. */
+static __noinline void begin_turn(struct cpu *cpu, struct vcpu *vcpu)
+{
+	note_first_entry(vcpu->vm);
+	sched_load(cpu, vcpu);
+	accel_running(vcpu, cpu);
+	take_deadline_along(vcpu, true);
+}
+
+/* true: it is blocked, and no longer the caller's. */
+static __noinline bool wait_for_work(struct vcpu *vcpu)
+{
+	intr_before_wait(vcpu);
+	take_deadline_along(vcpu, false);
+	if (sched_block(vcpu))
+		return true;
+	take_deadline_along(vcpu, true);
+	return false;
+}
+
 static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 {
 	bool chores = true;
 	u64 now = 0;
 
-	note_first_entry(vcpu->vm);
-	sched_load(cpu, vcpu);
-	accel_running(vcpu, cpu);
-	take_deadline_along(vcpu, true);
+	begin_turn(cpu, vcpu);
 	for (;; chores = sched_has_chores(cpu)) {
 		if (chores)
 			now = run_chores(cpu);
@@ -160,11 +177,8 @@ static void run_vcpu(struct cpu *cpu, struct vcpu *vcpu)
 				step(cpu, vcpu);
 				continue;
 			}
-			intr_before_wait(vcpu);
-			take_deadline_along(vcpu, false);
-			if (sched_block(vcpu))
+			if (wait_for_work(vcpu))
 				return;
-			take_deadline_along(vcpu, true);
 			/* It goes on: enter() still has to do what belongs to these chores. */
 			if (chores)
 				cpu_kick(cpu);

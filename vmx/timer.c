@@ -104,18 +104,27 @@ static enum vmx_timer_exit again(struct vcpu *vcpu)
 	return VMX_TIMER_AGAIN;
 }
 
-/*
- * What has come of the deadline is decided upon as before any entry, if that needs nothing of the run loop: no
- * lock, no device, no forced exit. It does not know the request that expiry has made of it. With IF clear
- * a physical interrupt may be pending that nobody sees, see above.
- */
-static enum vmx_timer_exit expire(struct vcpu *vcpu)
+/* Something that takes a lock, asks a device, or has to be looked at with interrupts open. */
+static bool is_for_run_loop(struct vcpu *vcpu)
 {
 	const struct intr_state *intr = &vcpu->intr;
 
-	lapic_timer_expired(vcpu);
-	if (!(vcpu->regs.rflags & RFLAGS_IF) || extint_has(vcpu->vm) || lapic_has_signal(vcpu) ||
-	    intr->nmi_pending || vcpu->accel.window)
+	/* A physical one may be pending that nobody sees: at the top. */
+	if (!(vcpu->regs.rflags & RFLAGS_IF))
+		return true;
+	return extint_has(vcpu->vm) || lapic_has_signal(vcpu) || intr->nmi_pending ||
+	       vcpu->accel.window || vcpu->lapic.auto_eoi;
+}
+
+/*
+ * What has come of the deadline is decided upon as before any entry, so the request that expiry has made for
+ * that is taken. A deadline that is not this timer's (a debugger's step) is not looked at.
+ */
+static enum vmx_timer_exit expire(struct vcpu *vcpu)
+{
+	if (vcpu->lapic.timer_on_entry)
+		lapic_timer_expired(vcpu);
+	if (is_for_run_loop(vcpu))
 		return VMX_TIMER_DONE;
 	atomic32_fetch_and(&vcpu->requests, ~(u32)VCPU_REQUEST_EVENT);
 	if (is_wanted(vcpu) || intr_prepare_entry(vcpu))

@@ -38,6 +38,8 @@
 	  "where the 8259 pair lives: in the core, or outside it, with the platform")              \
 	X(INHIBIT_STORM, "inhibit-storm", NUMBER, 0, 0, 1000,                                      \
 	  "times a second that the debug inhibit STORM is set and cleared")                        \
+	X(TRACE_ENTRIES, "trace.entries", NUMBER, 0, 0, 1000000,                                   \
+	  "log that many VM entries from the start, as KVM traces them")                           \
 	X(DEBUG_PANIC, "debug.panic", CHOICE, 0, 0, 3,                                             \
 	  "break the hypervisor once the guest runs, to see what it says")                         \
 	X(DEBUG_LOSE_TICKS, "debug.lose-ticks", NUMBER, 0, 0, 1000000,                             \
@@ -87,6 +89,7 @@ enum setting_id {
 	X(SLICE_US)                                                                                \
 	X(PAUSE_YIELD)                                                                             \
 	X(PREEMPTION_TIMER)                                                                        \
+	X(TRACE_ENTRIES)                                                                           \
 	X(DEBUG_PANIC)                                                                             \
 	X(DEBUG_LOSE_TICKS)
 

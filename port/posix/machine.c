@@ -357,8 +357,15 @@ const void *port_file(const char *name, u64 *size)
 
 void port_log(const char *fmt, ...)
 {
+	char line[256];
 	va_list args;
 
+	if (posix.log) {
+		va_start(args, fmt);
+		vsnprintf(line, sizeof(line), fmt, args);
+		va_end(args);
+		posix.log(line);
+	}
 	if (!getenv("POSTERN_VERBOSE"))
 		return;
 	va_start(args, fmt);

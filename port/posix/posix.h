@@ -100,6 +100,9 @@ struct posix_machine {
 	bool cpu_idle[POSIX_MAX_CPUS];
 	bool failed;
 	char failure[512];
+	void (*log)(
+	        const char *
+	                line); /* a test's: it gets the lines of port_log(), until the next reset */
 	/* The explorer's, called in POSIX_EXPLORER mode only. */
 	void (*explorer_point)(const volatile void *addr, enum race_kind kind);
 	void (*explorer_relax)(void);

@@ -352,6 +352,43 @@ static void test_deaf_entries_end(void **state __unused)
 	end();
 }
 
+/* In a debugger's step it is the physical timer's, and has to wait. */
+static void test_deadline_that_did_not_go_along(void **state __unused)
+{
+	begin(script_deaf);
+	intr_prepare_entry(vcpu);
+	lapic_timer_on_entry(vcpu, false);
+	vcpu->lapic.timer_deadline = model_time();
+	enter(false);
+	assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+	assert_int_equal(ticks(), 0);
+	assert_true(field(VMCS_PREEMPTION_TIMER) > 0);
+	end();
+}
+
+/* What is to be decided needs more than there is with interrupts blocked: the run loop does it. */
+static void test_expiry_that_the_run_loop_has_to_see_to(void **state __unused)
+{
+	for (u32 i = 0; i < 3; i++) {
+		begin(script_deadline);
+		enter_until(EXIT_HLT, true);
+		if (i == 0)
+			lapic_signal_nmi(&vcpu->lapic);
+		else if (i == 1)
+			vcpu->lapic.auto_eoi = true;
+		else
+			vcpu->intr.nmi_pending = 1;
+		atomic32_set(&vcpu->requests, 0);
+		enter(false);
+		assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+		assert_int_equal(ticks(), 1);
+		assert_int_equal(counted(EXIT_TIMER), 0);
+		assert_int_equal(atomic32_read(&vcpu->requests), VCPU_REQUEST_EVENT);
+		assert_int_equal(lapic_deliverable(vcpu), VECTOR);
+		end();
+	}
+}
+
 /* While it does not run, the physical timer has the deadline; never both, never none. */
 static void test_one_timer_at_a_time(void **state __unused)
 {
@@ -480,6 +517,74 @@ static void test_forced_and_deadline_together(void **state __unused)
 	}
 }
 
+/* Requirement S4.4: entries that are forced say so, and no others, by either way to force them. */
+#define TRACED 3000
+
+static u64 lines, forced_lines;
+
+static void count_line(const char *line)
+{
+	static const char mark[] = " [immediate exit]";
+	size_t length = strlen(line);
+
+	if (strncmp(line, "kvm_entry: vcpu ", 16))
+		return;
+	lines++;
+	forced_lines += length > strlen(mark) && !strcmp(line + length - strlen(mark), mark);
+}
+
+static void test_trace_tells_which_are_forced(void **state __unused)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(processors); i++) {
+		u64 forced, entries;
+
+		harness_create(&(struct harness){
+		        .processor = processors[i], .vcpus = 2, .cpus = 2, .switch_ppm = 100000});
+		backend_table.intr_force = force_always;
+		lines = forced_lines = 0;
+		posix.log = count_line;
+		assert_true(trace_start(TRACED));
+		guest_bind(HARNESS_BSP, script_all, NULL);
+		guest_bind(HARNESS_AP, ap_sends_nmis, NULL);
+		harness_run_to_end(ENDED_DEBUG_EXIT);
+		forced = harness_counter(COUNTER_FORCED_EXITS);
+		entries = harness_counter(COUNTER_ENTRIES) - harness_exits(EXIT_TIMER);
+		trace_end();
+		harness_destroy();
+		assert_true(forced > 0 && entries < TRACED);
+		assert_int_equal(lines, entries);
+		assert_int_equal(forced_lines, forced);
+	}
+}
+
+static void script_cpuid(void *arg __unused)
+{
+	struct cpuid_regs r;
+
+	for (u32 i = 0; i < 100; i++)
+		g_cpuid(1, i, &r);
+	g_exit(0);
+}
+
+/* Nor does one that ends before the run leave anything behind, or one of nothing begin. */
+static void test_trace_ends(void **state __unused)
+{
+	for (u64 size = 0; size < 3; size++) {
+		harness_create(&(struct harness){.processor = "westmere"});
+		lines = 0;
+		posix.log = count_line;
+		assert_true(trace_start(size));
+		guest_bind(HARNESS_BSP, script_cpuid, NULL);
+		harness_run_to_end(ENDED_DEBUG_EXIT);
+		trace_log();
+		assert_int_equal(lines, size);
+		trace_end();
+		assert_int_equal(lines, size);
+		assert_ptr_equal(backend_op(run), vmx_backend.run);
+		harness_destroy();
+	}
+}
+
 /* Each vCPU waits for its deadlines by turns in HLT and in a loop; there are fewer processors than vCPUs. */
 static void ticks_of_one(void)
 {
@@ -578,9 +683,13 @@ int main(void)
 	        cmocka_unit_test(test_entered_again_forced_is_forced),
 	        cmocka_unit_test(test_not_there_yet),
 	        cmocka_unit_test(test_deaf_entries_end),
+	        cmocka_unit_test(test_deadline_that_did_not_go_along),
+	        cmocka_unit_test(test_expiry_that_the_run_loop_has_to_see_to),
 	        cmocka_unit_test(test_one_timer_at_a_time),
 	        cmocka_unit_test(test_slow_path_is_for_guest_mode_only),
 	        cmocka_unit_test(test_forced_and_deadline_together),
+	        cmocka_unit_test(test_trace_tells_which_are_forced),
+	        cmocka_unit_test(test_trace_ends),
 	        cmocka_unit_test(test_no_deadline_is_lost),
 	};
 

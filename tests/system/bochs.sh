@@ -53,6 +53,19 @@ test_bochs_spin() {
 	note "external-interrupt $(number external-interrupt)"
 }
 
+# test_bochs_deadline SETTING AWAKE OTHER: deadlines that come while the guest runs exit by AWAKE alone.
+test_bochs_deadline() {
+	boot 90 --cpu westmere -k "$GUEST/micro/deadline.elf" -c 1 -m 64M --set "preemption-timer=$1"
+	expect_ended poweroff
+	expect_status 0
+	expect_no_console '^not ok|unexpected exception'
+	expect_console '^count deadlines 400'
+	[ "$(number "$2")" -ge 200 ] || wrong "only $(number "$2") exits $2 for 200 deadlines"
+	[ "$(number "$3")" -lt 20 ] || wrong "$(number "$3") exits $3"
+	[ "$(number timer-ticks)" = 400 ] || wrong "$(number timer-ticks) timer-ticks, not 400"
+	note "$2 $(number "$2"), $3 $(number "$3"), $(console | sed -n 's/^count \(late-awake .*\)/\1/p')"
+}
+
 # start_bochs ARGUMENT...: a guest that sleeps for ever
 start_bochs() {
 	local patience=300 limit=600
@@ -222,6 +235,8 @@ if $full; then
 	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
 	check bochs-timeout test_bochs_timeout
 	check bochs-spin test_bochs_spin
+	check bochs-deadline test_bochs_deadline on preemption-timer external-interrupt
+	check bochs-deadline-untimed test_bochs_deadline off external-interrupt preemption-timer
 	check bochs-interrupt-group test_bochs_interrupt group INT
 	check bochs-killed test_bochs_killed
 	check bochs-orphan test_bochs_orphan
