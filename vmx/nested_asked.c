@@ -234,5 +234,4 @@ void vmx_nested_decode(struct vcpu *vcpu, u32 reason)
 	exit->raw[0] = reason;
 	exit->raw[1] = qualification;
 	exit->raw[2] = 0;
-	vcpu->intr.again.valid = false;
 }
