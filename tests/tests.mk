@@ -260,7 +260,7 @@ check-model-avic: $(MODEL_TESTS)
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
 VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model vmx \
-	vmx_backend vmx_rules witness),$(MODEL_TESTS))
+	vmx_backend vmx_fast vmx_rules witness),$(MODEL_TESTS))
 check-model-vmx: $(VMX_TESTS)
 	@for test in $(VMX_TESTS); do echo "$(TAP) westmere-$$(basename $$test) 1200 $$test"; done | \
 		POSTERN_TEST_CPU=westmere xargs -P "$$(nproc)" -L 1 env

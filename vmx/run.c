@@ -93,25 +93,23 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 /* The longest that an entry with IF clear may miss a physical interrupt. */
 #define DEAF_NS 1000000ull
 
-static void bound_deafness(struct vmx_vcpu *vmx)
+void vmx_bound_deafness(struct vmx_vcpu *vmx, u64 rflags)
 {
-	bool deaf = !(vmx->want.rflags & RFLAGS_IF) &&
-	            vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER);
+	u64 ticks;
 
-	if (!deaf) {
+	if (rflags & RFLAGS_IF) {
 		vmx->want.pin &= ~VMX_PIN_PREEMPTION_TIMER;
+		vmx->deaf_ticks = 0;
 		return;
 	}
+	vmx->deaf_ticks = ~0u;
+	if (!vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER))
+		return;
+	ticks = timer_ns_to_tsc(DEAF_NS);
 	vmx->want.pin |= VMX_PIN_PREEMPTION_TIMER;
-	vmcs_write(VMCS_PREEMPTION_TIMER,
-	           timer_ns_to_tsc(DEAF_NS) >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
-}
-
-/* The valid bit is cleared by an exit, not by an entry that has failed. */
-static void note_injection(struct vmx_vcpu *vmx)
-{
-	vmx->have.entry_info &= ~VMX_EVENT_VALID;
-	vmx->want.entry_info = vmx->have.entry_info;
+	vmcs_write(VMCS_PREEMPTION_TIMER, ticks >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
+	vmx->deaf_since = (u32)insn_rdtsc();
+	vmx->deaf_ticks = (u32)ticks;
 }
 
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
@@ -127,20 +125,22 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (vmx->state_dirty)
 		vmx_store_state(vcpu);
 	vmx_intr_set_threshold(vcpu);
-	bound_deafness(vmx);
+	vmx_bound_deafness(vmx, vmx->want.rflags);
 	vmx_sync_controls(vmx);
 	/* An external interrupt comes behind an injected event, and before any instruction. */
 	if (force_immediate_exit)
 		host_force_exit();
-	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched)) {
+	vmx->state_valid = false;
+	vmx->fast =
+	        !force_immediate_exit && !vcpu->guest_mode && !(vmx->want.primary & VMX_PROC_MTF);
+	if (!insn_vmx_run(vcpu->regs.gpr, vmx->launched, vmx_fast_exit, vcpu)) {
 		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
 		           (u32)vmcs_read(VMCS_INSTRUCTION_ERROR));
 	}
 	vmx->launched = true;
-	vmx->state_valid = false;
 	reason = (u32)vmcs_read(VMCS_EXIT_REASON);
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
-		note_injection(vmx);
+		vmx_note_injection(vmx);
 	load_regs(vcpu);
 	vmx_debug_exited(vmx, reason);
 	vmx_decode_exit(vcpu, reason);

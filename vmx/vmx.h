@@ -11,6 +11,7 @@
 #define VMX_VMX_H
 
 #include "core/machine.h"
+#include "insn.h"
 #include "x86/vmx.h"
 
 /* Per processor (cpu->arch). */
@@ -26,15 +27,17 @@ struct vmx_vm {
 /*
  * What an entry is controlled by: X(name, VMCS field, type). Each is in `want` and in `have`.
  */
-#define VMX_CONTROLS(X)                                                                            \
-	X(pin, PIN, u32)                                                                           \
+#define VMX_EVENT_CONTROLS(X)                                                                      \
 	X(primary, PRIMARY, u32)                                                                   \
-	X(secondary, SECONDARY, u32)                                                               \
-	X(exceptions, EXCEPTIONS, u32)                                                             \
 	X(entry_info, ENTRY_INFO, u32)                                                             \
 	X(entry_error, ENTRY_ERROR, u32)                                                           \
 	X(entry_length, ENTRY_LENGTH, u32)                                                         \
-	X(tpr_threshold, TPR_THRESHOLD, u32)                                                       \
+	X(tpr_threshold, TPR_THRESHOLD, u32)
+#define VMX_CONTROLS(X)                                                                            \
+	VMX_EVENT_CONTROLS(X)                                                                      \
+	X(pin, PIN, u32)                                                                           \
+	X(secondary, SECONDARY, u32)                                                               \
+	X(exceptions, EXCEPTIONS, u32)                                                             \
 	X(interruptibility, GUEST_INTERRUPTIBILITY, u32)                                           \
 	X(tsc_offset, TSC_OFFSET, u64)                                                             \
 	X(eptp, EPTP, u64)                                                                         \
@@ -75,10 +78,13 @@ struct vmx_vcpu {
 	bool load_pdptes;         /* [o] from guest memory: CR3, or what it means, was written */
 	bool loaded;              /* [o] the VMCS is this processor's current one */
 	bool tpr_exit;            /* [o] the guest is to exit when its task priority drops */
-	u64 msr[VMX_GUEST_MSRS];  /* [o] while not loaded */
-	u32 traps;                /* [o] exceptions that a debugger wants */
-	bool stepped;             /* [o] a debugger's step has executed an instruction */
-	u64 dr6, cr2;             /* [o] while not loaded */
+	bool fast;                /* [o] exits of this entry may be completed by vmx/fast.c */
+	u32 deaf_since;           /* [o] TSC 31:0 */
+	u32 deaf_ticks; /* [o] physical interrupts may be missed for so long; 0: at no time */
+	u64 msr[VMX_GUEST_MSRS]; /* [o] while not loaded */
+	u32 traps;               /* [o] exceptions that a debugger wants */
+	bool stepped;            /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2;            /* [o] while not loaded */
 };
 
 /* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
@@ -108,8 +114,20 @@ static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
 }
 
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
-u64 vmcs_read(u32 field);
-void vmcs_write(u32 field, u64 value);
+__noreturn void vmcs_fail(u32 field);
+static inline u64 vmcs_read(u32 field)
+{
+	u64 value = 0;
+
+	if (!insn_vmread(field, &value))
+		vmcs_fail(field);
+	return value;
+}
+static inline void vmcs_write(u32 field, u64 value)
+{
+	if (!insn_vmwrite(field, value))
+		vmcs_fail(field);
+}
 /* `want` with what must be 1, without what may not. */
 u32 vmx_allowed(const struct vmx_capability *capability, u32 want);
 /* A VMCS region that holds nothing yet becomes the current VMCS; it is given back to memory. */
@@ -122,6 +140,8 @@ void vmx_vcpu_exit(struct vcpu *vcpu);
 void vmx_vcpu_load(struct vcpu *vcpu, struct cpu *cpu);
 void vmx_vcpu_put(struct vcpu *vcpu);
 void vmx_sync_controls(struct vmx_vcpu *vmx);
+/* Those that an injection and windows are made of, alone. */
+void vmx_sync_events(struct vmx_vcpu *vmx);
 
 /* vmx/state.c */
 void vmx_reset(struct vcpu *vcpu, bool init);
@@ -143,6 +163,17 @@ void vmx_host_irqs_block(void);
 void vmx_host_irqs_unblock(void);
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit);
 void vmx_flush(struct vcpu *vcpu);
+/* An entry with these flags may miss physical interrupts: for so long at most. */
+void vmx_bound_deafness(struct vmx_vcpu *vmx, u64 rflags);
+/* The valid bit is cleared by an exit, not by an entry that has failed. */
+static inline void vmx_note_injection(struct vmx_vcpu *vmx)
+{
+	vmx->have.entry_info &= ~VMX_EVENT_VALID;
+	vmx->want.entry_info = vmx->have.entry_info;
+}
+
+/* vmx/fast.c: an exit, interrupts blocked. true: it is completed, enter again. `context`: the vCPU. */
+bool vmx_fast_exit(void *context);
 
 /* vmx/exit.c: VMCS exit fields to vcpu->exit and vcpu->intr.again. */
 void vmx_decode_exit(struct vcpu *vcpu, u32 reason);
