@@ -75,8 +75,6 @@ u32 vmx_intr_length(struct vcpu *vcpu)
 	const struct vmx_controls *want = &vmx_of(vcpu)->want;
 	u32 type = want->entry_info & VMX_EVENT_TYPE;
 
-	if (!(want->entry_info & VMX_EVENT_VALID))
-		return 0;
 	return type == VMX_EVENT_SOFTWARE || type == VMX_EVENT_SOFT_EXC ? want->entry_length : 0;
 }
 
@@ -117,11 +115,17 @@ void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on)
 void vmx_intr_set_threshold(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u32 tpr = lapic_get(&vcpu->lapic, APIC_TPR);
-	bool subclass = tpr & 0xf;
+	u32 tpr;
 
-	set_primary(vcpu, VMX_PROC_CR8_LOAD, vmx->tpr_exit && subclass);
-	vmx->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
+	vmx->want.tpr_threshold = 0;
+	vmx->want.primary &= ~VMX_PROC_CR8_LOAD;
+	if (!vmx->tpr_exit)
+		return;
+	tpr = lapic_get(&vcpu->lapic, APIC_TPR);
+	if (tpr & 0xf)
+		vmx->want.primary |= VMX_PROC_CR8_LOAD;
+	else
+		vmx->want.tpr_threshold = tpr >> 4;
 }
 
 void vmx_pause_exits(struct vcpu *vcpu, bool on)

@@ -52,7 +52,9 @@ static void store_regs(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
 
-	vmx->want.rip = regs->rip - vmx_intr_length(vcpu);
+	vmx->want.rip = regs->rip;
+	if (vmx->want.entry_info & VMX_EVENT_VALID)
+		vmx->want.rip -= vmx_intr_length(vcpu);
 	vmx->want.rsp = regs->gpr[GPR_RSP];
 	vmx->want.rflags = regs->rflags;
 	vmx->want.tsc_offset = vcpu->tsc_offset;
@@ -95,8 +97,6 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 
 void vmx_bound_deafness(struct vmx_vcpu *vmx, u64 rflags)
 {
-	u64 ticks;
-
 	if (rflags & RFLAGS_IF) {
 		vmx->want.pin &= ~VMX_PIN_PREEMPTION_TIMER;
 		vmx->deaf_ticks = 0;
@@ -105,11 +105,13 @@ void vmx_bound_deafness(struct vmx_vcpu *vmx, u64 rflags)
 	vmx->deaf_ticks = ~0u;
 	if (!vmx_may(&vmx_features.pin, VMX_PIN_PREEMPTION_TIMER))
 		return;
-	ticks = timer_ns_to_tsc(DEAF_NS);
+	if (!vmx->deaf_most)
+		vmx->deaf_most = (u32)timer_ns_to_tsc(DEAF_NS);
 	vmx->want.pin |= VMX_PIN_PREEMPTION_TIMER;
-	vmcs_write(VMCS_PREEMPTION_TIMER, ticks >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
+	vmcs_write(VMCS_PREEMPTION_TIMER,
+	           vmx->deaf_most >> (vmx_features.misc & VMX_MISC_TIMER_RATE));
 	vmx->deaf_since = (u32)insn_rdtsc();
-	vmx->deaf_ticks = (u32)ticks;
+	vmx->deaf_ticks = vmx->deaf_most;
 }
 
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
@@ -142,6 +144,7 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
 		vmx_note_injection(vmx);
 	load_regs(vcpu);
-	vmx_debug_exited(vmx, reason);
+	if (vmx->want.primary & VMX_PROC_MTF)
+		vmx_debug_exited(vmx, reason);
 	vmx_decode_exit(vcpu, reason);
 }

@@ -81,6 +81,7 @@ struct vmx_vcpu {
 	bool fast;                /* [o] exits of this entry may be completed by vmx/fast.c */
 	u32 deaf_since;           /* [o] TSC 31:0 */
 	u32 deaf_ticks; /* [o] physical interrupts may be missed for so long; 0: at no time */
+	u32 deaf_most;  /* [o] what that is at most; 0: not known yet */
 	u64 msr[VMX_GUEST_MSRS]; /* [o] while not loaded */
 	u32 traps;               /* [o] exceptions that a debugger wants */
 	bool stepped;            /* [o] a debugger's step has executed an instruction */
@@ -187,14 +188,14 @@ void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
 bool vmx_intr_force(struct vcpu *vcpu, enum intr_class class);
 void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void vmx_pause_exits(struct vcpu *vcpu, bool on);
-/* What the entry's event adds to RIP before it pushes it. */
+/* What the entry's event, if there is one, adds to RIP before it pushes it. */
 u32 vmx_intr_length(struct vcpu *vcpu);
 /* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
 void vmx_intr_set_threshold(struct vcpu *vcpu);
 
 /* vmx/debug.c */
 bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);
-/* An exit: was it the end of a step? */
+/* An exit of an entry that steps: was it the end of the step? */
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason);
 
 /* vmx/floor.c */
