@@ -261,20 +261,49 @@ void insn_vmx_host(struct vmx_host *host)
 	vmx_own_host(model_current(), host);
 }
 
-bool insn_vmx_run(u64 *gpr, bool launched)
+static bool enter(struct model_cpu *cpu, u64 *gpr, bool launched)
 {
-	struct model_vmx *vmx = vmx_operation("VM entry");
-	struct model_cpu *cpu = model_current();
-
 	if (cpu->intr_flag)
 		port_panic("VM entry with RFLAGS.IF set");
-	if (vmx->current)
-		vmcs_store_set(vmx->current, VMCS_HOST_RSP, (uintptr_t)&launched);
 	memcpy(cpu->regs.gpr, gpr, sizeof(cpu->regs.gpr));
 	if (!vmx_enter(cpu, launched))
 		return false;
 	for (u32 i = 0; i < GPR_COUNT; i++)
 		if (i != GPR_RSP)
 			gpr[i] = cpu->regs.gpr[i];
+	return true;
+}
+
+/* What the software writes before it enters. */
+static struct model_cpu *own_stack(void)
+{
+	struct model_vmx *vmx = vmx_operation("VM entry");
+
+	if (vmx->current)
+		vmcs_store_set(vmx->current, VMCS_HOST_RSP, (uintptr_t)&vmx);
+	return model_current();
+}
+
+bool insn_vmx_run(u64 *gpr, bool launched, bool (*again)(void *), void *context)
+{
+	struct model_cpu *cpu = own_stack();
+
+	do {
+		if (!enter(cpu, gpr, launched))
+			return false;
+		launched = true;
+	} while (again(context));
+	return true;
+}
+
+bool insn_vmx_floor(u64 *gpr, u64 rounds)
+{
+	struct model_cpu *cpu = own_stack();
+
+	for (u64 i = 0; i < rounds; i++) {
+		if (!enter(cpu, gpr, i))
+			return false;
+		vmx_set_field(cpu, VMCS_GUEST_RIP, 2);
+	}
 	return true;
 }

@@ -224,6 +224,9 @@ $(BENCH_PATH): $(BENCH_PATH_OBJ) $(BENCH_PATH_WINDOW)
 
 BENCH_PROGRAMS := $(BENCH_PATH) $(BENCH_LOOKUP) $(BENCH_AVIC) $(BENCH_IRQWIN) $(BENCH_ACTIVATION)
 
+# Processors on Bochs to count on, besides QEMU's: make bench BENCH_CPUS='westmere broadwell'
+BENCH_CPUS := westmere
+
 .PHONY: bench check-bench
 bench:
 	@scripts/deps build run check
@@ -301,7 +304,7 @@ check-race: $(RACE)/explorer
 	@$(TAP) explorer $(if $(POSTERN_TEST_FULL),3600,900) $(RACE)/explorer
 
 check-bench: $(BENCH_PROGRAMS) all micro
-	@BUILD=$(BUILD) bench/run
+	@BUILD=$(BUILD) bench/run $(BENCH_CPUS)
 
 # A second build directory, so that both compilers' objects stay. What clang has built is run in check-full.
 check-clang:

@@ -19,8 +19,7 @@ static void set_traps(struct vmx_vcpu *vmx, bool on)
 
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason)
 {
-	vmx->stepped =
-	        vmx->steps && (reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD);
+	vmx->stepped = reason == VMX_EXIT_MTF || reason == VMX_EXIT_TPR_BELOW_THRESHOLD;
 }
 
 static bool end(struct vmx_vcpu *vmx)

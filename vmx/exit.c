@@ -83,11 +83,21 @@ static void instruction_exit(struct vcpu *vcpu)
 static void decode_simple(struct vcpu *vcpu, u32 reason)
 {
 	vcpu->exit.kind = EXIT_UNKNOWN;
-	if (reason >= ARRAY_SIZE(simple_exits) || !simple_exits[reason].kind)
-		return;
+	if (reason < ARRAY_SIZE(simple_exits) && simple_exits[reason].kind)
+		vcpu->exit.kind = simple_exits[reason].kind - 1;
+}
+
+/* Half of what exits. An instruction has begun, so no event was cut short; nothing else is to be read. */
+static bool decode_instruction(struct vcpu *vcpu, u32 reason)
+{
+	if (reason >= ARRAY_SIZE(simple_exits) || !simple_exits[reason].instruction)
+		return false;
 	vcpu->exit.kind = simple_exits[reason].kind - 1;
-	if (simple_exits[reason].instruction)
-		instruction_exit(vcpu);
+	vcpu->exit.raw[1] = 0;
+	vcpu->exit.delivering = false;
+	vcpu->intr.again.valid = false;
+	instruction_exit(vcpu);
+	return true;
 }
 
 static void decode_io(struct vcpu *vcpu, u64 qualification)
@@ -214,14 +224,17 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 
 void vmx_decode_exit(struct vcpu *vcpu, u32 reason)
 {
-	u64 qualification = vmcs_read(VMCS_QUALIFICATION);
+	u64 qualification;
 
 	vcpu->exit.next_rip = 0;
 	/* The hypervisor's own bit: the guest cannot have changed it. */
 	vcpu->exit.cache_disabled = vmx_of(vcpu)->vmcs->state.cr0 & CR0_CD;
 	vcpu->exit.raw[0] = reason;
-	vcpu->exit.raw[1] = qualification;
 	vcpu->exit.raw[2] = 0;
+	if (decode_instruction(vcpu, reason))
+		return;
+	qualification = vmcs_read(VMCS_QUALIFICATION);
+	vcpu->exit.raw[1] = qualification;
 	decode_interrupted_event(vcpu);
 	switch (reason & VMX_EXIT_BASIC) {
 	case VMX_EXIT_EXCEPTION:

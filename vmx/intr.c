@@ -97,8 +97,6 @@ u32 vmx_intr_length(struct vcpu *vcpu)
 	const struct vmx_controls *want = &vmx_of(vcpu)->vmcs->want;
 	u32 type = want->entry_info & VMX_EVENT_TYPE;
 
-	if (!(want->entry_info & VMX_EVENT_VALID))
-		return 0;
 	return type == VMX_EVENT_SOFTWARE || type == VMX_EVENT_SOFT_EXC ? want->entry_length : 0;
 }
 
@@ -141,15 +139,22 @@ void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on)
 void vmx_intr_set_threshold(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u32 tpr = lapic_get(&vcpu->lapic, APIC_TPR);
-	bool subclass = tpr & 0xf;
+	struct vmx_controls *want = &vmx->vmcs->want;
+	u32 tpr;
 
-	if (vmx_in_nested(vmx) && vmx_nested_threshold(vmx, &vmx->vmcs->want.tpr_threshold)) {
+	if (vmx_in_nested(vmx) && vmx_nested_threshold(vmx, &want->tpr_threshold)) {
 		set_primary(vcpu, VMX_PROC_CR8_LOAD, false);
 		return;
 	}
-	set_primary(vcpu, VMX_PROC_CR8_LOAD, vmx->tpr_exit && subclass);
-	vmx->vmcs->want.tpr_threshold = vmx->tpr_exit && !subclass ? tpr >> 4 : 0;
+	want->tpr_threshold = 0;
+	set_primary(vcpu, VMX_PROC_CR8_LOAD, false);
+	if (!vmx->tpr_exit)
+		return;
+	tpr = lapic_get(&vcpu->lapic, APIC_TPR);
+	if (tpr & 0xf)
+		set_primary(vcpu, VMX_PROC_CR8_LOAD, true);
+	else
+		want->tpr_threshold = tpr >> 4;
 }
 
 void vmx_pause_exits(struct vcpu *vcpu, bool on)

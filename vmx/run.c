@@ -50,11 +50,14 @@ static void store_regs(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	const struct vcpu_regs *regs = &vcpu->regs;
+	struct vmx_controls *want = &vmx->vmcs->want;
 
-	vmx->vmcs->want.rip = regs->rip - vmx_intr_length(vcpu);
-	vmx->vmcs->want.rsp = regs->gpr[GPR_RSP];
-	vmx->vmcs->want.rflags = regs->rflags;
-	vmx->vmcs->want.tsc_offset = vcpu->tsc_offset + vmx->asked.tsc_offset;
+	want->rip = regs->rip;
+	if (want->entry_info & VMX_EVENT_VALID)
+		want->rip -= vmx_intr_length(vcpu);
+	want->rsp = regs->gpr[GPR_RSP];
+	want->rflags = regs->rflags;
+	want->tsc_offset = vcpu->tsc_offset + vmx->asked.tsc_offset;
 }
 
 static void load_regs(struct vcpu *vcpu)
@@ -89,20 +92,13 @@ static void settle_shadow(struct vmx_vcpu *vmx)
 	want->interruptibility &= ~(VMX_BLOCKED_STI | VMX_BLOCKED_SS);
 }
 
-/* The valid bit is cleared by an exit, not by an entry that has failed. */
-static void note_injection(struct vmx_vcpu *vmx)
-{
-	vmx->vmcs->have.entry_info &= ~VMX_EVENT_VALID;
-	vmx->vmcs->want.entry_info = vmx->vmcs->have.entry_info;
-}
-
 /* The guest, until it exits. An entry that fails for what a guest hypervisor wanted injected is its guest's failure. */
 static u32 run_guest(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u32 reason = VMX_EXIT_ENTRY_GUEST_STATE | VMX_EXIT_ENTRY_FAILED;
 
-	if (insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched))
+	if (insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched, vmx_fast_exit, vcpu))
 		reason = (u32)vmcs_read(VMCS_EXIT_REASON);
 	else if (!vmx_in_nested(vmx))
 		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,
@@ -132,10 +128,11 @@ static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 	/* An external interrupt comes behind an injected event, and before any instruction. */
 	if (force_immediate_exit && !vmx_timer_is_usable())
 		host_force_exit();
-	reason = run_guest(vcpu);
 	vmx->vmcs->state_valid = false;
+	vmx->fast = !force_immediate_exit && !vmx->steps && !vcpu->guest_mode;
+	reason = run_guest(vcpu);
 	if (!(reason & VMX_EXIT_ENTRY_FAILED))
-		note_injection(vmx);
+		vmx_note_injection(vmx);
 	load_regs(vcpu);
 	return reason;
 }
@@ -158,7 +155,8 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 		if (reason == VMX_EXIT_PREEMPTION_TIMER)
 			timer = vmx_timer_exited(vcpu, force_immediate_exit);
 	} while (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_AGAIN);
-	vmx_debug_exited(vmx_of(vcpu), reason);
+	if (vmx_of(vcpu)->steps)
+		vmx_debug_exited(vmx_of(vcpu), reason);
 	decode(vcpu, reason);
 	if (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_SLOW)
 		vcpu->exit.kind = EXIT_TIMER;

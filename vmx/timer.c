@@ -25,7 +25,7 @@
 #include "postern/port.h"
 #include "vmx/vmx.h"
 
-#define DISABLED 0xffffffffu
+#define DISABLED VMX_TIMER_DISABLED
 #define LONGEST  (DISABLED - 1)
 
 /* The longest that an entry with IF clear may miss a physical interrupt. */
@@ -57,33 +57,63 @@ static void load(struct vmx_vcpu *vmx, u32 value)
 
 void vmx_timer_reset(struct vmx_vcpu *vmx)
 {
-	if (!vmx_timer_is_usable())
-		return;
-	vmcs_write(VMCS_PREEMPTION_TIMER, DISABLED);
 	vmx->vmcs->have.timer = DISABLED;
+	if (vmx_timer_is_usable())
+		vmcs_write(VMCS_PREEMPTION_TIMER, DISABLED);
+}
+
+/*
+ * Entries with IF clear that follow on one another are bounded by one time, which begins with the first. An
+ * interrupt's handler is a first one, behind an entry with IF set.
+ */
+static bool is_deaf_too_long(struct vmx_vcpu *vmx, u64 now)
+{
+	if (vmx->deaf_ticks)
+		return (u32)now - vmx->deaf_since >= vmx->deaf_ticks;
+	if (!vmx->deaf_most)
+		vmx->deaf_most = (u32)timer_ns_to_tsc(DEAF_NS);
+	vmx->deaf_since = (u32)now;
+	vmx->deaf_ticks = vmx->deaf_most;
+	return false;
+}
+
+bool vmx_timer_reload(struct vcpu *vcpu, u64 rflags)
+{
+	struct vmx_vcpu *vmx = vmx_of(vcpu);
+	u64 deadline = lapic_timer_entry_deadline(&vcpu->lapic);
+	bool deaf = !(rflags & RFLAGS_IF);
+	u64 now;
+
+	if (!vmx_timer_is_usable())
+		return true;
+	vmx->deaf_alone = 0;
+	if (deadline == TSC_NEVER && !deaf) {
+		load(vmx, DISABLED);
+		return true;
+	}
+	now = port_tsc();
+	if (deaf) {
+		if (is_deaf_too_long(vmx, now))
+			return false;
+		if (deadline == TSC_NEVER)
+			vmx->deaf_alone = vmx->deaf_ticks;
+		deadline = min_u64(deadline, now + vmx->deaf_most);
+	}
+	load(vmx, vmx_timer_ticks(now, deadline));
+	return true;
 }
 
 void vmx_timer_load(struct vcpu *vcpu, bool force_immediate_exit)
 {
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
-	u64 deadline = lapic_timer_entry_deadline(&vcpu->lapic);
-	bool deaf = !(vmx->vmcs->want.rflags & RFLAGS_IF);
-	u64 now;
 
 	if (!vmx_timer_is_usable())
 		return;
-	if (force_immediate_exit) {
+	vmx->deaf_ticks = 0;
+	if (force_immediate_exit)
 		load(vmx, 0);
-		return;
-	}
-	if (deadline == TSC_NEVER && !deaf) {
-		load(vmx, DISABLED);
-		return;
-	}
-	now = port_tsc();
-	if (deaf)
-		deadline = min_u64(deadline, now + timer_ns_to_tsc(DEAF_NS));
-	load(vmx, vmx_timer_ticks(now, deadline));
+	else
+		vmx_timer_reload(vcpu, vmx->vmcs->want.rflags);
 }
 
 /*

@@ -32,20 +32,9 @@ static const u32 guest_msrs[VMX_GUEST_MSRS] = {
         MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS_BASE,
 };
 
-u64 vmcs_read(u32 field)
+void vmcs_fail(u32 field)
 {
-	u64 value = 0;
-	bool ok = insn_vmread(field, &value);
-
-	ASSERT(ok);
-	return value;
-}
-
-void vmcs_write(u32 field, u64 value)
-{
-	bool ok = insn_vmwrite(field, value);
-
-	ASSERT(ok);
+	port_panic("VMREAD or VMWRITE of field %x fails", field);
 }
 
 u32 vmx_allowed(const struct vmx_capability *capability, u32 want)
@@ -66,15 +55,20 @@ void vmx_base_controls(struct vcpu *vcpu, struct vmx_controls *want)
 	};
 }
 
-void vmx_sync_controls(struct vmx_vcpu *vmx)
-{
-#define X(name, field, type)                                                                       \
+#define SYNC(name, field, type)                                                                    \
 	if (vmx->vmcs->want.name != vmx->vmcs->have.name) {                                        \
 		vmcs_write(VMCS_##field, vmx->vmcs->want.name);                                    \
 		vmx->vmcs->have.name = vmx->vmcs->want.name;                                       \
 	}
-	VMX_CONTROLS(X)
-#undef X
+
+void vmx_sync_controls(struct vmx_vcpu *vmx)
+{
+	VMX_CONTROLS(SYNC)
+}
+
+void vmx_sync_events(struct vmx_vcpu *vmx)
+{
+	VMX_EVENT_CONTROLS(SYNC)
 }
 
 bool vmx_vmcs_init(struct vmx_vmcs *vmcs, u16 vpid)

@@ -11,6 +11,7 @@
 #define VMX_VMX_H
 
 #include "core/machine.h"
+#include "insn.h"
 #include "x86/vmx.h"
 
 /* Per processor (cpu->arch). */
@@ -28,15 +29,17 @@ struct vmx_vm {
 /*
  * What an entry is controlled by: X(name, VMCS field, type). Each is in `want` and in `have`.
  */
-#define VMX_CONTROLS(X)                                                                            \
-	X(pin, PIN, u32)                                                                           \
+#define VMX_EVENT_CONTROLS(X)                                                                      \
 	X(primary, PRIMARY, u32)                                                                   \
-	X(secondary, SECONDARY, u32)                                                               \
-	X(exceptions, EXCEPTIONS, u32)                                                             \
 	X(entry_info, ENTRY_INFO, u32)                                                             \
 	X(entry_error, ENTRY_ERROR, u32)                                                           \
 	X(entry_length, ENTRY_LENGTH, u32)                                                         \
-	X(tpr_threshold, TPR_THRESHOLD, u32)                                                       \
+	X(tpr_threshold, TPR_THRESHOLD, u32)
+#define VMX_CONTROLS(X)                                                                            \
+	VMX_EVENT_CONTROLS(X)                                                                      \
+	X(pin, PIN, u32)                                                                           \
+	X(secondary, SECONDARY, u32)                                                               \
+	X(exceptions, EXCEPTIONS, u32)                                                             \
 	X(interruptibility, GUEST_INTERRUPTIBILITY, u32)                                           \
 	X(tsc_offset, TSC_OFFSET, u64)                                                             \
 	X(eptp, EPTP, u64)                                                                         \
@@ -103,12 +106,17 @@ struct vmx_vcpu {
 	bool flush;                /* [o] before the next entry */
 	struct cpu *flushed_on;    /* [o] where it ran last: elsewhere translations may be old */
 	bool tpr_exit;             /* [o] the guest is to exit when its task priority drops */
-	u64 msr[VMX_GUEST_MSRS];   /* [o] while not loaded */
-	struct vmx_apicv apicv;    /* [o] of its own VMCS */
-	u32 traps;                 /* [o] exceptions that a debugger wants */
-	bool steps;                /* [o] a debugger's step is under way */
-	bool stepped;              /* [o] a debugger's step has executed an instruction */
-	u64 dr6, cr2;              /* [o] while not loaded */
+	bool fast;                 /* [o] exits of this entry may be completed by vmx/fast.c */
+	u32 deaf_since;            /* [o] TSC 31:0 */
+	u32 deaf_ticks; /* [o] physical interrupts may be missed for so long; 0: at no time */
+	u32 deaf_alone; /* [o] that, if the preemption timer was loaded for nothing else */
+	u32 deaf_most;  /* [o] what it is at most; 0: not known yet */
+	u64 msr[VMX_GUEST_MSRS]; /* [o] while not loaded */
+	struct vmx_apicv apicv;  /* [o] of its own VMCS */
+	u32 traps;               /* [o] exceptions that a debugger wants */
+	bool steps;              /* [o] a debugger's step is under way */
+	bool stepped;            /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2;            /* [o] while not loaded */
 };
 
 /* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
@@ -144,8 +152,20 @@ static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
 }
 
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
-u64 vmcs_read(u32 field);
-void vmcs_write(u32 field, u64 value);
+__noreturn void vmcs_fail(u32 field);
+static inline u64 vmcs_read(u32 field)
+{
+	u64 value = 0;
+
+	if (!insn_vmread(field, &value))
+		vmcs_fail(field);
+	return value;
+}
+static inline void vmcs_write(u32 field, u64 value)
+{
+	if (!insn_vmwrite(field, value))
+		vmcs_fail(field);
+}
 /* `want` with what must be 1, without what may not. */
 u32 vmx_allowed(const struct vmx_capability *capability, u32 want);
 /* A VMCS region that holds nothing yet becomes the current VMCS; it is given back to memory. */
@@ -170,6 +190,8 @@ static inline u64 vmx_eptp(hpa_t root)
 {
 	return root.v | EPTP_WB | EPTP_4_LEVELS;
 }
+/* Those that an injection and windows are made of, alone. */
+void vmx_sync_events(struct vmx_vcpu *vmx);
 
 /* vmx/state.c */
 void vmx_reset(struct vcpu *vcpu, bool init);
@@ -198,6 +220,17 @@ void vmx_host_irqs_block(void);
 void vmx_host_irqs_unblock(void);
 void vmx_run(struct vcpu *vcpu, bool force_immediate_exit);
 void vmx_flush(struct vcpu *vcpu);
+/* The valid bit is cleared by an exit, not by an entry that has failed. */
+static inline void vmx_note_injection(struct vmx_vcpu *vmx)
+{
+	struct vmx_vmcs *vmcs = vmx->vmcs;
+
+	vmcs->have.entry_info &= ~VMX_EVENT_VALID;
+	vmcs->want.entry_info = vmcs->have.entry_info;
+}
+
+/* vmx/fast.c: an exit, interrupts blocked. true: it is completed, enter again. `context`: the vCPU. */
+bool vmx_fast_exit(void *context);
 
 /* vmx/exit.c: VMCS exit fields to vcpu->exit and vcpu->intr.again. */
 void vmx_decode_exit(struct vcpu *vcpu, u32 reason);
@@ -211,7 +244,7 @@ void vmx_intr_window(struct vcpu *vcpu, enum intr_class class, bool open);
 bool vmx_intr_force(struct vcpu *vcpu, enum intr_class class);
 void vmx_intr_tpr_exit(struct vcpu *vcpu, bool on);
 void vmx_pause_exits(struct vcpu *vcpu, bool on);
-/* What the entry's event adds to RIP before it pushes it. */
+/* What the entry's event, if there is one, adds to RIP before it pushes it. */
 u32 vmx_intr_length(struct vcpu *vcpu);
 /* Before an entry: the threshold that goes with vmx_intr_tpr_exit(). */
 void vmx_intr_set_threshold(struct vcpu *vcpu);
@@ -243,10 +276,16 @@ static inline bool vmx_timer_is_usable(void)
 }
 /* What makes a timer that runs from `now` on end at `deadline`, or as late as it can. */
 u32 vmx_timer_ticks(u64 now, u64 deadline);
+#define VMX_TIMER_DISABLED 0xffffffffu
 /* A VMCS that has nothing yet, the current one. */
 void vmx_timer_reset(struct vmx_vcpu *vmx);
 /* Before an entry, want.rflags being the guest's. */
 void vmx_timer_load(struct vcpu *vcpu, bool force_immediate_exit);
+/*
+ * The same before another entry with these flags, nothing having been decided in between (vmx/fast.c). false: first
+ * somebody has to look for physical interrupts.
+ */
+bool vmx_timer_reload(struct vcpu *vcpu, u64 rflags);
 /* Behind an exit for it, interrupts blocked, vcpu->regs being the guest's. */
 enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exit);
 
@@ -274,7 +313,7 @@ static inline u32 vmx_exceptions(const struct vmx_vcpu *vmx)
 	return VMX_EXCEPTIONS | vmx->traps | vmx->asked.exceptions;
 }
 bool vmx_debug(struct vcpu *vcpu, enum backend_debug what);
-/* An exit: was it the end of a step? */
+/* An exit of an entry that steps: was it the end of the step? */
 void vmx_debug_exited(struct vmx_vcpu *vmx, u32 reason);
 
 /* vmx/floor.c */

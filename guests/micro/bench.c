@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What exits cost. Where the TSC counts instructions (postern run --icount) each line is exact and
- * repeats: "bench NAME TICKS ROUNDS", the ticks of ROUNDS round trips with the loop around them taken
- * off. Needs two vCPUs on one processor and --set testdev=on. Ends: poweroff, status 0.
+ * What exits cost. Where the TSC counts instructions (postern run --icount; any run on Bochs) each line is
+ * exact and repeats: "bench NAME TICKS ROUNDS", the ticks of ROUNDS round trips with the loop around them taken
+ * off. That it does is the first line: NOPs. Needs two vCPUs on one processor and --set testdev=on. All that is
+ * measured lies in one page, since the hypervisor remembers the last one that it fetched from. Ends: poweroff,
+ * status 0.
  */
 #include "micro.h"
 
@@ -47,6 +49,7 @@ static struct gate idt[256] __attribute__((aligned(16)));
 static volatile unsigned int taken;
 static volatile uint64_t taken_at;
 static uint64_t loop_ticks;
+static bool intel;
 
 static inline uint64_t rdtsc(void)
 {
@@ -120,7 +123,7 @@ static void set_gates(void)
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 }
 
-static void report(const char *name, uint64_t ticks, unsigned int rounds)
+static __attribute__((noinline)) void report(const char *name, uint64_t ticks, unsigned int rounds)
 {
 	micro_print("bench ");
 	micro_print(name);
@@ -155,6 +158,28 @@ static void measure_loop(void)
 	loop_ticks = rdtsc() - start;
 }
 
+#define NOPS 100
+
+/* What 100 NOPs take more than none. */
+static void measure_nops(void)
+{
+	uint64_t start = rdtsc(), none, some;
+
+	none = rdtsc() - start;
+	start = rdtsc();
+	__asm__ volatile(".rept %c0; nop; .endr" : : "i"(NOPS));
+	some = rdtsc() - start;
+	report("nop", some - none, NOPS);
+}
+
+static void find_vendor(void)
+{
+	uint32_t a = 0, b, c = 0, d;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	intel = b == 0x756e6547; /* "Genu" */
+}
+
 static inline void cpuid(void)
 {
 	uint32_t a = 1, b, c = 0, d;
@@ -169,13 +194,23 @@ static inline void vmmcall(void)
 	__asm__ volatile("vmmcall" : "+a"(a) : : "memory");
 }
 
+static inline void vmcall(void)
+{
+	uint64_t a = ~0ul;
+
+	__asm__ volatile("vmcall" : "+a"(a) : : "memory");
+}
+
 static void measure_exits(void)
 {
 	volatile uint32_t *id = (volatile uint32_t *)(APIC_PAGE + APIC_ID);
 	volatile uint32_t *tpr = (volatile uint32_t *)(APIC_PAGE + APIC_TPR);
 
 	MEASURE("cpuid", cpuid());
-	MEASURE("vmmcall", vmmcall());
+	if (intel)
+		MEASURE("hypercall", vmcall());
+	else
+		MEASURE("hypercall", vmmcall());
 	MEASURE("rdmsr", rdmsr(MSR_MTRRCAP));
 	MEASURE("wrmsr", wrmsr(MSR_MTRR_BASE0, 0));
 	MEASURE("port-in", micro_inb(0x80));
@@ -310,6 +345,8 @@ static void measure_switch(void)
 int micro_main(unsigned int vcpus)
 {
 	set_gates();
+	find_vendor();
+	measure_nops();
 	measure_loop();
 	measure_exits();
 	measure_uart();

@@ -223,9 +223,15 @@ void insn_vmx_host(struct vmx_host *host);
 /*
  * Enter the guest of the current VMCS and come back at its exit (port/metal/vmx_entry.S): general registers
  * (all but RSP, which the VMCS holds) from gpr[] and back. RFLAGS.IF is clear before and after. false: the
- * entry failed before anything of the guest was loaded.
+ * entry failed before anything of the guest was loaded. At each exit again(context) says whether to enter
+ * again at once.
+ *
+ * insn_vmx_floor: the least that a world switch can be, for comparison: registers, VM entry, VM exit,
+ * registers, and RIP written with 2 (the length of CPUID), `rounds` times, which is not 0. The VMCS has not been
+ * launched, and is of no other use: exits come back elsewhere.
  */
-bool insn_vmx_run(u64 *gpr, bool launched);
+bool insn_vmx_run(u64 *gpr, bool launched, bool (*again)(void *), void *context);
+bool insn_vmx_floor(u64 *gpr, u64 rounds);
 
 /*
  * Enter an SVM guest and come back at its exit (port/metal/svm_entry.S): VMLOAD guest; general

@@ -49,7 +49,8 @@ bool insn_vmwrite(u32 field, u64 value);
 bool insn_invept(u64 how, u64 eptp);
 bool insn_invvpid(u64 how, u64 vpid);
 void insn_vmx_host(struct vmx_host *host);
-bool insn_vmx_run(u64 *gpr, bool launched);
+bool insn_vmx_run(u64 *gpr, bool launched, bool (*again)(void *), void *context);
+bool insn_vmx_floor(u64 *gpr, u64 rounds);
 
 void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host, bool (*again)(void *), void *context);
 void insn_svm_floor(hpa_t vmcb, u64 *gpr, hpa_t host, u64 rounds);

@@ -364,7 +364,7 @@ static void test_entry_that_fails_evaluates_nothing(void **state __unused)
 	open_interrupts();
 	m.apic[APIC_TPR] = 0x20;
 	vmx_write(VMCS_GUEST_ACTIVITY, VMX_SHUTDOWN);
-	assert_true(insn_vmx_run(m.gpr, false));
+	assert_true(insn_vmx_run(m.gpr, false, vmx_never, NULL));
 	assert_true(vmx_read(VMCS_EXIT_REASON) & VMX_EXIT_ENTRY_FAILED);
 	assert_int_equal(*apic(APIC_PPR), 0);
 	assert_int_equal(status(), VECTOR);

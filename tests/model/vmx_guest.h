@@ -62,10 +62,16 @@ static inline void vmx_create(u32 features, guest_script script)
 	guest_bind(ENTRY, script, NULL);
 }
 
+/* Whether to enter again at once. */
+static inline bool vmx_never(void *context __unused)
+{
+	return false;
+}
+
 /* The exit reason. The entry has to succeed. */
 static inline u32 vmx_run_guest(void)
 {
-	assert_true(insn_vmx_run(m.gpr, m.launched));
+	assert_true(insn_vmx_run(m.gpr, m.launched, vmx_never, NULL));
 	m.launched = true;
 	return (u32)vmx_read(VMCS_EXIT_REASON);
 }

@@ -39,18 +39,18 @@ static void expect_failure(const struct vmx_rule *rule)
 	u32 entry_info = (u32)vmx_read(VMCS_ENTRY_INFO);
 
 	if (rule->area == VMX_AREA_GUEST) {
-		assert_true(insn_vmx_run(m.gpr, false));
+		assert_true(insn_vmx_run(m.gpr, false, vmx_never, NULL));
 		assert_true(vmx_read(VMCS_EXIT_REASON) ==
 		            (VMX_EXIT_ENTRY_FAILED | VMX_EXIT_ENTRY_GUEST_STATE));
 	} else {
-		assert_false(insn_vmx_run(m.gpr, false));
+		assert_false(insn_vmx_run(m.gpr, false, vmx_never, NULL));
 		assert_int_equal(vmx_read(VMCS_INSTRUCTION_ERROR),
 		                 rule->area == VMX_AREA_HOST ? VMX_ERROR_ENTRY_HOST
 		                                             : VMX_ERROR_ENTRY_CONTROLS);
 	}
 	/* Nothing was injected, nothing launched. */
 	assert_int_equal(vmx_read(VMCS_ENTRY_INFO), entry_info);
-	assert_false(insn_vmx_run(m.gpr, true));
+	assert_false(insn_vmx_run(m.gpr, true, vmx_never, NULL));
 	assert_int_equal(vmx_read(VMCS_INSTRUCTION_ERROR), VMX_ERROR_VMRESUME_NOT_LAUNCHED);
 }
 

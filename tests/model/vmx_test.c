@@ -48,7 +48,7 @@ static void test_vmcs_pointers(void **state __unused)
 	/* No current VMCS: nothing to tell an error in. */
 	assert_false(insn_vmread(VMCS_EPTP, &value));
 	assert_false(insn_vmwrite(VMCS_EPTP, 0));
-	assert_false(insn_vmx_run(m.gpr, false));
+	assert_false(insn_vmx_run(m.gpr, false, vmx_never, NULL));
 	assert_false(insn_vmptrld(HPA(1)));
 	assert_true(insn_vmclear(ptr_to_hpa(m.vmcs)));
 	assert_true(insn_vmptrld(ptr_to_hpa(m.vmcs)));
@@ -148,13 +148,13 @@ static void test_exit_saves_and_loads(void **state __unused)
 	assert_int_equal(insn_rdmsr(MSR_EFER) & EFER_SCE, EFER_SCE);
 	assert_int_equal(insn_rdmsr(MSR_GS_BASE), vmx_read(VMCS_HOST_GS_BASE));
 	/* Launched once: from now on it is resumed, until VMCLEAR. */
-	assert_false(insn_vmx_run(m.gpr, false));
+	assert_false(insn_vmx_run(m.gpr, false, vmx_never, NULL));
 	assert_int_equal(error(), VMX_ERROR_VMLAUNCH_NOT_CLEAR);
 	vmx_skip();
 	assert_int_equal(vmx_run_guest(), VMX_EXIT_CPUID);
 	assert_true(insn_vmclear(ptr_to_hpa(m.vmcs)));
 	assert_true(insn_vmptrld(ptr_to_hpa(m.vmcs)));
-	assert_false(insn_vmx_run(m.gpr, true));
+	assert_false(insn_vmx_run(m.gpr, true, vmx_never, NULL));
 	assert_int_equal(error(), VMX_ERROR_VMRESUME_NOT_LAUNCHED);
 }
 
