@@ -260,7 +260,7 @@ check-model-avic: $(MODEL_TESTS)
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
 VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model vmx \
-	vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
+	vmx_apic vmx_backend vmx_replay vmx_rules vmx_vid witness),$(MODEL_TESTS))
 VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
 check-model-vmx: $(VMX_TESTS)
 	@for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
