@@ -255,7 +255,7 @@ static void operate_once(struct av_random *random, u32 number, u32 switches)
 {
 	struct av_state want;
 
-	av_draw(random, &r.op, m.apic, r.got.status & 0xffff);
+	av_draw(random, &r.op, m.apic, r.got.status & 0xffff, NULL);
 	simplify();
 	if (r.op.fresh)
 		memcpy(r.want_page, m.apic, PAGE_SIZE);
