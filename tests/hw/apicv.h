@@ -169,8 +169,16 @@ struct av_random {
 };
 u64 av_next(struct av_random *random);
 
-/* `page`: as the operation before has left it; it is filled anew if op->fresh. */
-void av_draw(struct av_random *random, struct av_op *op, u8 *page, u16 status);
+/* Which access an operation begins with, and under which controls; else it is drawn as any other. */
+struct av_aim {
+	u32 table, reg, set, outcome; /* as apicv_cover.c counts them */
+	u8 kind;                      /* enum av_kind */
+	u16 at;                       /* offset or MSR */
+};
+
+/* `page`: as the operation before has left it; it is filled anew if op->fresh. `aim`: NULL, at nothing. */
+void av_draw(struct av_random *random, struct av_op *op, u8 *page, u16 status,
+             const struct av_aim *aim);
 void av_assemble_handlers(const struct av_memory *memory);
 void av_assemble(const struct av_op *op, const struct av_memory *memory, struct av_code *code);
 /*
@@ -198,9 +206,15 @@ enum av_outcome {
 /* What an instruction has come to; `reg`: offset / 16, the last for all behind. */
 void av_cover(u32 kind, u32 reg, u32 set, enum av_outcome outcome);
 void av_cover_exit(u32 set, u32 reason);
+/*
+ * The next combination from `aim` on that can be and was not seen; at first `aim` is all zero. False: there is none.
+ * Then whether it has been seen meanwhile.
+ */
+bool av_cover_missing(struct av_aim *aim);
+bool av_cover_has(const struct av_aim *aim);
 /* What is computed for comparison only does not count. On at the start. */
 void av_cover_switch(bool on);
-/* False: a combination that ought not to be was seen; or, with `all`, one was not seen and should have been. */
-bool av_cover_print(bool all);
+/* False: a combination that ought not to be was seen, or one was not seen and should have been. */
+bool av_cover_print(void);
 
 #endif

@@ -197,6 +197,45 @@ static const char *why_not(enum table table, u32 reg, u32 set, enum av_outcome o
 	return why_not_cr8(table, av_sets[set], outcome);
 }
 
+bool av_cover_has(const struct av_aim *aim)
+{
+	return counts[aim->table][aim->reg][aim->set][aim->outcome];
+}
+
+/* The last digit counts fastest. False: that was the last combination. */
+static bool advance(struct av_aim *aim)
+{
+	u32 registers = aim->table < TABLE_FROM_CR8 ? REGISTERS : 1;
+
+	if (++aim->outcome < AV_OUTCOMES)
+		return true;
+	aim->outcome = 0;
+	if (++aim->set < AV_SETS)
+		return true;
+	aim->set = 0;
+	if (++aim->reg < registers)
+		return true;
+	aim->reg = 0;
+	return ++aim->table < TABLES;
+}
+
+bool av_cover_missing(struct av_aim *aim)
+{
+	static const u8 kinds[TABLES] = {AV_READ,  AV_WRITE,    AV_RDMSR,
+	                                 AV_WRMSR, AV_FROM_CR8, AV_TO_CR8};
+
+	do {
+		if (av_cover_has(aim) || why_not((enum table)aim->table, aim->reg, aim->set,
+		                                 (enum av_outcome)aim->outcome))
+			continue;
+		aim->kind = kinds[aim->table];
+		aim->at = (u16)(aim->table <= TABLE_WRITE ? aim->reg * VAPIC_STRIDE
+		                                          : MSR_X2APIC_FIRST + aim->reg);
+		return true;
+	} while (advance(aim));
+	return false;
+}
+
 static const char *why_no_exit(u32 controls, u32 reason)
 {
 	bool vid = controls & AV_VID;
@@ -337,7 +376,7 @@ static void print_exits(void)
 	}
 }
 
-bool av_cover_print(bool all)
+bool av_cover_print(void)
 {
 	hw_say("# controls: T TPR shadow, A APIC accesses, X x2APIC mode, R registers, V interrupt delivery");
 	hw_say("# d done, p ordinary memory, t exit 43, a 44, e 45, w 56, g #GP, i intercepted");
@@ -352,5 +391,5 @@ bool av_cover_print(bool all)
 		hw_say("# %u cannot be: %s", seen_cells[i], seen_reasons[i]);
 	hw_say("# %u could be and were not seen, %u cannot be and were seen", unexplained,
 	       impossible);
-	return !impossible && !(all && unexplained);
+	return !impossible && !unexplained;
 }

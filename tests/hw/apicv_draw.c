@@ -199,9 +199,9 @@ static void draw_insn(struct av_random *random, struct av_insn *insn, bool memor
 
 /* --- the entry --- */
 
-static void draw_controls(struct av_random *random, struct av_op *op)
+static void draw_controls(struct av_random *random, struct av_op *op, const struct av_aim *aim)
 {
-	op->set = below(random, AV_SETS);
+	op->set = aim ? aim->set : below(random, AV_SETS);
 	op->controls = av_sets[op->set];
 	if (one_in(random, 8))
 		op->controls |= AV_INTR_WINDOW;
@@ -281,10 +281,26 @@ static void draw_guest(struct av_random *random, struct av_op *op)
 	op->handler = (u8)below(random, AV_HANDLERS);
 }
 
-void av_draw(struct av_random *random, struct av_op *op, u8 *page, u16 status)
+static void draw_aimed(struct av_random *random, struct av_insn *insn, const struct av_aim *aim)
+{
+	*insn = (struct av_insn){.kind = aim->kind};
+	if (aim->kind <= AV_STORES) {
+		draw_memory(random, insn);
+		insn->at = aim->at | (insn->at % VAPIC_STRIDE);
+		insn->value = draw_value(random, aim->at);
+	} else if (aim->kind <= AV_WRMSR) {
+		insn->at = aim->at;
+		insn->value = draw_value(random, (aim->at - MSR_X2APIC_FIRST) * VAPIC_STRIDE);
+	} else {
+		insn->value = below(random, 20);
+	}
+}
+
+void av_draw(struct av_random *random, struct av_op *op, u8 *page, u16 status,
+             const struct av_aim *aim)
 {
 	memset(op, 0, sizeof(*op));
-	draw_controls(random, op);
+	draw_controls(random, op, aim);
 	op->fresh = one_in(random, 4);
 	op->status = op->fresh ? draw_page(random, page) : status;
 	draw_threshold(random, op, page);
@@ -292,4 +308,6 @@ void av_draw(struct av_random *random, struct av_op *op, u8 *page, u16 status)
 	op->count = (u8)(1 + below(random, AV_INSNS));
 	for (u32 i = 0; i < op->count; i++)
 		draw_insn(random, &op->insn[i], op->controls & AV_ACCESS, op->controls & AV_X2);
+	if (aim)
+		draw_aimed(random, &op->insn[0], aim);
 }

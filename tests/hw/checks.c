@@ -78,7 +78,7 @@ static enum outcome enter(u64 *detail)
 {
 	u64 gpr[GPR_COUNT] = {0};
 
-	if (!insn_vmx_run(gpr, false)) {
+	if (!hw_enter(gpr, false)) {
 		*detail = vmx_read(VMCS_INSTRUCTION_ERROR);
 		return *detail == VMX_ERROR_ENTRY_CONTROLS ? REFUSED_CONTROLS
 		       : *detail == VMX_ERROR_ENTRY_HOST   ? REFUSED_HOST
@@ -96,7 +96,7 @@ static bool left_alone(u64 entry_info)
 {
 	u64 gpr[GPR_COUNT] = {0};
 
-	return vmx_read(VMCS_ENTRY_INFO) == entry_info && !insn_vmx_run(gpr, true) &&
+	return vmx_read(VMCS_ENTRY_INFO) == entry_info && !hw_enter(gpr, true) &&
 	       vmx_read(VMCS_INSTRUCTION_ERROR) == VMX_ERROR_VMRESUME_NOT_LAUNCHED;
 }
 

@@ -28,6 +28,8 @@ u8 *hw_region(void);
 void hw_copy_vmcs(struct model_vmcs *copy);
 /* 0 in each field that exists and can be written. */
 void hw_clear_vmcs(void);
+/* VMLAUNCH or VMRESUME, until the first exit. False: VM entry fails with an error of the instruction. */
+bool hw_enter(u64 *gpr, bool launched);
 
 /* checks.c: entry checks. Where processor and model differ is said in lines "differs". False: not run. */
 bool hw_checks(void);

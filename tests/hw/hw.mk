@@ -14,7 +14,12 @@ $(BUILD)/hwtest.elf64: $(HWTEST_OBJ) $(IMAGE_DIR)/symbols0.o port/metal/image.ld
 $(BUILD)/hwtest.elf: $(BUILD)/hwtest.elf64
 	objcopy -O elf32-i386 $< $@
 
+# The same operations on the processor model.
+REPLAY_OBJ := $(patsubst %,$(HOST)/tests/hw/%.o,apicv_code apicv_draw apicv_expect)
+$(HOST)/tests/model/vmx_replay_test: $(REPLAY_OBJ)
+.SECONDARY: $(REPLAY_OBJ)
+
 # Built by each compiler that builds the host's tests; run by the system tests.
 host-tests check-system check-system-full: $(BUILD)/hwtest.elf
 
--include $(HWTEST_SRC:%.c=$(IMAGE_DIR)/%.d)
+-include $(REPLAY_OBJ:.o=.d) $(HWTEST_SRC:%.c=$(IMAGE_DIR)/%.d)

@@ -80,3 +80,13 @@ void hw_clear_vmcs(void)
 		if (VMCS_TYPE(fields[i]) != VMCS_TYPE_READ_ONLY)
 			insn_vmwrite(fields[i], 0);
 }
+
+static bool never(void *context __unused)
+{
+	return false;
+}
+
+bool hw_enter(u64 *gpr, bool launched)
+{
+	return insn_vmx_run(gpr, launched, never, NULL);
+}
