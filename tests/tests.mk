@@ -254,25 +254,26 @@ check-model: $(MODEL_TESTS)
 MODEL_CPUS := $(if $(POSTERN_TEST_FULL),rome milan genoa assist-rome assist-milan) assist-genoa
 check-model-avic: $(MODEL_TESTS)
 	@for cpu in $(MODEL_CPUS); do for test in $(filter-out %/witness_test %/inhibit_test %/inhibit_apic_test %/nested_test \
-		%/nested_asks_test,$(MODEL_TESTS)); do \
+		%/nested_asks_test %/apicv_test,$(MODEL_TESTS)); do \
 		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
 	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same scripts on the VMX back end. Left out: those about AVIC, and those that name their processors.
-VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,avic hv inhibit inhibit_apic model vmx \
+VMX_TESTS := $(filter-out $(patsubst %,$(HOST)/tests/model/%_test,apicv avic hv inhibit inhibit_apic model vmx \
 	vmx_apic vmx_backend vmx_rules vmx_vid witness),$(MODEL_TESTS))
-VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
+# With APICv: all of them in check-full, otherwise those that look closest at interrupts and are quick.
+APICV_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter $(patsubst %,$(HOST)/tests/model/%_test,basic extint \
+	nmi rules_icr rules_ioapic rules_lapic rules_pic rules_timer),$(VMX_TESTS)))
 check-model-vmx: $(VMX_TESTS)
-	@for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
-		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
-	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
+	@{ for test in $(VMX_TESTS); do echo "westmere $(TAP) westmere-$$(basename $$test) 1200 $$test"; done; \
+	for test in $(APICV_TESTS); do echo "broadwell $(TAP) broadwell-$$(basename $$test) 1200 $$test"; done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # Tests that look at nothing but what a guest sees, with acceleration inhibited throughout, and switched
 # between any two instructions. All processors in check-full.
 INHIBIT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
-INHIBIT_RUNS := genoa/toggled milan/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
-	rome/inhibited milan/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
+INHIBIT_RUNS := genoa/toggled milan/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),broadwell/toggled \
+	broadwell/inhibited rome/toggled rome/inhibited milan/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
 	assist-$(cpu)/inhibited))
 check-model-inhibit: $(INHIBIT_TESTS)
 	@for run in $(INHIBIT_RUNS); do for test in $(INHIBIT_TESTS); do \
