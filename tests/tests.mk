@@ -76,6 +76,7 @@ UNIT_hv := $(HV_TEST_SRC)
 UNIT_stimer := $(HV_TEST_SRC)
 UNIT_synic := $(HV_TEST_SRC)
 UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
+UNIT_lapic_apart := $(LAPIC_TEST_SRC)
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
 UNIT_irqchip := $(IRQ_ALL_SRC)
 UNIT_l2 := $(LAPIC_TEST_SRC) $(ACCEL_SRC) irq/intr.c core/nested.c
