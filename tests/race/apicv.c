@@ -291,7 +291,6 @@ static const char *check(void)
 	        .actors = 2,                                                                       \
 	        .actor = {owner, sender},                                                          \
 	        .cpu = {0, 1},                                                                     \
-	        .preemptions = 2,                                                                  \
 	        .check = check,                                                                    \
 	}
 
