@@ -76,6 +76,7 @@ UNIT_hv := $(HV_TEST_SRC)
 UNIT_stimer := $(HV_TEST_SRC)
 UNIT_synic := $(HV_TEST_SRC)
 UNIT_intr := $(LAPIC_TEST_SRC) irq/intr.c
+UNIT_lapic_apart := $(LAPIC_TEST_SRC)
 UNIT_ioapic := $(IRQ_FAKE) irq/ioapic.c core/bus.c
 UNIT_irqchip := $(IRQ_ALL_SRC)
 UNIT_l2 := $(LAPIC_TEST_SRC) $(ACCEL_SRC) irq/intr.c core/nested.c
@@ -113,7 +114,7 @@ $(MODEL_TESTS): %: %.o $(HOST)/tests/model/harness.o $(HOST)/libpostern.a
 # The rules of docs/rules.md: scripts that are compiled into micro guests, too.
 RULES_OBJ := $(HOST)/tests/model/rules_run.o
 $(filter $(HOST)/tests/model/rules_%,$(MODEL_TESTS)): $(RULES_OBJ)
-$(HOST)/tests/model/rules_%.o $(HOST)/tests/model/apicv_test.o: HOST_CFLAGS += -Itests/model/guest
+$(HOST)/tests/model/rules_%.o $(HOST)/tests/model/apicv_exits_test.o: HOST_CFLAGS += -Itests/model/guest
 
 # Scripts whose traces are compared between processors.
 WITNESS_OBJ := $(patsubst %,$(HOST)/tests/model/%.o,witness witness_one witness_many witness_known)
@@ -256,7 +257,7 @@ check-model: $(MODEL_TESTS)
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
 # Those that name their processors by themselves.
-NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv avic entry_timer inhibit inhibit_apic nested_vmx vmx \
+NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits avic entry_timer inhibit inhibit_apic nested_vmx vmx \
 	vmx_apic vmx_backend vmx_fast vmx_replay vmx_rules vmx_vid witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
@@ -270,20 +271,21 @@ check-model-avic: $(MODEL_TESTS)
 
 # The same scripts on the VMX back end. Left out besides: those about AVIC.
 VMX_TESTS := $(filter-out $(NAMED_TESTS) %/hv_test %/model_test,$(MODEL_TESTS))
-VMX_CPUS := westmere $(if $(POSTERN_TEST_FULL),broadwell)
+# With APICv: those about interrupts, all of them in check-full.
+APICV_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(INTERRUPT_TESTS))
 # Without a preemption timer: those about interrupts, all of them in check-full.
 UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))
 check-model-vmx: $(VMX_TESTS)
-	@{ for cpu in $(VMX_CPUS); do for test in $(VMX_TESTS); do \
-		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
-	done; done; for test in $(UNTIMED_TESTS); do \
+	@{ for test in $(VMX_TESTS); do echo "westmere $(TAP) westmere-$$(basename $$test) 1200 $$test"; done; \
+	for test in $(APICV_TESTS); do echo "broadwell $(TAP) broadwell-$$(basename $$test) 1200 $$test"; done; \
+	for test in $(UNTIMED_TESTS); do \
 		echo "westmere-untimed $(TAP) westmere-untimed-$$(basename $$test) 1200 $$test"; \
 	done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same with acceleration inhibited throughout, and switched between any two instructions. All processors
 # in check-full.
-INHIBIT_RUNS := genoa/toggled milan/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
-	rome/inhibited milan/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
+INHIBIT_RUNS := genoa/toggled milan/toggled broadwell/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
+	rome/inhibited milan/inhibited broadwell/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
 	assist-$(cpu)/inhibited))
 check-model-inhibit: $(INTERRUPT_TESTS)
 	@for run in $(INHIBIT_RUNS); do for test in $(INTERRUPT_TESTS); do \

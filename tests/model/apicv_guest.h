@@ -3,7 +3,7 @@
  * A guest whose exits are known: what a processor's virtual APIC does without the hypervisor, and what not,
  * step by step, in xAPIC and in x2APIC mode. SDM volume 3, "APIC Virtualization and Virtual Interrupts".
  *
- * One script and one table, for the processor model (tests/model/apicv_test.c) and, as the micro guest
+ * One script and one table, for the processor model (tests/model/apicv_exits_test.c) and, as the micro guest
  * guests/micro/apicv.c, for an emulated machine (tests/system/bochs.sh). Which operations they are is chosen
  * by the include path, as for tests/model/rules.h. The table gives the exits of one round of each step on each
  * processor; whoever runs the guest compares the sums with the account, kind by kind, exactly.

@@ -70,6 +70,22 @@ extern const struct race_scenario race_avic_loop_move;
 extern const struct race_scenario race_avic_loop_move_post;
 extern const struct race_scenario race_avic_loop_move_erratum; /* must fail */
 extern const struct race_scenario race_avic_loop_move_workaround;
+/* apicv.c */
+extern const struct race_scenario race_harvest;
+extern const struct race_scenario race_harvest_drops;        /* must fail */
+extern const struct race_scenario race_harvest_unmarks_last; /* must fail */
+extern const struct race_scenario race_harvest_gap;          /* must fail */
+extern const struct race_scenario race_apicv_entry;
+extern const struct race_scenario race_apicv_on;
+extern const struct race_scenario race_apicv_off;
+extern const struct race_scenario race_apicv_sleep;
+extern const struct race_scenario race_apicv_toggle;
+extern const struct race_scenario race_apicv_held;
+extern const struct race_scenario race_apicv_untold;      /* must fail */
+extern const struct race_scenario race_apicv_marks_first; /* must fail */
+extern const struct race_scenario race_apicv_asks_first;  /* must fail */
+extern const struct race_scenario race_apicv_no_request;  /* must fail */
+extern const struct race_scenario race_apicv_to_page;     /* must fail */
 /* vapic.c */
 extern const struct race_scenario race_posted;
 extern const struct race_scenario race_posted_on_last;  /* must fail */

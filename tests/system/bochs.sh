@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Part of tests/system/run: guests on Bochs, by --cpu westmere. It is some fifty times slower than QEMU.
+# Part of tests/system/run: guests on Bochs, by --cpu westmere or broadwell. It is some fifty times slower than QEMU.
 
 # As test_micro of tests/system/run.
 test_bochs_micro() {
@@ -144,11 +144,56 @@ type_when_asked() {
 	done
 }
 
-# Linux from start to power-off, with a line typed: test_bochs_linux VCPUS PCPUS
+# What APICv is for: no exit for an IPI to itself, an end of interrupt, a task priority that drops; without it one
+# for each. The few others are the APIC's set-up.
+test_bochs_self_ipi() {
+	local ipis=2000 drops=1000 writes
+	boot 90 --cpu "$1" -k "$GUEST/micro/self-ipi.elf" -c 1 -m 64M
+	expect_ended poweroff
+	expect_status 0
+	expect_no_console '^not ok|unexpected exception'
+	expect_console "count self-ipis $ipis"
+	expect_console "count ends $ipis"
+	expect_console "count drops $drops"
+	writes=$(number wrmsr)
+	if [ "$1" = broadwell ]; then
+		[ "$writes" -le 10 ] || wrong "$writes exits for MSRs"
+		[ -z "$(account tpr-below-threshold)$(account eoi)$(account virtualized-eoi)$(account apic-write)" ] ||
+			wrong "exits that there is no need of"
+		grep -q '^  without posted interrupts' "$log" || wrong "the account does not say what is missing"
+		grep -q '"hw_counted":[[:space:]]*false' "$json" || wrong "the report takes what it does not know for known"
+	else
+		[ "$writes" -ge $((2 * ipis)) ] || wrong "$writes exits for MSRs"
+		[ "$(account tpr-below-threshold)" = $drops ] ||
+			wrong "$(account tpr-below-threshold) exits for the task priority"
+	fi
+	note "wrmsr $(number wrmsr), tpr-below-threshold $(number tpr-below-threshold)"
+}
+
+# The rules of docs/rules.md that one vCPU shows; those of the page that APICv keeps otherwise are left out.
+test_bochs_rules() {
+	boot 400 --cpu broadwell -k "$GUEST/micro/rules-$1.elf" -c 1 -m 64M --set testdev=on
+	expect_status 0
+	expect_ended poweroff
+	expect_no_console '^not ok|unexpected exception'
+	expect_console '^rules: [0-9]+ ok'
+	[ "$(account mismatches)" = 0 ] || wrong "mismatches: '$(account mismatches)'"
+}
+
+# With APICv only those of level-triggered interrupts, of which these guests have none.
+expect_eois() {
+	if [ "$1" = broadwell ]; then
+		[ -z "$(account eoi)" ] || wrong "$(account eoi) ends of interrupts exited"
+	else
+		expect_every_eoi
+	fi
+}
+
+# Linux from start to power-off, with a line typed: test_bochs_linux VCPUS PCPUS [CPU]
 test_bochs_linux() {
 	status=0
 	# shellcheck disable=SC2016 # for the guest's shell
-	type_when_asked | timeout -k 10 830 "$POSTERN" run --timeout 800 --json "$json" --cpu westmere \
+	type_when_asked | timeout -k 10 830 "$POSTERN" run --timeout 800 --json "$json" --cpu "${3:-westmere}" \
 		-k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$1" --pcpus "$2" -m 256M \
 		-a "console=ttyS0 panic=-1" -- 'echo asking; read -r line; echo "read: $line"; exit 3' \
 		>"$log" 2>"$err" || status=$?
@@ -157,19 +202,19 @@ test_bochs_linux() {
 	expect_no_complaints
 	expect_console "guest: Linux 6\.12\.[^ ]*, CPUs $1, x2APIC"
 	expect_console '^read: typed late'
-	expect_every_eoi
+	expect_eois "${3:-westmere}"
 	note "$(report elapsed_ns | sed 's/......$//') ms of the guest's"
 }
 
 # The demonstration, whose workload is of timers, IPIs and sleeps.
 test_bochs_workload() {
-	boot 1500 --cpu westmere -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$1" --pcpus "$2" \
+	boot 1500 --cpu "${3:-westmere}" -k "$GUEST/vmlinuz-6.12" -i "$GUEST/initrd.img" -c "$1" --pcpus "$2" \
 		-m 256M -a "console=ttyS0 panic=-1"
 	expect_status 0
 	expect_ended poweroff
 	expect_workload
 	expect_no_complaints
-	expect_every_eoi
+	expect_eois "${3:-westmere}"
 }
 
 # The processor itself, by an image of its own (tests/hw/run): hwtest SECONDS OPTION...
@@ -225,6 +270,7 @@ check bochs-terminate test_bochs_interrupt process TERM
 check bochs-control test_bochs_control
 check bochs-entry-checks test_bochs_entry_checks
 check bochs-apicv-differential test_bochs_apicv 600 20000 0
+check bochs-self-ipi-broadwell test_bochs_self_ipi broadwell
 if $full; then
 	check bochs-apicv-million test_bochs_apicv 7200 1000000 20000
 	check bochs-apicv-manual test_bochs_apicv_manual
@@ -243,4 +289,11 @@ if $full; then
 	check bochs-orphan test_bochs_orphan
 	check bochs-linux-1v1p test_bochs_linux 1 1
 	check bochs-workload test_bochs_workload 2 2
+	check bochs-self-ipi test_bochs_self_ipi westmere
+	for group in base icr timer ioapic pic; do
+		check "bochs-rules-$group-broadwell" test_bochs_rules "$group"
+	done
+	check bochs-linux-broadwell test_bochs_linux 2 2 broadwell
+	check bochs-linux-broadwell-4v2p test_bochs_linux 4 2 broadwell
+	check bochs-workload-broadwell test_bochs_workload 2 2 broadwell
 fi
