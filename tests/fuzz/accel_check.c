@@ -185,7 +185,7 @@ static void check_told(u32 i)
 	                   apic_reg(i, APIC_PPR) ==
 	                           model_ppr(apic_reg(i, APIC_TPR) & 0xff, &service),
 	           "%s: vCPU %u: PPR is %x", operation, i, apic_reg(i, APIC_PPR));
-	for (u32 word = 0; !apic(i)->accelerated && word < 8; word++)
+	for (u32 word = 0; !lapic_is_accelerated(apic(i)) && word < 8; word++)
 		FUZZ_CHECK(!apic_reg(i, APIC_IRR + word * 16) || apic(i)->irr_summary.v >> word & 1,
 		           "%s: vCPU %u: word %u is not in the summary", operation, i, word);
 	if (vector < 0)
