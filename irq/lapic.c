@@ -54,18 +54,16 @@ static __noinline u32 words_to_look_at(struct lapic *lapic)
 	return atomic32_read(&lapic->irr_summary) & (BIT(IRR_WORDS) - 1);
 }
 
-/* Highest vector requested, or -1. Owner. */
-static int highest_request(struct lapic *lapic)
+/* Highest vector requested in these words of IRR, or -1. Owner. */
+static __inlined int highest_request(const struct lapic *lapic, u32 words)
 {
-	u32 summary = lapic->by ? words_to_look_at(lapic) : atomic32_read(&lapic->irr_summary);
-
-	while (summary) {
-		u32 i = top_bit(summary);
+	while (words) {
+		u32 i = top_bit(words);
 		u32 word = atomic32_read_acquire(lapic_word(lapic, APIC_IRR + i * LAPIC_STRIDE));
 
 		if (word)
 			return (int)(i * 32 + top_bit(word));
-		summary &= ~BIT(i);
+		words &= ~BIT(i);
 	}
 	return -1;
 }
@@ -125,20 +123,35 @@ static void update_ppr(struct lapic *lapic)
 	lapic_set(lapic, APIC_PPR, (tpr & CLASS_MASK) >= service ? tpr : service);
 }
 
-int lapic_deliverable(struct vcpu *vcpu)
+static __inlined int deliverable(const struct lapic *lapic, u32 words)
 {
-	struct lapic *lapic = &vcpu->lapic;
-	int vector = highest_request(lapic);
+	int vector = highest_request(lapic, words);
 
 	if (vector < 0 || ((u32)vector & CLASS_MASK) <= (lapic_get(lapic, APIC_PPR) & CLASS_MASK))
 		return -1;
 	return vector;
 }
 
+/* Apart, so that the usual way calls nothing. */
+static __noinline int deliverable_specially(struct lapic *lapic)
+{
+	return deliverable(lapic, words_to_look_at(lapic));
+}
+
+int lapic_deliverable(struct vcpu *vcpu)
+{
+	struct lapic *lapic = &vcpu->lapic;
+
+	if (lapic->by)
+		return deliverable_specially(lapic);
+	return deliverable(lapic, atomic32_read(&lapic->irr_summary));
+}
+
 void lapic_status(struct vcpu *vcpu, u8 *requested, u8 *in_service)
 {
 	struct lapic *lapic = &vcpu->lapic;
-	int request = highest_request(lapic), service = highest_in_service(lapic);
+	int request = highest_request(lapic, words_to_look_at(lapic));
+	int service = highest_in_service(lapic);
 
 	*requested = request < 0 ? 0 : (u8)request;
 	*in_service = service < 0 ? 0 : (u8)service;
@@ -148,7 +161,8 @@ void lapic_status(struct vcpu *vcpu, u8 *requested, u8 *in_service)
 bool lapic_waits_for_tpr(struct vcpu *vcpu)
 {
 	struct lapic *lapic = &vcpu->lapic;
-	int vector = highest_request(lapic);
+	u32 words = lapic->by ? words_to_look_at(lapic) : atomic32_read(&lapic->irr_summary);
+	int vector = highest_request(lapic, words);
 	u32 class = (u32)vector & CLASS_MASK;
 	int service;
 
