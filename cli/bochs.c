@@ -321,7 +321,8 @@ static enum status check_memory(const struct emulator *bochs, const struct optio
 
 static enum status bochs_prepare(struct emulator *bochs, const struct options *options)
 {
-	enum status status = inputs_prepare(bochs->dir, options, false);
+	static const struct inputs_needs needs = {.stale_vectoring = true};
+	enum status status = inputs_prepare(bochs->dir, options, &needs);
 	struct input list[INPUTS_MAX];
 	char commands[64], typed[64];
 	u32 count;

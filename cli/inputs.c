@@ -143,13 +143,15 @@ static void write_vm_config(FILE *file, const struct options_vm *vm)
 }
 
 static enum status write_config(const char *dir, const struct options *options,
-                                bool reserve_boot_cpu)
+                                const struct inputs_needs *needs)
 {
 	FILE *file = create(dir, "config");
 
 	if (!file)
 		return emulator_fail("write a temporary file");
-	fprintf(file, "reserve-boot-cpu=%d\n", reserve_boot_cpu);
+	fprintf(file, "reserve-boot-cpu=%d\n", needs->reserve_boot_cpu);
+	if (needs->stale_vectoring && !options->vm[0].has_setting[SETTING_STALE_VECTORING])
+		fprintf(file, "set.%s=1\n", setting_keys[SETTING_STALE_VECTORING]);
 	if (options->gdb_wait)
 		fputs("debugger-wait=1\n", file);
 	for (u32 i = 0; i < options->vms; i++) {
@@ -273,7 +275,8 @@ static enum status prepare_vm(const char *dir, const struct options_vm *vm, u32 
 	return status;
 }
 
-enum status inputs_prepare(const char *dir, const struct options *options, bool reserve_boot_cpu)
+enum status inputs_prepare(const char *dir, const struct options *options,
+                           const struct inputs_needs *needs)
 {
 	const char *image = getenv("POSTERN_IMAGE");
 	enum status status;
@@ -284,7 +287,7 @@ enum status inputs_prepare(const char *dir, const struct options *options, bool 
 	for (u32 i = 0; status == STATUS_OK && i < options->vms; i++)
 		status = prepare_vm(dir, &options->vm[i], i, &files);
 	if (status == STATUS_OK)
-		status = write_config(dir, options, reserve_boot_cpu);
+		status = write_config(dir, options, needs);
 	return status;
 }
 

@@ -14,11 +14,18 @@ struct input {
 
 #define INPUTS_MAX (1 + 3 * MAX_VMS)
 
+/* What an emulator needs of the image. */
+struct inputs_needs {
+	bool reserve_boot_cpu;
+	bool stale_vectoring; /* unless the options say otherwise */
+};
+
 /*
  * Put the image ("postern.elf") and the boot files into the directory. STATUS_OK, or another with one line
  * printed.
  */
-enum status inputs_prepare(const char *dir, const struct options *options, bool reserve_boot_cpu);
+enum status inputs_prepare(const char *dir, const struct options *options,
+                           const struct inputs_needs *needs);
 
 /* The boot files that are there; returns how many. */
 u32 inputs_list(struct input list[INPUTS_MAX], const char *dir, const struct options *options);

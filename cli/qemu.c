@@ -103,7 +103,8 @@ static bool open_pipes(struct emulator *qemu)
 
 static enum status qemu_prepare(struct emulator *qemu, const struct options *options)
 {
-	enum status status = inputs_prepare(qemu->dir, options, wants_threads(options));
+	const struct inputs_needs needs = {.reserve_boot_cpu = wants_threads(options)};
+	enum status status = inputs_prepare(qemu->dir, options, &needs);
 
 	if (status == STATUS_OK && !open_pipes(qemu))
 		status = emulator_fail("make a temporary pipe");

@@ -367,6 +367,7 @@ enum main_result postern_main(void)
 	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];
 	machine->debug_lose_ticks = (u32)config.setting[SETTING_DEBUG_LOSE_TICKS];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
+	machine->stale_vectoring = config.setting[SETTING_STALE_VECTORING];
 	if (!config.setting[SETTING_PREEMPTION_TIMER])
 		machine_use_entry_timer(machine, false);
 	log_features(machine);

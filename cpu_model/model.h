@@ -171,7 +171,8 @@ struct model_cpu {
 	bool sti_shadow;      /* the instruction just executed starts a shadow */
 	bool halted;          /* the guest has stopped in HLT, and no exit */
 	u32 break_deliveries; /* test: so many injections end in EXITINTINFO */
-	u32 early_timers;     /* test: so many times the preemption timer comes, whatever it has */
+	u32 stale_vectoring; /* test: IDT-vectoring information of a virtual interrupt cut short, as Bochs 2.7; 0: the right one */
+	u32 early_timers;    /* test: so many times the preemption timer comes, whatever it has */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
 };

@@ -284,7 +284,8 @@ static bool take_virtual(struct model_cpu *cpu)
 	u8 vector = vapic_deliver(&cpu->vapic);
 
 	cpu->halted = false;
-	if (is_cut_short(cpu, EVENT(EXTERNAL) | vector))
+	if (is_cut_short(cpu,
+	                 cpu->stale_vectoring ? cpu->stale_vectoring : EVENT(EXTERNAL) | vector))
 		return false;
 	cpu->vmx.mtf_pending = primary(cpu, VMX_PROC_MTF);
 	return model_deliver(cpu, vector, false, false, 0);

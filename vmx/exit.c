@@ -202,6 +202,7 @@ static void decode_interrupted_event(struct vcpu *vcpu)
 	again->valid = false;
 	if (!vcpu->exit.delivering)
 		return;
+	info = vmx_apicv_cut_short(vcpu, info);
 	switch (info & VMX_EVENT_TYPE) {
 	case VMX_EVENT_EXTERNAL:
 		again->type = INTR_TYPE_EXTERNAL;

@@ -305,6 +305,8 @@ static inline void vmx_apicv_sync(struct vcpu *vcpu)
 void vmx_apicv_access_exit(struct vcpu *vcpu, u64 qualification);
 void vmx_apicv_write_exit(struct vcpu *vcpu, u64 qualification);
 void vmx_apicv_eoi_exit(struct vcpu *vcpu, u64 qualification);
+/* The event whose delivery an exit has cut short, which the processor says is `info`. */
+u32 vmx_apicv_cut_short(struct vcpu *vcpu, u32 info);
 
 /* vmx/debug.c */
 /* Exceptions that exit while nothing is stepped. */

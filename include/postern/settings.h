@@ -32,6 +32,8 @@
 	  "let a spinning vCPU give up its turn while others wait")                                \
 	X(PREEMPTION_TIMER, "preemption-timer", BOOL, 1, 0, 1,                                     \
 	  "use the processor's preemption timer, if it has one")                                   \
+	X(STALE_VECTORING, "stale-vectoring", BOOL, 0, 0, 1,                                       \
+	  "the processor says wrongly which virtual interrupt an exit has cut short, as Bochs")    \
 	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
 	  "hold back ticks of the 8254 until the guest has taken the one before")                  \
 	X(IRQCHIP, "irqchip", CHOICE, 0, 0, 1,                                                     \
@@ -89,6 +91,7 @@ enum setting_id {
 	X(SLICE_US)                                                                                \
 	X(PAUSE_YIELD)                                                                             \
 	X(PREEMPTION_TIMER)                                                                        \
+	X(STALE_VECTORING)                                                                         \
 	X(TRACE_ENTRIES)                                                                           \
 	X(DEBUG_PANIC)                                                                             \
 	X(DEBUG_LOSE_TICKS)

@@ -295,7 +295,7 @@ for option in "--pcpus 2" "--timeout 1" "--json x" --icount --quiet --verbose "-
 	refused "VMs: $option behind --vm" 64 "^postern: ${option%% *}: .* before the first --vm" \
 		run -k "$kernel" --vm -k "$kernel" $option
 done
-for setting in slice-us=500 floor=on pause-yield=off preemption-timer=off; do
+for setting in slice-us=500 floor=on pause-yield=off preemption-timer=off stale-vectoring=on; do
 	refused "VMs: $setting behind --vm" 64 "^postern: --set ${setting%%=*}: .* before the first --vm" \
 		run -k "$kernel" --vm -k "$kernel" --set $setting
 done

@@ -6,6 +6,7 @@
 #include "irq/ioapic.h"
 #include "tests/model/harness.h"
 #include "x86/hyperv.h"
+#include "x86/vmx.h"
 
 #define LOW    0x41
 #define VECTOR 0x61
@@ -433,6 +434,54 @@ static void test_hand_over(void **state __unused)
 	run_hand_over(true);
 }
 
+/* --- an exit while the processor delivers --- */
+
+static u32 stale; /* what the processor says of it instead */
+
+static void script_cut_short(void *arg __unused)
+{
+	enable();
+	for (u32 i = 0; i < ROUNDS; i++) {
+		g_cli();
+		self(VECTOR);
+		model()->cpu[0].break_deliveries = 1;
+		model()->cpu[0].stale_vectoring = stale;
+		g_sti();
+		g_nop();
+		g_nop();
+		G_CHECK_EQUAL(model()->cpu[0].break_deliveries, 0);
+		expect_taken(1, (const u8[]){VECTOR});
+		/* Nothing is left in service. */
+		self(LOW);
+		g_nop();
+		expect_taken(1, (const u8[]){LOW});
+	}
+	g_exit(0);
+}
+
+static void run_cut_short(u32 said, bool known)
+{
+	stale = said;
+	for (u32 xapic = 0; xapic < 2; xapic++) {
+		takes = 0;
+		harness_create(&(struct harness){.processor = "broadwell", .xapic = xapic});
+		port_machine()->stale_vectoring = known;
+		guest_bind(HARNESS_BSP, script_cut_short, NULL);
+		harness_run();
+	}
+}
+
+/* Also by a processor that says an interrupt that has been taken, an exception, or an NMI. */
+static void test_cut_short_comes_again(void **state __unused)
+{
+	run_cut_short(0, false);
+	run_cut_short(0, true);
+	run_cut_short(VMX_EVENT_VALID | VMX_EVENT_EXTERNAL | LOW, true);
+	run_cut_short(VMX_EVENT_VALID | VMX_EVENT_EXCEPTION | VECTOR_UD, true);
+	run_cut_short(VMX_EVENT_VALID | VMX_EVENT_NMI | VECTOR_NMI, true);
+	run_cut_short(VMX_EVENT_VALID | VMX_EVENT_SOFTWARE | 0x80, true);
+}
+
 /* --- from one mode to the other --- */
 
 static void script_modes(void *arg __unused)
@@ -513,6 +562,7 @@ int main(void)
 	        cmocka_unit_test(test_level_triggered_ends_are_told),
 	        cmocka_unit_test(test_extint_beside_acceleration),
 	        cmocka_unit_test(test_hand_over),
+	        cmocka_unit_test(test_cut_short_comes_again),
 	        cmocka_unit_test(test_change_of_mode),
 	        cmocka_unit_test(test_software_ends_it),
 	};

@@ -315,6 +315,7 @@ static void test_config_several_vms_refused(void **state)
 	refused("vm=1\nset.floor=on\n");
 	refused("vm=1\nset.pause-yield=off\n");
 	refused("vm=1\nset.preemption-timer=off\n");
+	refused("vm=1\nset.stale-vectoring=on\n");
 	refused("vm=1\nset.trace.entries=1\n");
 	refused("vm=1\nreserve-boot-cpu=1\n");
 	refused("vm=1\ndebugger-wait=1\n");
