@@ -38,6 +38,18 @@ static bool note_delivery(struct svm_vcpu *svm)
 }
 
 /*
+ * To count a window, or to count it no longer, may mean to wait for the activation lock, and who holds that waits
+ * for this vCPU to leave the guest: irq/irq_window.h. Then the run loop decides. Without ExtINT and NMIs a window
+ * is opened for nothing but a closed IF.
+ */
+static __inlined bool may_count_window(const struct vcpu *vcpu, u64 rflags)
+{
+	const struct accel_vcpu *accel = &vcpu->accel;
+
+	return vcpu->vm->accel.modes && (accel->window || (!accel->local && !(rflags & RFLAGS_IF)));
+}
+
+/*
  * An interrupt to itself, at once decided upon as before any entry: intr_prepare_entry(). What that
  * could want of the run loop or of this_cpu() is left to the slow path: NMIs (a forced exit), ExtINT
  * (a device), and a task priority that the guest has changed through CR8 unseen.
@@ -49,7 +61,7 @@ static bool self_ipi(struct vcpu *vcpu, struct svm_vcpu *svm, u64 value)
 
 	if (value > 0xff || (vmcb->control.int_ctl & SVM_V_TPR) != lapic_cr8(vcpu) ||
 	    vcpu->intr.nmi_pending || lapic_has_signal(vcpu) || extint_has(vcpu->vm) ||
-	    !lapic_fast_self_ipi(vcpu, (u8)value))
+	    may_count_window(vcpu, vmcb->save.rflags) || !lapic_fast_self_ipi(vcpu, (u8)value))
 		return false;
 	vmcb->control.int_state &= ~SVM_INT_SHADOW;
 	vcpu->regs.rflags = vmcb->save.rflags;
