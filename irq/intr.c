@@ -318,6 +318,12 @@ static __inlined bool is_idle(struct vcpu *vcpu)
 	return !extint_has(vcpu->vm);
 }
 
+static __inlined void update_tpr_exit(struct vcpu *vcpu)
+{
+	set_tpr_exit(vcpu, !accel_is_on(&vcpu->accel) &&
+	                           (tpr_has_subclass(vcpu) || lapic_waits_for_tpr(vcpu)));
+}
+
 /* Not inline: the usual case saves no registers. */
 static __noinline bool prepare(struct vcpu *vcpu)
 {
@@ -332,8 +338,7 @@ static __noinline bool prepare(struct vcpu *vcpu)
 	if (intr->nmi_pending || intr->nmi_window_open || lapic_has_signal(vcpu))
 		force |= prepare_nmi(vcpu);
 	force |= prepare_external(vcpu);
-	set_tpr_exit(vcpu, !accel_is_on(&vcpu->accel) &&
-	                           (tpr_has_subclass(vcpu) || lapic_waits_for_tpr(vcpu)));
+	update_tpr_exit(vcpu);
 	return force;
 }
 
@@ -344,6 +349,22 @@ bool intr_prepare_entry(struct vcpu *vcpu)
 	/* All that is left of an interrupt that went through a window. */
 	close_counted_window(vcpu);
 	return false;
+}
+
+/* As prepare_external(), with nothing else that could be in the slot. */
+void intr_prepare_local(struct vcpu *vcpu)
+{
+	int vector;
+
+	take_back(vcpu);
+	vector = injectable(vcpu);
+	if (vector >= 0 && blocked(vcpu, INTR_CLASS_EXTERNAL) == INTR_BLOCK_NONE) {
+		set_window(vcpu, false);
+		take_external(vcpu, false, vector);
+	} else {
+		set_window(vcpu, vector >= 0);
+	}
+	update_tpr_exit(vcpu);
 }
 
 /* --- for a debugger: apart from the above, which is on every way into a guest --- */

@@ -76,6 +76,20 @@ struct intr_state {
  */
 bool intr_prepare_entry(struct vcpu *vcpu);
 
+/* An event is left that goes before all vectors of the local APIC. Own processor. */
+static inline bool intr_has_event(const struct intr_state *intr)
+{
+	return intr->nmi_pending | intr->again.valid | intr->exception.valid;
+}
+
+/*
+ * The same for an entry before which the vCPU does not leave VCPU_IN_GUEST: by the vectors of its local APIC
+ * alone. Whoever brings an NMI or ExtINT meanwhile has that entry ended at once, and the run loop decides. No
+ * event is left, no vector has AutoEOI, no guest of the guest runs. It waits for no lock unless it counts a
+ * window (irq/irq_window.h): if one counts already, or if IF is clear.
+ */
+void intr_prepare_local(struct vcpu *vcpu);
+
 /*
  * The same for an entry that a debugger steps. `why` INTR_BLOCK_DEBUG: external interrupts and NMIs wait,
  * without a window, whatever the guest allows; what else there is comes as ever. INTR_BLOCK_NONE: nothing

@@ -38,23 +38,32 @@ static bool note_delivery(struct svm_vcpu *svm)
 }
 
 /*
- * An interrupt to itself, at once decided upon as before any entry: intr_prepare_entry(). What that
- * could want of the run loop or of this_cpu() is left to the slow path: NMIs (a forced exit), ExtINT
- * (a device), and a task priority that the guest has changed through CR8 unseen.
+ * To count a window, or to count it no longer, may mean to wait for the activation lock, and who holds that waits
+ * for this vCPU to leave the guest: irq/irq_window.h. Then the run loop decides.
+ */
+static __inlined bool may_count_window(const struct vcpu *vcpu, u64 rflags)
+{
+	const struct accel_vcpu *accel = &vcpu->accel;
+
+	return vcpu->vm->accel.modes && (accel->window || (!accel->local && !(rflags & RFLAGS_IF)));
+}
+
+/*
+ * An interrupt to itself, at once decided upon as before any entry: intr_prepare_local(). What
+ * could want the run loop or this_cpu() is left to the slow path, even if it comes meanwhile: NMIs (a forced exit),
+ * ExtINT (a device). So is a task priority that the guest has changed through CR8 unseen.
  */
 static bool self_ipi(struct vcpu *vcpu, struct svm_vcpu *svm, u64 value)
 {
 	struct vmcb *vmcb = svm->vmcb;
-	bool force;
 
 	if (value > 0xff || (vmcb->control.int_ctl & SVM_V_TPR) != lapic_cr8(vcpu) ||
-	    vcpu->intr.nmi_pending || lapic_has_signal(vcpu) || extint_has(vcpu->vm) ||
-	    !lapic_fast_self_ipi(vcpu, (u8)value))
+	    intr_has_event(&vcpu->intr) || lapic_has_signal(vcpu) || extint_has(vcpu->vm) ||
+	    may_count_window(vcpu, vmcb->save.rflags) || !lapic_fast_self_ipi(vcpu, (u8)value))
 		return false;
 	vmcb->control.int_state &= ~SVM_INT_SHADOW;
 	vcpu->regs.rflags = vmcb->save.rflags;
-	force = intr_prepare_entry(vcpu);
-	ASSERT(!force);
+	intr_prepare_local(vcpu);
 	svm->fast = !svm->virq && !vmcb->control.event_inj;
 	return true;
 }

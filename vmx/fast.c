@@ -57,22 +57,19 @@ static __inlined void complete(struct vcpu *vcpu, enum exit_kind kind)
 }
 
 /*
- * An interrupt to itself, at once decided upon as before any entry: intr_prepare_entry(). What that could want
- * of the run loop is left to it: NMIs, ExtINT (a device), and a task priority that the guest has changed through
- * CR8 unseen.
+ * An interrupt to itself, at once decided upon as before any entry: intr_prepare_local(). What could want the run
+ * loop is left to it, even if it comes meanwhile: NMIs, ExtINT (a device). So is a task priority that the guest has
+ * changed through CR8 unseen.
  */
 static bool self_ipi(struct vcpu *vcpu, struct vmx_vcpu *vmx, u64 value, u32 rflags)
 {
-	bool force;
-
-	if (value > 0xff || lapic_cr8(vcpu) != vcpu->regs.cr8 || vcpu->intr.nmi_pending ||
+	if (value > 0xff || lapic_cr8(vcpu) != vcpu->regs.cr8 || intr_has_event(&vcpu->intr) ||
 	    lapic_has_signal(vcpu) || extint_has(vcpu->vm) || !lapic_fast_self_ipi(vcpu, (u8)value))
 		return false;
 	vmx_note_injection(vmx);
 	vmx->vmcs->want.interruptibility &= ~BLOCKED_SHADOW;
 	vcpu->regs.rflags = rflags;
-	force = intr_prepare_entry(vcpu);
-	ASSERT(!force);
+	intr_prepare_local(vcpu);
 	vmx_intr_set_threshold(vcpu);
 	vmx_sync_events(vmx);
 	return true;

@@ -4,6 +4,7 @@
  * that change, self-IPIs and EOIs among everything else that decides about interrupts. And what
  * goes with them: CR4, single steps, KVM's hypercall.
  */
+#include "irq/inhibit.h"
 #include "tests/model/harness.h"
 
 #define VECTOR_A 0x41
@@ -240,6 +241,115 @@ static void test_fast_self_ipi_nests(void **state __unused)
 	each_processor(script_nest, script_nest_long);
 }
 
+/* --- self-IPIs while acceleration comes and goes --- */
+
+/*
+ * Who switches an inhibit waits until all vCPUs are out of the guest, with a lock held that a window takes to be
+ * counted. A self-IPI that is completed with the vCPU still in the guest may not wait for it.
+ */
+#define SWITCH_PORT 0x9f0
+#define SWITCHES    12
+
+/* The port's write sets and clears a reason. */
+static void switch_inhibit(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
+                           u32 size __unused, u64 value)
+{
+	inhibit_change(vcpu->vm, INHIBIT_BIT(STORM), value ? INHIBIT_BIT(STORM) : 0);
+}
+
+static const struct bus_ops switch_ops = {.write = switch_inhibit};
+
+/* By seed. */
+static bool sends_nmis(void)
+{
+	return harness.seed & 1;
+}
+
+static bool sends_with_if(void)
+{
+	return harness.seed & 2;
+}
+
+/* Against another who sends to itself without end. */
+static void script_switcher(void *arg __unused)
+{
+	g_apic_enable();
+	g_start_aps();
+	g_await(WORD_TURNS, 1);
+	for (u32 i = 1; i <= SWITCHES; i++) {
+		if (sends_nmis())
+			g_apic_icr(1, APIC_DM_NMI | APIC_LEVEL_ASSERT);
+		g_out(SWITCH_PORT, i & 1, 1);
+		g_await(WORD_TURNS, 3 * i);
+	}
+	g_set_shared(WORD_STOP, 1);
+	g_await(WORD_STOP, 2);
+	if (sends_nmis())
+		G_CHECK(g_shared(WORD_NMI));
+	g_exit(0);
+}
+
+static void count_nmi(u8 vector __unused, u32 error __unused)
+{
+	g_set_shared(WORD_NMI, g_shared(WORD_NMI) + 1);
+}
+
+static void script_sender(void *arg __unused)
+{
+	u64 turns = 0;
+
+	g_set_handler(VECTOR_NMI, count_nmi);
+	g_set_handler(VECTOR_A, handle_a);
+	g_apic_enable();
+	g_sti();
+	while (g_shared(WORD_STOP) != 1) {
+		if (!sends_with_if())
+			g_cli();
+		self_ipi(VECTOR_A);
+		g_sti();
+		g_nop();
+		G_CHECK_EQUAL(g_shared(WORD_A), ++turns);
+		g_set_shared(WORD_TURNS, turns);
+		g_in(0x40, 1); /* goes the long way, and ends a window that counts */
+	}
+	g_set_shared(WORD_STOP, 2);
+	g_hlt();
+}
+
+static void run_switched(const char *processor, u64 seed)
+{
+	harness_create(&(struct harness){.processor = processor,
+	                                 .vcpus = 2,
+	                                 .cpus = 2,
+	                                 .seed = seed,
+	                                 .switch_ppm = 1000u << seed % 9,
+	                                 .by_hand = true});
+	bus_register(&harness_vm->io, SWITCH_PORT, 1, &switch_ops, NULL);
+	guest_bind(HARNESS_BSP, script_switcher, NULL);
+	guest_bind(HARNESS_AP, script_sender, NULL);
+	harness_run_to_end(ENDED_DEBUG_EXIT);
+	assert_int_equal(atomic32_read(&harness_vm->exit_code), 1);
+	assert_int_equal(harness_vm->inhibit.account[INHIBIT_STORM].sets, SWITCHES / 2);
+	if (!sends_with_if())
+		assert_true(harness_counter(COUNTER_WINDOWS));
+	/* On VMX a window is no reason against acceleration. */
+	if (!strcmp(processor, "broadwell"))
+		assert_int_equal(harness_counter(COUNTER_IRQ_WINDOWS), 0);
+	else if (!sends_with_if())
+		assert_true(harness_counter(COUNTER_IRQ_WINDOWS));
+	harness_destroy();
+}
+
+static void test_fast_self_ipi_waits_for_no_inhibit(void **state __unused)
+{
+	u32 orders = getenv("POSTERN_TEST_FULL") ? 400 : 60;
+
+	for (u64 seed = 0; seed < orders; seed++) {
+		run_switched("genoa", seed);
+		run_switched("broadwell", seed);
+	}
+}
+
 /* --- single steps --- */
 
 static void handle_nmi(u8 vector __unused, u32 error __unused)
@@ -377,6 +487,7 @@ int main(void)
 	        cmocka_unit_test(test_fast_self_ipi_each_is_delivered_once),
 	        cmocka_unit_test(test_fast_self_ipi_obeys_if_shadow_and_priority),
 	        cmocka_unit_test(test_fast_self_ipi_nests),
+	        cmocka_unit_test(test_fast_self_ipi_waits_for_no_inhibit),
 	        cmocka_unit_test(test_step_over_shadow_never_leaks_tf),
 	        cmocka_unit_test(test_cr4_reserved_bits_and_long_mode_rules),
 	        cmocka_unit_test(test_hypercall_send_ipi),
