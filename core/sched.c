@@ -10,8 +10,11 @@
 
 /* --- run queues --- */
 
-static void queue_append(struct run_queue *rq, struct vcpu *vcpu)
+/* true: nothing else was in it. */
+static bool queue_append(struct run_queue *rq, struct vcpu *vcpu)
 {
+	bool first;
+
 	spin_lock(&rq->lock);
 	vcpu->rq_next = NULL;
 	if (rq->tail)
@@ -19,8 +22,9 @@ static void queue_append(struct run_queue *rq, struct vcpu *vcpu)
 	else
 		rq->head = vcpu;
 	rq->tail = vcpu;
-	atomic32_fetch_add(&rq->length, 1);
+	first = !atomic32_fetch_add(&rq->length, 1);
 	spin_unlock(&rq->lock);
+	return first;
 }
 
 /*
@@ -117,13 +121,15 @@ static struct cpu *place(struct vcpu *vcpu)
 
 static void enqueue_at(struct cpu *cpu, struct vcpu *vcpu)
 {
-	queue_append(&cpu->rq, vcpu);
+	bool first = queue_append(&cpu->rq, vcpu);
+
 	/*
-	 * The append is before, the reads of idle and length after a full barrier (the atomics
-	 * themselves). An idle processor must wake; one that ran alone had no end to its turn and
-	 * must start its slice.
+	 * The append is before, the read of idle after a full barrier (the atomics themselves). An idle
+	 * processor must wake; one that ran alone had no end to its turn and must start its slice. Who has
+	 * appended first says so, whatever the length is by now: of two that look at it behind their
+	 * appends each may find the other's there, too.
 	 */
-	if (atomic32_read(&cpu->idle) || atomic32_read(&cpu->rq.length) == 1)
+	if (first || atomic32_read(&cpu->idle))
 		cpu_kick(cpu);
 }
 

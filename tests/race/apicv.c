@@ -34,8 +34,10 @@ static void handler(u8 vector __unused, u32 error __unused)
 	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
 }
 
+/* With an exit first: the entry behind it has nothing of its own to tell the processor. */
 static void spin(void *arg __unused)
 {
+	g_in(0x80, 1);
 	g_sti();
 	for (;;)
 		g_pause();
