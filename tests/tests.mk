@@ -308,12 +308,13 @@ check-race: $(RACE)/explorer
 check-bench: $(BENCH_PROGRAMS) all micro
 	@BUILD=$(BUILD) bench/run $(BENCH_CPUS)
 
-# A second build directory, so that both compilers' objects stay. What clang has built is run in check-full.
+# A second build directory, so that both compilers' objects stay. What clang has built is run, and with the
+# sanitizers, in check-full.
+CLANG := CC=clang BUILD=$(BUILD)/clang$(if $(POSTERN_TEST_FULL),, SANITIZE=)
 check-clang:
-	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all host-tests
+	@$(MAKE) --no-print-directory $(CLANG) all host-tests
 	@echo "ok clang: build"
-	@$(MAKE) --no-print-directory -k CC=clang BUILD=$(BUILD)/clang \
-		$(if $(POSTERN_TEST_FULL),check-unit check-model,host-tests)
+	@$(if $(POSTERN_TEST_FULL),$(MAKE) --no-print-directory -k $(CLANG) check-unit check-model)
 
 CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit check-tsan check-soak \
 	check-race check-fuzz check-cli check-bench check-clang check-system

@@ -172,7 +172,7 @@ check firmware-seabios-barcelona test_seabios barcelona 2 1
 check firmware-seabios-genoa test_seabios_windows
 check firmware-seabios-genoa-reinject test_seabios_reinjects
 check firmware-seabios-split test_seabios milan 2 2 --set irqchip=split --set pit.reinject=on
-check firmware-seabios-timeout test_seabios_timeout
+! $full || check firmware-seabios-timeout test_seabios_timeout
 check firmware-seabios-vms test_seabios_vms
 check firmware-small-rom test_small_rom small
 check firmware-noise test_rom_of_noise noise

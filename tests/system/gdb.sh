@@ -177,7 +177,7 @@ test_gdb_port_busy() {
 
 check gdb-micro test_gdb_micro
 check gdb-syscall test_gdb_syscall barcelona
-check gdb-syscall-genoa test_gdb_syscall genoa
+! $full || check gdb-syscall-genoa test_gdb_syscall genoa
 check gdb-linux test_gdb_linux
 check gdb-linux-breakpoint test_gdb_linux_breakpoint genoa
 if $full; then
