@@ -24,6 +24,7 @@ static struct l2 {
 	/* Of `block`, when it has been made. */
 	void (*adapt)(struct l2_block *block);
 	u8 own[PAGE_SIZE];   /* L1's, as it was when L2 was entered */
+	bool entered;        /* L1's entry under way has been made, and `own` noted */
 	bool nmi_masked;     /* it ends in its handler of an NMI */
 	bool closed;         /* L1 does not open its interrupt flag when it has control back */
 	u64 gpr[GPR_COUNT];  /* L2's, which L1 keeps while it runs itself */
@@ -72,6 +73,7 @@ static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
 {
 	struct l2 *l = &l2[vcpu->index];
 
+	l->entered = false;
 	if (l->fresh) {
 		vendor()->prepare(vcpu, &l->block, &l->asks, l2_start(vcpu->index));
 		if (l->adapt)
@@ -84,6 +86,7 @@ static void vmrun(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
 	note_own(vcpu->index);
 	if (entered)
 		entered(vcpu);
+	l->entered = true;
 }
 
 static const struct bus_ops port_ops = {.write = vmrun};
@@ -174,7 +177,7 @@ static void begin_l2(u32 v)
 /* Inside, and with everything done that belongs to the entry. */
 static void await_l2(u32 v)
 {
-	while (!vcpu(v)->guest_mode || accel_is_on(&vcpu(v)->accel))
+	while (!vcpu(v)->guest_mode || !l2[v].entered || accel_is_on(&vcpu(v)->accel))
 		g_pause();
 }
 
