@@ -18,6 +18,8 @@ static const struct {
         {&race_sleep, NULL},
         {&race_sleep_processor, NULL},
         {&race_sleep_wrong, "lost wake-up"},
+        {&race_enqueue, NULL},
+        {&race_enqueue_wrong, "nobody tells it"},
         {&race_kick, NULL},
         {&race_kick_vmx, NULL},
         {&race_deadline_cancel, NULL},

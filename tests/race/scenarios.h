@@ -9,6 +9,8 @@
 extern const struct race_scenario race_sleep;
 extern const struct race_scenario race_sleep_processor;
 extern const struct race_scenario race_sleep_wrong; /* must fail */
+extern const struct race_scenario race_enqueue;
+extern const struct race_scenario race_enqueue_wrong; /* must fail */
 /* kick.c */
 extern const struct race_scenario race_kick;
 extern const struct race_scenario race_kick_vmx;
