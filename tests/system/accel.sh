@@ -332,7 +332,7 @@ for cpu in rome milan genoa; do
 			for apic in x2apic nox2apic; do
 				case $full,$cpu-$vcpus-$pcpus-$apic in
 				*,*-1-2-* | *,*-1-4-* | *,*-2-4-*) ;; # more processors than vCPUs
-				true,* | *,genoa-4-2-x2apic | *,milan-4-2-nox2apic)
+				true,* | *,genoa-4-2-x2apic)
 					check "accelerated-$cpu-${vcpus}v${pcpus}p-$apic" test_accelerated \
 						$cpu 6.12 $vcpus $pcpus $apic
 					;;
