@@ -181,6 +181,22 @@ static void await_l2(u32 v)
 		g_pause();
 }
 
+/* It halts in L2, by `order`, and goes on where another has its place: on processor 0 or 1 by turns. */
+static __unused void move_in_l2(u32 v, u32 round, void (*order)(void))
+{
+	l2[v].order = order;
+	while (vcpu(v)->activity != VCPU_HALTED)
+		g_pause();
+	/* Until somebody else has its processor. */
+	while (atomic32_read(&vcpu(v)->on_cpu))
+		g_pause();
+	/* Both have one to run: it waits where it has run last, as far as anybody knows. */
+	ptr_set(&vcpu(v)->cpu, &port_machine()->cpu[round & 1]);
+	apic_icr(v, APIC_LEVEL_ASSERT | PING);
+	while (l2[v].order)
+		g_pause();
+}
+
 static void in_l2(u32 v, void (*order)(void))
 {
 	l2[v].order = order;

@@ -561,17 +561,7 @@ static void script_moves(void)
 	begin_l2(1);
 	for (u32 r = 0; r < 4 * ROUNDS; r++) {
 		await_l2(1);
-		l2[1].order = halt_open;
-		while (vcpu(1)->activity != VCPU_HALTED)
-			g_pause();
-		/* Until somebody else has its processor. */
-		while (atomic32_read(&vcpu(1)->on_cpu))
-			g_pause();
-		/* Both have one to run: it waits where it has run last, as far as anybody knows. */
-		ptr_set(&vcpu(1)->cpu, &port_machine()->cpu[r & 1]);
-		apic_icr(1, APIC_LEVEL_ASSERT | PING);
-		while (l2[1].order)
-			g_pause();
+		move_in_l2(1, r, halt_open);
 		exchange(ALL, r & 1);
 	}
 	end_l2(1);

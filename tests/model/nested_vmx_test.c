@@ -544,15 +544,7 @@ static void script_active(void)
 	begin_l2(1);
 	for (u32 r = 0;; r++) {
 		await_l2(1);
-		l2[1].order = leave_active;
-		while (vcpu(1)->activity != VCPU_HALTED)
-			g_pause();
-		while (atomic32_read(&vcpu(1)->on_cpu))
-			g_pause();
-		ptr_set(&vcpu(1)->cpu, &port_machine()->cpu[r & 1]);
-		apic_icr(1, APIC_LEVEL_ASSERT | PING);
-		while (l2[1].order)
-			g_pause();
+		move_in_l2(1, r, leave_active);
 	}
 }
 
