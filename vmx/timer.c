@@ -137,18 +137,18 @@ static enum vmx_timer_exit again(struct vcpu *vcpu)
 /* Something that takes a lock, asks a device, or has to be looked at with interrupts open. */
 static bool is_for_run_loop(struct vcpu *vcpu)
 {
-	const struct intr_state *intr = &vcpu->intr;
-
 	/* A physical one may be pending that nobody sees: at the top. */
 	if (!(vcpu->regs.rflags & RFLAGS_IF))
 		return true;
-	return extint_has(vcpu->vm) || lapic_has_signal(vcpu) || intr->nmi_pending ||
+	return extint_has(vcpu->vm) || lapic_has_signal(vcpu) || intr_has_event(&vcpu->intr) ||
 	       vcpu->accel.window || vcpu->lapic.auto_eoi;
 }
 
 /*
- * What has come of the deadline is decided upon as before any entry, so the request that expiry has made for
- * that is taken. A deadline that is not this timer's (a debugger's step) is not looked at.
+ * What has come of the deadline is decided upon as before any entry, but by the local APIC's vectors alone: ExtINT
+ * may come right behind the look for it, and its answer takes a lock. The request that expiry has made is taken; if
+ * somebody else's goes with it, his interrupt is pending, and the entry ends at once. A deadline that is not this
+ * timer's (a debugger's step) is not looked at.
  */
 static enum vmx_timer_exit expire(struct vcpu *vcpu)
 {
@@ -157,8 +157,9 @@ static enum vmx_timer_exit expire(struct vcpu *vcpu)
 	if (is_for_run_loop(vcpu))
 		return VMX_TIMER_DONE;
 	atomic32_fetch_and(&vcpu->requests, ~(u32)VCPU_REQUEST_EVENT);
-	if (is_wanted(vcpu) || intr_prepare_entry(vcpu))
+	if (is_wanted(vcpu))
 		return VMX_TIMER_DONE;
+	intr_prepare_local(vcpu);
 	return again(vcpu);
 }
 

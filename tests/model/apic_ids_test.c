@@ -27,6 +27,7 @@ static const struct ids_case {
 } cases[] = {
         {IDS(0, 1, 300, 600), 10, false, false, "barcelona", false, false},
         {IDS(0, 1, 300, 600), 10, false, false, "westmere", false, false},
+        {IDS(0, 1, 300, 600), 10, false, false, "broadwell", true, false},
         {IDS(0, 1, 300, 600), 10, false, false, "genoa", false, true},
         {IDS(0, 1, 300, 600), 10, false, false, "assist-genoa", false, true},
         {IDS(0, 1, 300, 600), 10, false, false, "milan", false, true},
@@ -35,6 +36,8 @@ static const struct ids_case {
         {IDS(511, 255, 16, 0), 9, false, false, "assist-genoa", true, false},
         {IDS(0xfffffffe, 0x10000, 0xabcd1234, 256), 31, false, false, "genoa", false, true},
         {IDS(0xfffffffe, 0x10000, 0xabcd1234, 256), 31, false, false, "barcelona", false, false},
+        {IDS(0xfffffffe, 0x10000, 0xabcd1234, 256), 31, false, false, "broadwell", true, false},
+        {IDS(254, 7, 3, 253), 8, true, true, "broadwell", true, false},
         {IDS(254, 7, 3, 253), 8, true, true, "barcelona", false, false},
         {IDS(254, 7, 3, 253), 8, true, true, "westmere", false, false},
         {IDS(254, 7, 3, 253), 8, true, true, "milan", true, false},
@@ -249,7 +252,8 @@ static void script_back(void *arg __unused)
 static void test_xapic_mode_shows_the_low_bits(void **state __unused)
 {
 	static const struct ids_case alone = {IDS(300, 301, 302, 303), 9, false, false, "", 0, 0};
-	static const char *const processors[] = {"barcelona", "milan", "genoa"};
+	static const char *const processors[] = {"barcelona", "milan", "genoa", "westmere",
+	                                         "broadwell"};
 
 	at = &alone;
 	for (u32 i = 0; i < ARRAY_SIZE(processors); i++) {

@@ -8,10 +8,12 @@
 
 #include "core/machine.h"
 #include "cpu_model/vmx.h"
+#include "irq/extint.h"
 #include "irq/intr.h"
 #include "vmx/vmx.h"
 
 #define VECTOR   0x61
+#define LATE     0x31 /* ExtINT's */
 #define DISABLED 0xffffffffu
 #define LONGEST  0xfffffffeu
 #define AHEAD    40000 /* ticks: a hundred instructions */
@@ -20,6 +22,7 @@
 #define WORD_NMI   1
 #define WORD_GP    2
 #define WORD_SPUN  3
+#define WORD_LATE  4
 
 static struct vcpu *vcpu;
 
@@ -389,6 +392,77 @@ static void test_expiry_that_the_run_loop_has_to_see_to(void **state __unused)
 	}
 }
 
+/*
+ * ExtINT comes right behind the look for it, from another processor: INTR, the request, the interrupt. Its answer
+ * takes a lock, so the run loop gives it.
+ */
+static struct {
+	bool comes, intr;
+	u32 answers;
+} late;
+
+static bool has_late(void *source __unused)
+{
+	bool intr = late.intr;
+
+	if (late.comes && !model_current()->intr_flag) {
+		late.comes = false;
+		late.intr = true;
+		atomic32_fetch_or(&vcpu->requests, VCPU_REQUEST_EVENT);
+		model_apic_raise(model_current(), CPU_VECTOR_KICK);
+	}
+	return intr;
+}
+
+static u8 answer_late(void *source __unused)
+{
+	assert_true(model_current()->intr_flag);
+	late.intr = false;
+	late.answers++;
+	return LATE;
+}
+
+static const struct extint_ops late_ops = {.has = has_late, .ack = answer_late};
+
+static void handle_late(u8 vector __unused, u32 error __unused)
+{
+	g_set_shared(WORD_LATE, g_shared(WORD_LATE) + 1);
+}
+
+static void script_late(void *arg __unused)
+{
+	g_set_handler(LATE, handle_late);
+	set_up_deadlines();
+	g_apic_write(APIC_LVT0, APIC_DM_EXTINT);
+	g_sti();
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + AHEAD);
+	while (!g_shared(WORD_TICKS) || !g_shared(WORD_LATE))
+		g_nop();
+	G_CHECK_EQUAL(g_shared(WORD_TICKS), 1);
+	G_CHECK_EQUAL(g_shared(WORD_LATE), 1);
+	g_hlt();
+}
+
+static void test_extint_behind_the_look_for_it(void **state __unused)
+{
+	memset(&late, 0, sizeof(late));
+	begin(script_late);
+	extint_attach(harness_vm, &late_ops, NULL);
+	enter_until(EXIT_HLT, true);
+	late.comes = true;
+	enter(false);
+	/* The expiry has led to an entry, and that one ended for the interrupt. */
+	assert_true(late.intr && !late.comes);
+	assert_int_equal(counted(EXIT_TIMER), 1);
+	assert_int_equal(vcpu->exit.kind, EXIT_INTR);
+	assert_int_equal(ticks(), 1);
+	exit_handle(vcpu);
+	enter_until(EXIT_HLT, false);
+	assert_int_equal(late.answers, 1);
+	extint_attach(harness_vm, NULL, NULL);
+	end();
+}
+
 /* While it does not run, the physical timer has the deadline; never both, never none. */
 static void test_one_timer_at_a_time(void **state __unused)
 {
@@ -691,6 +765,7 @@ int main(void)
 	        cmocka_unit_test(test_deaf_entries_end),
 	        cmocka_unit_test(test_deadline_that_did_not_go_along),
 	        cmocka_unit_test(test_expiry_that_the_run_loop_has_to_see_to),
+	        cmocka_unit_test(test_extint_behind_the_look_for_it),
 	        cmocka_unit_test(test_one_timer_at_a_time),
 	        cmocka_unit_test(test_slow_path_is_for_guest_mode_only),
 	        cmocka_unit_test(test_forced_and_deadline_together),

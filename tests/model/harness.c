@@ -178,7 +178,9 @@ void harness_create(const struct harness *config)
 	model()->avic_switches ^= turned_switch();
 	model()->vapic_switches ^= turned_vapic_switch();
 	show(assisted);
-	vm_config.accel_modes = harness.no_accel ? 0 : ~0u;
+	vm_config.accel_modes = ~0u;
+	if (harness.no_accel || (harness.no_avic && !model_has(MODEL_INTEL)))
+		vm_config.accel_modes = 0;
 	live_before = arena_live_bytes();
 	vm_config.vcpus = harness.vcpus;
 	vm_config.x2apic = !harness.no_x2apic;

@@ -49,7 +49,8 @@ struct harness {
 	u32 switch_ppm;
 	u64 max_steps;
 	bool no_x2apic, no_tsc_deadline; /* not offered to the guest */
-	bool no_accel;                   /* the processor's AVIC, if any, is not used */
+	bool no_accel;                   /* the processor's acceleration, if any, is not used */
+	bool no_avic;                    /* nor AVIC, if that is what it has */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject; /* irqchip=split, pit.reinject=on */

@@ -42,7 +42,8 @@ static const struct {
         {"barcelona", true, false}, {"barcelona", false, false},  {"rome", true, true},
         {"milan", true, true},      {"milan", false, false},      {"genoa", true, true},
         {"genoa", false, true},     {"assist-milan", true, true}, {"assist-genoa", false, true},
-        {"westmere", true, false},  {"westmere", false, false},
+        {"westmere", true, false},  {"westmere", false, false},   {"broadwell", true, true},
+        {"broadwell", false, true},
 };
 static u32 machine;
 

@@ -73,6 +73,8 @@ struct l2_vendor {
 	void (*inject)(struct l2_block *block, u8 vector);
 	bool (*has_window)(struct vcpu *vcpu, bool second);
 	u64 (*root)(struct vcpu *vcpu, bool second);
+	/* Wrong code: the second one gets the root of the first. */
+	void (*use_first_root)(struct vcpu *vcpu);
 	bool (*is_second)(struct vcpu *vcpu);
 	/* Of APIC virtualization, of either: what the one in use has. */
 	bool (*is_accelerated)(struct vcpu *vcpu);
@@ -157,6 +159,13 @@ static u64 svm_root(struct vcpu *vcpu, bool second)
 {
 	/* The assist puts another root into the first one. */
 	return second ? svm_vmcb(vcpu)->control.n_cr3 : svm_of(vcpu)->root.v;
+}
+
+static void svm_use_first_root(struct vcpu *vcpu)
+{
+	svm_vmcb(vcpu)->control.n_cr3 = mmu_root(harness_vm).v;
+	svm_dirty(vcpu, SVM_CLEAN_NP);
+	svm_flush(vcpu);
 }
 
 static bool svm_is_second(struct vcpu *vcpu)
@@ -318,6 +327,12 @@ static u64 vmx_root(struct vcpu *vcpu, bool second)
 	return vmx_of_both(vcpu, second)->want.eptp;
 }
 
+static void vmx_use_first_root(struct vcpu *vcpu)
+{
+	vmx_of(vcpu)->second->want.eptp = vmx_eptp(mmu_root(harness_vm));
+	vmx_flush(vcpu);
+}
+
 static bool vmx_is_second(struct vcpu *vcpu)
 {
 	return vmx_in_nested(vmx_of(vcpu));
@@ -353,14 +368,16 @@ static bool vmx_reaches(u64 root, gpa_t gpa)
 /* --- the one that the processor has --- */
 
 static const struct l2_vendor l2_svm = {
-        svm_prepare,    svm_block, svm_why,       svm_advance,        svm_inject,
-        svm_has_window, svm_root,  svm_is_second, svm_is_accelerated, svm_has_own_tag,
-        svm_msr_bit,    svm_own,   svm_reaches,
+        svm_prepare,   svm_block,          svm_why,         svm_advance,
+        svm_inject,    svm_has_window,     svm_root,        svm_use_first_root,
+        svm_is_second, svm_is_accelerated, svm_has_own_tag, svm_msr_bit,
+        svm_own,       svm_reaches,
 };
 static const struct l2_vendor l2_vmx = {
-        vmx_prepare,       vmx_block_in, vmx_why,       vmx_advance,        vmx_inject,
-        vmx_has_window,    vmx_root,     vmx_is_second, vmx_is_accelerated, vmx_has_own_tag,
-        vmx_msr_write_bit, vmx_own,      vmx_reaches,
+        vmx_prepare,   vmx_block_in,       vmx_why,         vmx_advance,
+        vmx_inject,    vmx_has_window,     vmx_root,        vmx_use_first_root,
+        vmx_is_second, vmx_is_accelerated, vmx_has_own_tag, vmx_msr_write_bit,
+        vmx_own,       vmx_reaches,
 };
 
 static bool on_vmx(void)

@@ -52,6 +52,7 @@ struct rule {
 	 */
 	bool no_avic_page;
 	bool no_x2avic; /* the same for x2AVIC, which checks ICR's bits as AMD has them */
+	bool no_apicv;  /* nor is APICv's APIC in xAPIC mode the software's there */
 	bool reinject, no_reinject, no_x2apic, no_tsc_deadline;
 	bool needs_x2apic, needs_tsc_deadline; /* in xAPIC mode, too */
 };

@@ -681,7 +681,7 @@ static const struct rule list[] = {
         RULE(lapic_lvt0_extint, .both_pics = true),
         RULE(lapic_lvt0_nmi, .both_pics = true),
         RULE(lapic_lvt0_other_modes, .both_pics = true),
-        RULE(lapic_access_sizes, .no_avic_page = true),
+        RULE(lapic_access_sizes, .no_avic_page = true, .no_apicv = true),
         RULE(lapic_msr_access),
 };
 

@@ -25,7 +25,8 @@ static void run(const struct rule *rule, bool xapic, bool split)
 	        .testdev = true,
 	        .msidevs = rule->msidev,
 	        .reinject = rule->reinject,
-	        .no_accel = xapic ? rule->no_avic_page : rule->no_x2avic,
+	        .no_avic = xapic ? rule->no_avic_page : rule->no_x2avic,
+	        .no_accel = xapic && rule->no_apicv,
 	        .no_x2apic = rule->no_x2apic,
 	        .no_tsc_deadline = rule->no_tsc_deadline,
 	});

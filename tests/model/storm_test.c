@@ -67,6 +67,7 @@ static void test_ipis_arrive_in_a_storm(void **state __unused)
 	        {"barcelona", false, false, 1000}, {"genoa", false, true, 1000},
 	        {"genoa", true, true, 500},        {"assist-genoa", false, true, 1000},
 	        {"milan", true, true, 1000},       {"westmere", false, false, 1000},
+	        {"broadwell", false, true, 1000},  {"broadwell", true, true, 500},
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(runs); i++) {

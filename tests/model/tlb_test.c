@@ -234,9 +234,14 @@ static void script_shadow(void *arg __unused)
 
 static void test_tlb_fault_that_maps_keeps_the_shadow(void **state __unused)
 {
-	create(&(struct harness){.processor = "milan", .xapic = true, .by_hand = true});
-	guest_bind(HARNESS_BSP, script_shadow, NULL);
-	finish();
+	static const char *const processors[] = {"milan", "broadwell"};
+
+	for (u32 i = 0; i < ARRAY_SIZE(processors); i++) {
+		create(&(struct harness){
+		        .processor = processors[i], .xapic = true, .by_hand = true});
+		guest_bind(HARNESS_BSP, script_shadow, NULL);
+		finish();
+	}
 }
 
 int main(void)

@@ -70,9 +70,18 @@ static u32 requested_class(void)
 
 /* --- steps --- */
 
+/* A processor would make this request, and the plan does without. */
+static bool is_spared(u32 vector)
+{
+	return witness_plan.spares_tmr && vector < 256 && w_raw_bit(APIC_TMR, (u8)vector);
+}
+
 static void self_shorthand(void)
 {
-	w_icr(w_random(256), APIC_DEST_SELF | APIC_LEVEL_ASSERT | RANDOM_VECTOR);
+	u32 dest = w_random(256), vector = RANDOM_VECTOR;
+
+	if (!is_spared(vector))
+		w_icr(dest, APIC_DEST_SELF | APIC_LEVEL_ASSERT | vector);
 }
 
 static void self_physical(void)
@@ -100,10 +109,15 @@ static void self_logical(void)
 /* In xAPIC mode it is a place without a register. */
 static void self_msr(void)
 {
-	if (w_in_x2apic())
-		w_write(APIC_SELF, w_random(8) ? RANDOM_VECTOR : w_random(0x200));
-	else
+	u32 vector;
+
+	if (!w_in_x2apic()) {
 		self_shorthand();
+		return;
+	}
+	vector = w_random(8) ? RANDOM_VECTOR : w_random(0x200);
+	if (!is_spared(vector))
+		w_write(APIC_SELF, vector);
 }
 
 /*
@@ -120,7 +134,8 @@ static void any_icr(void)
 	low |= modes[w_random(ARRAY_SIZE(modes))] | w_random(4) << 18;
 	if (!w_random(4))
 		low &= ~0xf0u;
-	w_icr(dest, low);
+	if ((low & APIC_DEST_SHORTHAND) != APIC_DEST_SELF || !is_spared(low & 0xff))
+		w_icr(dest, low);
 }
 
 static void task_priority(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a guest sees does not depend on who delivers its interrupts: scripts give the same trace, entry by
- * entry, on a processor without AVIC, where all is software's; on those that have it; and on those that
+ * entry, on a processor without AVIC, where all is software's; on those that have it, or APICv; and on those that
  * the assist makes up. The places where it does depend are a table (witness_known.c), and that the
  * comparison finds what is there is shown with processors and scripts that differ.
  */
@@ -10,13 +10,17 @@
 #define SOFTWARE "barcelona"
 #define STEPS    200
 
+/* One row for one more. */
 static const struct processor {
 	const char *name;
+	enum witness_by by;
 	bool xapic, x2apic; /* accelerated in that mode */
 } processors[] = {
-        {SOFTWARE, false, false},     {"rome", true, false},        {"milan", true, false},
-        {"genoa", true, true},        {"assist-rome", true, false}, {"assist-milan", true, false},
-        {"assist-genoa", true, true}, {"westmere", false, false},
+        {SOFTWARE, WITNESS_SOFTWARE, false, false}, {"rome", WITNESS_AVIC, true, false},
+        {"milan", WITNESS_AVIC, true, false},       {"genoa", WITNESS_AVIC, true, true},
+        {"assist-rome", WITNESS_AVIC, true, false}, {"assist-milan", WITNESS_AVIC, true, false},
+        {"assist-genoa", WITNESS_AVIC, true, true}, {"westmere", WITNESS_SOFTWARE, false, false},
+        {"broadwell", WITNESS_APICV, true, true},
 };
 
 static const char *const modes[] = {
@@ -49,7 +53,7 @@ static u64 delivered; /* by the processor alone, in the last run */
 struct run {
 	const struct script *script;
 	const char *processor;
-	u32 cpus, switches; /* AVIC's, to be turned */
+	u32 cpus, switches; /* AVIC's or APIC virtualization's, to be turned */
 	u64 order;          /* of the processors' steps */
 };
 
@@ -65,7 +69,8 @@ static void run(const struct run *r, const struct witness_plan *plan, struct wit
 	        .max_steps = 20000000,
 	        .testdev = true,
 	});
-	model()->avic_switches ^= r->switches;
+	*(model_has(MODEL_INTEL) ? &model()->vapic_switches : &model()->avic_switches) ^=
+	        r->switches;
 	/* Else those that wait on a processor keep it from those that they wait for. */
 	port_machine()->pause_yield = true;
 	witness_start(into, plan);
@@ -89,30 +94,45 @@ static void check_same(const struct run *r, const struct witness_plan *plan)
 		         r->switches, why);
 }
 
+static bool keeps_tmr(const struct processor *p)
+{
+	return p->by == WITNESS_APICV;
+}
+
 static bool accelerates(const struct processor *p, enum witness_mode mode)
 {
 	return mode == WITNESS_X2APIC ? p->x2apic : p->xapic;
 }
 
 /* With SOFTWARE's first trace that of each, its own too: in another order of the processors' steps. */
-static void compare_all(const struct script *script, const struct witness_plan *plan,
-                        u64 sum[ARRAY_SIZE(processors)])
+static void compare_some(const struct script *script, struct witness_plan plan, bool keep_tmr,
+                         u64 sum[ARRAY_SIZE(processors)])
 {
 	struct run r = {.script = script, .processor = SOFTWARE, .cpus = 1};
 
-	run(&r, plan, &software);
-	assert_true(software.vcpu[0].count > plan->steps);
+	plan.spares_tmr = keep_tmr;
+	run(&r, &plan, &software);
+	assert_true(software.vcpu[0].count > plan.steps);
 	for (u32 i = 0; i < ARRAY_SIZE(processors); i++) {
+		if (keeps_tmr(&processors[i]) != keep_tmr)
+			continue;
 		r.processor = processors[i].name;
-		r.order = plan->seed + i;
+		r.order = plan.seed + i;
 		/* 1, 2 or all */
-		r.cpus = (plan->seed + i) % 3 == 2
+		r.cpus = (plan.seed + i) % 3 == 2
 		                 ? script->most_cpus
-		                 : (u32)min_u64(1 + (plan->seed + i) % 3, script->most_cpus);
-		run(&r, plan, &seen);
-		check_same(&r, plan);
+		                 : (u32)min_u64(1 + (plan.seed + i) % 3, script->most_cpus);
+		run(&r, &plan, &seen);
+		check_same(&r, &plan);
 		sum[i] += delivered;
 	}
+}
+
+static void compare_all(const struct script *script, const struct witness_plan *plan,
+                        u64 sum[ARRAY_SIZE(processors)])
+{
+	compare_some(script, *plan, false, sum);
+	compare_some(script, *plan, true, sum);
 }
 
 static void compare_seeds(const struct script *script, enum witness_mode mode)
@@ -156,28 +176,46 @@ SAME(most, x2apic, WITNESS_X2APIC)
  * a guest can read; and a processor that has sent to some targets before it finds that one is not
  * there, since software sends to all of them again, and who was quick has it twice. See docs/model.md.
  */
-#define VISIBLE   (AVIC_STALE_RUNNING | AVIC_IPI_KEEPS_TMR | AVIC_CHECK_FIRST)
-#define INVISIBLE (((1u << AVIC_SWITCH_COUNT) - 1) & ~VISIBLE)
+#define VISIBLE (AVIC_STALE_RUNNING | AVIC_IPI_KEEPS_TMR | AVIC_CHECK_FIRST)
+
+static const struct turned {
+	const char *processor;
+	u32 count, invisible;
+	bool spares_tmr;
+} turned[] = {
+        {"genoa", AVIC_SWITCH_COUNT, (BIT(AVIC_SWITCH_COUNT) - 1) & ~VISIBLE, false},
+        {"broadwell", VAPIC_SWITCH_COUNT, BIT(VAPIC_SWITCH_COUNT) - 1, true},
+};
+
+static void compare_turned(const struct turned *t, const struct script *script,
+                           const struct witness_plan *plan)
+{
+	struct run r = {.script = script, .processor = SOFTWARE, .cpus = 1};
+
+	run(&r, plan, &software);
+	r.processor = t->processor;
+	r.cpus = script->most_cpus;
+	for (u32 i = 0; i < t->count; i++) {
+		r.switches = BIT(i) & t->invisible;
+		if (!r.switches)
+			continue;
+		run(&r, plan, &seen);
+		check_same(&r, plan);
+		assert_true(delivered > 0);
+	}
+	r.switches = t->invisible;
+	run(&r, plan, &seen);
+	check_same(&r, plan);
+}
 
 static void compare_switches(const struct script *script, enum witness_mode mode)
 {
-	struct witness_plan plan = {.mode = mode, .seed = 100, .steps = script->steps};
-	struct run r = {.script = script, .processor = SOFTWARE, .cpus = 1};
-
-	run(&r, &plan, &software);
-	r.processor = "genoa";
-	r.cpus = script->most_cpus;
-	for (u32 i = 0; i < AVIC_SWITCH_COUNT; i++) {
-		r.switches = BIT(i) & INVISIBLE;
-		if (!r.switches)
-			continue;
-		run(&r, &plan, &seen);
-		check_same(&r, &plan);
-		assert_true(delivered > 0);
-	}
-	r.switches = INVISIBLE;
-	run(&r, &plan, &seen);
-	check_same(&r, &plan);
+	for (u32 i = 0; i < ARRAY_SIZE(turned); i++)
+		compare_turned(&turned[i], script,
+		               &(struct witness_plan){.mode = mode,
+		                                      .seed = 100,
+		                                      .steps = script->steps,
+		                                      .spares_tmr = turned[i].spares_tmr});
 }
 
 static void test_switches_of_the_model_are_not_seen(void **state __unused)
@@ -209,11 +247,13 @@ static void check_known(const struct processor *p, enum witness_mode mode)
 	run(&r, &plan, &seen);
 	for (u32 i = 0; i < witness_known_count; i++) {
 		const struct witness_known *k = &witness_known[i];
-		u64 value, expected = accelerates(p, mode) ? k->accelerated : k->software;
+		u64 value, expected = k->see[accelerates(p, mode) ? p->by : WITNESS_SOFTWARE];
 
 		if (k->x2apic != (mode == WITNESS_X2APIC))
 			continue;
-		assert_true(k->software != k->accelerated && *k->manual);
+		assert_true((k->see[WITNESS_SOFTWARE] != k->see[WITNESS_AVIC] ||
+		             k->see[WITNESS_SOFTWARE] != k->see[WITNESS_APICV]) &&
+		            *k->manual);
 		value = value_of(&seen, k->name);
 		if (value != expected)
 			fail_msg("%s, %s: %s is %x, expected %x (\"%s\")", p->name, modes[mode],
@@ -242,11 +282,14 @@ static void check_different(const char *words)
 
 static const struct run software_run = {.script = &one, .processor = SOFTWARE, .cpus = 1};
 static const struct run hardware_run = {.script = &one, .processor = "genoa", .cpus = 1};
+static const struct run apicv_run = {.script = &one, .processor = "broadwell", .cpus = 1};
 
 static void test_comparison_finds_another_script(void **state __unused)
 {
 	run(&software_run, &(struct witness_plan){.seed = 1, .steps = STEPS}, &software);
 	run(&hardware_run, &(struct witness_plan){.seed = 2, .steps = STEPS}, &seen);
+	check_different("vCPU 0, entry ");
+	run(&apicv_run, &(struct witness_plan){.seed = 2, .steps = STEPS}, &seen);
 	check_different("vCPU 0, entry ");
 }
 
@@ -258,6 +301,8 @@ static void test_comparison_finds_an_interrupt_that_nobody_sent(void **state __u
 	run(&software_run, &plan, &software);
 	plan.plant = STEPS / 2;
 	run(&hardware_run, &plan, &seen);
+	check_different("seen handler of vector e0h");
+	run(&apicv_run, &plan, &seen);
 	check_different("seen handler of vector e0h");
 }
 
@@ -287,6 +332,8 @@ static void test_comparison_finds_a_processor_that_keeps_tmr(void **state __unus
 
 	r.switches = AVIC_IPI_KEEPS_TMR;
 	check_visible(&r, "read of TMR");
+	/* And what a plan for APICv spares. */
+	check_visible(&apicv_run, "read of TMR");
 }
 
 static void test_comparison_finds_ipis_that_come_twice(void **state __unused)

@@ -8,6 +8,7 @@
  *   expiry   the same without a cancel, the deadline being due: one interrupt, not two, not none.
  *   run      the run loop on a VMX processor: a handler that cancels the deadline is kicked in, at any step, while
  *            the preemption timer ends. The timer's handler does not run behind the cancel.
+ *   ExtINT   the same, and an ExtINT comes at any step: both are taken, and the 8259 is asked with interrupts open.
  *   force    the run loop on a VMX processor: an NMI comes while an exception is injected, so that an exit has
  *            to be forced. Entries are forced as often as somebody asks, and both handlers run.
  */
@@ -15,6 +16,7 @@
 
 #include "core/machine.h"
 #include "core/vm.h"
+#include "irq/extint.h"
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "posix.h"
@@ -27,6 +29,7 @@
 #define ENTRY   0x30000u
 #define TICK    0x61
 #define OTHER   0x51
+#define PIC     0x31
 #define FAR     (1ull << 40)
 #define ENTRIES 40 /* more than any run needs */
 
@@ -227,6 +230,48 @@ static void script_cancelled(void *arg __unused)
 		g_pause();
 }
 
+static struct atomic32 intr; /* of an 8259 */
+
+static bool has_extint(void *source __unused)
+{
+	return atomic32_read(&intr);
+}
+
+/* The 8259 has a lock, which nobody may wait for with interrupts blocked: docs/locking.md. */
+static u8 answer_extint(void *source __unused)
+{
+	if (!model_current()->intr_flag)
+		posix_fail("an ExtINT is answered with interrupts blocked");
+	atomic32_set(&intr, 0);
+	return PIC;
+}
+
+static const struct extint_ops extint_source = {.has = has_extint, .ack = answer_extint};
+
+static void extint_handler(u8 vector __unused, u32 error __unused)
+{
+	other_handled++;
+}
+
+static void end_tick(u8 vector __unused, u32 error __unused)
+{
+	tick_handled++;
+	g_wrmsr(MSR_X2APIC_EOI, 0);
+}
+
+static void script_extint(void *arg __unused)
+{
+	g_wrmsr(MSR_X2APIC_FIRST + APIC_LVTT / 16, APIC_LVTT_DEADLINE | TICK);
+	g_wrmsr(MSR_X2APIC_FIRST + APIC_LVT0 / 16, APIC_DM_EXTINT);
+	g_sti();
+	g_wrmsr(MSR_TSC_DEADLINE, g_rdtsc() + 2000);
+	while (!tick_handled)
+		g_nop();
+	while (!other_handled)
+		g_pause();
+	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+}
+
 static void nmi_handler(u8 vector __unused, u32 error __unused)
 {
 	other_handled++;
@@ -318,6 +363,14 @@ static void setup_run(void)
 	set_up_run(script_cancelled, run_counting);
 }
 
+static void setup_extint(void)
+{
+	set_up_run(script_extint, run_counting);
+	extint_attach(vm, &extint_source, NULL);
+	g_set_handler(TICK, end_tick);
+	g_set_handler(PIC, extint_handler);
+}
+
 static void setup_force(void)
 {
 	set_up_run(script_forced, run_counting);
@@ -337,6 +390,7 @@ static void begin(void)
 {
 	tick_handled = other_handled = wrong_order = entries = forced = 0;
 	asked = false;
+	atomic32_set_relaxed(&intr, 0);
 }
 
 static void processor(void)
@@ -348,6 +402,12 @@ static void kicker(void)
 {
 	if (!lapic_accept(&vcpu->lapic, OTHER, false, IRQ_SOURCE_MSI))
 		posix_fail("the interrupt was not accepted");
+}
+
+static void extint_raiser(void)
+{
+	atomic32_set(&intr, 1);
+	extint_changed(vm);
 }
 
 static void nmi_sender(void)
@@ -364,6 +424,14 @@ static const char *check_run(void)
 	if (tick_handled > 1)
 		return "a deadline has come twice";
 	return ptr_read(&vcpu->lapic.timer.queue) ? "a deadline is armed that was cancelled" : NULL;
+}
+
+static const char *check_extint(void)
+{
+	if (atomic32_read(&vm->ended) != ENDED_DEBUG_EXIT || other_handled != 1 ||
+	    tick_handled != 1)
+		return "a handler has not run once";
+	return NULL;
 }
 
 static const char *check_force(void)
@@ -390,6 +458,8 @@ static const char *check_force(void)
 
 RUN(race_deadline_run, "deadline: its cancel by a handler meets the preemption timer", setup_run,
     kicker, check_run, 0);
+RUN(race_deadline_extint, "deadline: its expiry meets an ExtINT", setup_extint, extint_raiser,
+    check_extint, 0);
 RUN(race_force, "forced exit meets an NMI's kick", setup_force, nmi_sender, check_force, 0);
 RUN(race_force_field, "forced exit: a field that a request leaves set", setup_force_field,
     nmi_sender, check_force, 0);

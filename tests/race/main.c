@@ -28,6 +28,7 @@ static const struct {
         {&race_deadline_expiry, NULL},
         {&race_deadline_trusts, "has come twice"},
         {&race_deadline_run, NULL},
+        {&race_deadline_extint, NULL},
         {&race_force, NULL},
         {&race_force_field, "nobody asked for"},
         {&race_force_kept, "does not get ahead"},

@@ -21,6 +21,7 @@ extern const struct race_scenario race_deadline_arms;   /* must fail */
 extern const struct race_scenario race_deadline_expiry;
 extern const struct race_scenario race_deadline_trusts; /* must fail */
 extern const struct race_scenario race_deadline_run;
+extern const struct race_scenario race_deadline_extint;
 extern const struct race_scenario race_force;
 extern const struct race_scenario race_force_field; /* must fail */
 extern const struct race_scenario race_force_kept;  /* must fail */
