@@ -18,7 +18,7 @@
 #include "postern/port.h"
 
 /*
- * Enter the guest once. false: a request arrived after it was prepared, and nothing was entered.
+ * Enter the guest once. false: something came after it was prepared, and nothing was entered.
  * `chores`: they have just been done, so the physical timer may have to be set anew. `step`: for a
  * debugger, core/debugger.h.
  *
@@ -39,13 +39,12 @@ static __inlined bool enter_as(struct cpu *cpu, struct vcpu *vcpu, bool chores, 
 		sched_arm_timer(cpu);
 	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
 	smp_mb();
-	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu))) {
+	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu)) ||
+	    (accel_is_wrong(vcpu) && accel_last_look(vcpu))) {
 		atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 		backend_op(host_irqs_unblock)();
 		return false;
 	}
-	if (accel_is_wrong(vcpu))
-		accel_mismatch(vcpu);
 	backend_op(run)(vcpu, force_immediate_exit);
 	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 	backend_op(host_irqs_unblock)();

@@ -18,7 +18,7 @@
  *      2 IsRunning? doorbell, else exit:      b asleep? IRR in the page? then not
  *        sched_wake()
  *
- * Where requests are apart from the page there is one way for all modes, that of core/vcpu.h: irq/lapic_accel.c.
+ * Where requests are apart from the page there is one way for all modes: irq/lapic_accel.c.
  */
 #include "irq/accel.h"
 
@@ -48,8 +48,10 @@ bool accel_create(struct vm *vm, u32 modes)
 		return false;
 	vm->accel.modes = modes;
 	vm->accel.apart = ops->requests_apart;
-	for_each_vcpu (vcpu, vm)
+	for_each_vcpu (vcpu, vm) {
+		vcpu->accel.looks = ops->requests_apart;
 		lapic_may_accelerate(vcpu, ops->requests_apart);
+	}
 	if (ops->eoi_exits)
 		eoi_exit_require(vm);
 	ops->identify(vm);
@@ -152,7 +154,7 @@ void accel_update(struct vcpu *vcpu)
 	inhibit_unlock_shared(vcpu->vm);
 }
 
-void accel_mismatch(struct vcpu *vcpu)
+static void mismatch(struct vcpu *vcpu)
 {
 	struct accel_vcpu *accel = &vcpu->accel;
 
@@ -164,6 +166,13 @@ void accel_mismatch(struct vcpu *vcpu)
 	         "window %u",
 	         vcpu->vm->id, vcpu->index, atomic32_read(&accel->mode),
 	         atomic32_read(&vcpu->vm->inhibit.mask), accel->local, accel->window);
+}
+
+bool accel_last_look(struct vcpu *vcpu)
+{
+	if (atomic32_read_relaxed(&vcpu->accel.mode) != accel_demanded(vcpu))
+		mismatch(vcpu);
+	return vcpu->lapic.by == LAPIC_BY_OWNER && lapic_harvest(&vcpu->lapic);
 }
 
 /* What the processor did by itself in this turn. Called when it begins and when it ends. */
@@ -192,20 +201,14 @@ void accel_posted(struct vcpu *vcpu)
 {
 	struct cpu *cpu;
 
-	if (vcpu->vm->accel.apart) {
-		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-		return;
-	}
 	if (sched_wake(vcpu))
 		return;
 	smp_mb();
 	if (atomic32_read(&vcpu->mode) != VCPU_IN_GUEST)
 		return;
 	cpu = ptr_read(&vcpu->cpu);
-	if (cpu != this_cpu()) {
-		ops_of(vcpu->vm)->notify(cpu);
-		counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
-	}
+	if (cpu != this_cpu())
+		ops_of(vcpu->vm)->notify(vcpu, cpu);
 }
 
 void accel_eoi_exits(struct vcpu *vcpu)

@@ -16,7 +16,8 @@
  * whose processor keeps a second account of what is in the page (Intel: RVI), nobody but the vCPU's own
  * processor may set them there, outside of the guest: so whoever accepts an interrupt puts it into
  * accel_vcpu.apart, in whatever mode the vCPU is, and the owner moves it to the page before he decides anything by
- * that (lapic_harvest()). One rule for all modes, so that a change of mode needs no other.
+ * that (lapic_harvest()). One rule for all modes, so that a change of mode needs no other. That something is apart
+ * is one bit, ON, and who sets it tells the vCPU: irq/lapic_accel.c.
  *
  * Tags as in core/vcpu.h.
  */
@@ -48,8 +49,8 @@ enum accel_mode {
  * set        the vCPU's next entries are in this mode, on the nested root with or without the APIC's page.
  *            What software has injected and the processor has not taken goes along
  * running    the vCPU's turn begins on `cpu`, or ends (NULL): senders look at this
- * notify     make `cpu`, which runs an accelerated vCPU, look at its page. Any processor. NULL with
- *            `requests_apart`: there the ordinary request and kick do it
+ * notify     make `cpu`, which runs the vCPU, look at its page, or at what is apart from it. Any processor.
+ *            With requests apart the vCPU need not be accelerated. Counts how
  * identify   IDs, logical IDs, modes or enables have changed: bring the tables up to date. Any
  *            processor, the APIC-ID map's build lock held
  * eoi_exits  of these vectors the end is to exit: irq/eoi_exit.h. NULL: the processor goes by TMR
@@ -60,7 +61,7 @@ enum accel_mode {
 	X(void, vm_exit, (struct vm * vm))                                                         \
 	X(void, set, (struct vcpu * vcpu, enum accel_mode mode, bool with_page))                   \
 	X(void, running, (struct vcpu * vcpu, struct cpu * cpu))                                   \
-	X(void, notify, (struct cpu * cpu))                                                        \
+	X(void, notify, (struct vcpu * vcpu, struct cpu * cpu))                                    \
 	X(void, identify, (struct vm * vm))                                                        \
 	X(void, eoi_exits, (struct vcpu * vcpu, const u64 *bitmap))
 
@@ -79,13 +80,16 @@ struct accel_vm {
 };
 
 /*
- * Requests apart from the page, a bit for each vector. As large and as aligned as the descriptor into which
- * processors post; the rest of it is the back end's.
+ * Requests apart from the page, a bit for each vector, and whether there may be any. As large and as aligned as the
+ * descriptor into which processors post, and in its layout. What else is in `control` is the back end's: whoever
+ * changes a part of it keeps the rest.
  */
 struct accel_requests {
 	struct atomic64 word[4]; /* [a] set by anybody, cleared by the owner */
-	u64 back_end[4];
+	struct atomic64 control; /* [a] ACCEL_REQUESTS_ON: likewise; and the back end's */
+	u64 reserved[3];
 } __aligned(CACHE_LINE);
+#define ACCEL_REQUESTS_ON BIT64(0)
 _Static_assert(sizeof(struct accel_requests) == 64, "a descriptor's size");
 
 /* Of a vCPU. */
@@ -98,6 +102,7 @@ struct accel_vcpu {
 	u32 wrong_count;      /* [o] and how many there are */
 	bool without_page;    /* [o] it runs on the root without the APIC's page */
 	bool told;            /* [o] a mismatch has been logged */
+	bool looks;           /* (i) requests are apart: see accel_last_look() */
 	u64 fault_rip;        /* [o] whose fault has mapped the APIC's page; ~0: none */
 	u64 counted[HW_COUNT]; /* [o] its processor's counts when last added to the account */
 	struct inhibit_account account[INHIBIT_COUNT]; /* [o] those of scope VCPU */
@@ -126,13 +131,17 @@ void accel_update(struct vcpu *vcpu);
  */
 void accel_local_changed(struct vcpu *vcpu);
 
-/* A vCPU is about to enter in a state that is not what the reasons demand: count it, say so once. */
-void accel_mismatch(struct vcpu *vcpu);
+/*
+ * What accel_is_wrong() wants looked at closer, interrupts blocked and the vCPU VCPU_IN_GUEST. A state that is not what
+ * the reasons demand is counted, and said once. true: requests that were apart have been found, and software
+ * delivers them: the entry is to be prepared anew.
+ */
+bool accel_last_look(struct vcpu *vcpu);
 
 /* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);
 
-/* lapic_posted() for one whose mode was seen to be on. */
+/* lapic_posted() for one whose mode was seen to be on, or whose requests are apart. */
 void accel_posted(struct vcpu *vcpu);
 
 /* VCPU_REQUEST_EOI_EXIT: tell the processor which ends are to exit. Own processor, no locks held. */

@@ -241,9 +241,10 @@ static void running(struct vcpu *vcpu, struct cpu *cpu)
 	} while (!atomic64_cmpxchg(entry, old, (old & ~RUNNING_BITS) | bits));
 }
 
-static void notify(struct cpu *cpu)
+static void notify(struct vcpu *vcpu, struct cpu *cpu)
 {
 	insn_doorbell(cpu->apic_id);
+	counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
 }
 
 const struct accel_ops svm_avic_ops = {

@@ -34,9 +34,10 @@
 _Static_assert(sizeof(struct accel_requests) == sizeof(struct pi_desc) &&
                        _Alignof(struct accel_requests) == _Alignof(struct pi_desc) &&
                        offsetof(struct accel_requests, word) == offsetof(struct pi_desc, pir) &&
-                       offsetof(struct accel_requests, back_end) ==
-                               offsetof(struct pi_desc, control),
-               "requests that are apart can be posted-interrupt requests");
+                       offsetof(struct accel_requests, control) ==
+                               offsetof(struct pi_desc, control) &&
+                       ACCEL_REQUESTS_ON == PI_ON,
+               "requests that are apart are a posted-interrupt descriptor");
 
 #define IN_BOTH_MODES (VMX_PROC2_APIC_REGISTER | VMX_PROC2_VID)
 #define IN_XAPIC      (VMX_PROC2_APIC_ACCESS | IN_BOTH_MODES)
@@ -62,6 +63,13 @@ static void vm_exit(struct vm *vm __unused)
 /* Nobody sends by himself: there is no table to say it in. */
 static void running(struct vcpu *vcpu __unused, struct cpu *cpu __unused)
 {
+}
+
+/* Nobody but software posts: an exit, so that it looks. */
+static void notify(struct vcpu *vcpu, struct cpu *cpu)
+{
+	cpu_kick(cpu);
+	counter_add_shared(&vcpu->account.counters[COUNTER_KICKS], 1);
 }
 
 static void identify(struct vm *vm __unused)
@@ -125,6 +133,7 @@ const struct accel_ops vmx_apicv_ops = {
         .vm_exit = vm_exit,
         .set = set,
         .running = running,
+        .notify = notify,
         .identify = identify,
         .eoi_exits = eoi_exits,
         .requests_apart = true,

@@ -22,6 +22,7 @@
 #include "core/timer.h"
 #include "core/vm.h"
 #include "irq/extint.h"
+#include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "vmx/vmx.h"
 
@@ -148,7 +149,8 @@ static bool is_for_run_loop(struct vcpu *vcpu)
 
 /*
  * What has come of the deadline is decided upon as before any entry, so the request that expiry has made for
- * that is taken. A deadline that is not this timer's (a debugger's step) is not looked at.
+ * that is taken, and what is apart from the page goes there. A deadline that is not this timer's (a debugger's step)
+ * is not looked at.
  */
 static enum vmx_timer_exit expire(struct vcpu *vcpu)
 {
@@ -156,6 +158,8 @@ static enum vmx_timer_exit expire(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (is_for_run_loop(vcpu))
 		return VMX_TIMER_DONE;
+	if (vcpu->lapic.by & LAPIC_BY_OWNER)
+		lapic_harvest(&vcpu->lapic);
 	atomic32_fetch_and(&vcpu->requests, ~(u32)VCPU_REQUEST_EVENT);
 	if (is_wanted(vcpu) || intr_prepare_entry(vcpu))
 		return VMX_TIMER_DONE;

@@ -13,6 +13,7 @@
 #include "core/machine.h"
 #include "insn.h"
 #include "x86/vmx.h"
+#include "x86/vmx_apic.h"
 
 /* Per processor (cpu->arch). */
 struct vmx_cpu {
@@ -292,12 +293,16 @@ enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exi
 /* vmx/apicv.c */
 extern const struct accel_ops vmx_apicv_ops;
 void vmx_apicv_store(struct vcpu *vcpu);
-/* Before an entry: what has changed of what the processor is to know. It is all in the vCPU's own VMCS. */
+/*
+ * Before an entry: what has changed of what the processor is to know, and what has come apart from the page, which
+ * is known to nobody else for an accelerated vCPU. It is all in the vCPU's own VMCS.
+ */
 static inline void vmx_apicv_sync(struct vcpu *vcpu)
 {
 	const struct vmx_vcpu *vmx = vmx_of(vcpu);
 
-	if (vmx->vmcs == &vmx->own && (vmx->apicv.changed | vcpu->lapic.status_changed))
+	if (vmx->vmcs == &vmx->own && (vmx->apicv.changed | vcpu->lapic.status_changed |
+	                               (atomic64_read(&vcpu->accel.apart.control) & PI_ON)))
 		vmx_apicv_store(vcpu);
 }
 

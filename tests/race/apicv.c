@@ -142,12 +142,22 @@ static void to_irr(u32 word, u64 bits)
 	                  (u32)bits);
 }
 
+static void unmark(void)
+{
+	atomic64_fetch_and(&target->accel.apart.control, ~ACCEL_REQUESTS_ON);
+}
+
+static void mark(void)
+{
+	atomic64_fetch_or(&target->accel.apart.control, ACCEL_REQUESTS_ON);
+}
+
 /* What comes between the look and the store is gone. */
 static void harvest_drops(void)
 {
 	struct atomic64 *word = &target->accel.apart.word[VECTOR / 64];
 
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 	to_irr(VECTOR / 64, atomic64_read(word));
 	atomic64_set(word, 0);
 }
@@ -160,13 +170,13 @@ static void harvest_unmarks_last(void)
 
 	to_irr(VECTOR / 64, bits);
 	atomic64_fetch_and(word, ~bits);
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 }
 
 /* For a moment it is in neither. */
 static void harvest_with_gap(void)
 {
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 	to_irr(VECTOR / 64, atomic64_xchg(&target->accel.apart.word[VECTOR / 64], 0));
 }
 
@@ -244,24 +254,22 @@ static void send_nothing(void)
 
 static void send_marks_first(void)
 {
-	atomic32_fetch_or(&target->lapic.irr_summary, LAPIC_SUMMARY_APART);
+	mark();
 	atomic64_fetch_or(&target->accel.apart.word[VECTOR / 64], BIT64(VECTOR % 64));
-	vcpu_request(target, VCPU_REQUEST_EVENT);
+	accel_posted(target);
 }
 
-static void send_asks_first(void)
+static void send_tells_first(void)
 {
-	vcpu_request(target, VCPU_REQUEST_EVENT);
+	accel_posted(target);
 	lapic_post(&target->lapic, VECTOR);
 }
 
-/* A kick, if it is in the guest: it looks at what is apart before, and not again. */
-static void send_without_request(void)
+/* It is told, and finds nothing marked. */
+static void send_without_mark(void)
 {
-	lapic_post(&target->lapic, VECTOR);
-	smp_mb();
-	if (atomic32_read(&target->mode) == VCPU_IN_GUEST)
-		cpu_kick(ptr_read(&target->cpu));
+	atomic64_fetch_or(&target->accel.apart.word[VECTOR / 64], BIT64(VECTOR % 64));
+	accel_posted(target);
 }
 
 /* As to an APIC whose processor goes by the page. */
@@ -310,10 +318,10 @@ LOOP(race_apicv_untold, "APICv: RVI and SVI as they were when acceleration begin
      processor_untold, send_nothing);
 LOOP(race_apicv_marks_first, "APICv: a sender that marks before it requests", setup_spin, processor,
      send_marks_first);
-LOOP(race_apicv_asks_first, "APICv: a sender that asks before it requests", setup_spin, processor,
-     send_asks_first);
-LOOP(race_apicv_no_request, "APICv: a sender that kicks and does not ask", setup_spin, processor,
-     send_without_request);
+LOOP(race_apicv_tells_first, "APICv: a sender that tells before it requests", setup_spin, processor,
+     send_tells_first);
+LOOP(race_apicv_no_mark, "APICv: a sender that tells and does not mark", setup_spin, processor,
+     send_without_mark);
 LOOP(race_apicv_to_page, "APICv: a sender that writes the page", setup_spin, processor,
      send_to_page);
 
