@@ -152,6 +152,16 @@ static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
 	return (capability->may & bits) == bits;
 }
 
+/*
+ * The processor can collect posted interrupts, and may: --set posted. What goes with them, interrupts that exits
+ * acknowledge, holds for all VMCSs.
+ */
+static inline bool vmx_posted_usable(void)
+{
+	return vmx_may(&vmx_features.pin, VMX_PIN_POSTED) &&
+	       vmx_may(&vmx_features.exit, VMX_EXIT_CTL_ACK_INTR);
+}
+
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
 __noreturn void vmcs_fail(u32 field);
 static inline u64 vmcs_read(u32 field)
