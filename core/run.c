@@ -115,6 +115,8 @@ static u64 run_chores(struct cpu *cpu)
 	atomic32_set_relaxed(&cpu->interrupted, 0);
 	now = port_tsc();
 	timer_run(cpu, now);
+	if (atomic32_read_relaxed(&cpu->wakeups))
+		accel_wake(cpu);
 	if (cpu->index == 0 && now >= main_housekeeping_due())
 		main_housekeeping(now);
 	return now;

@@ -51,6 +51,8 @@ bool accel_create(struct vm *vm, u32 modes)
 	for_each_vcpu (vcpu, vm) {
 		vcpu->accel.looks = ops->requests_apart;
 		lapic_may_accelerate(vcpu, ops->requests_apart);
+		if (vm->accel.icr_in_one)
+			lapic_keep_icr_in_one(vcpu);
 	}
 	if (ops->eoi_exits)
 		eoi_exit_require(vm);
@@ -64,7 +66,6 @@ void accel_destroy(struct vm *vm)
 {
 	if (!vm->accel.page)
 		return;
-	ops_of(vm)->vm_exit(vm);
 	port_free(vm->accel.page, PAGE_SIZE);
 	vm->accel.page = NULL;
 }
@@ -116,15 +117,17 @@ void accel_local_changed(struct vcpu *vcpu)
 
 static void change_mode(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
 {
-	if (mode == ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, NULL);
+	bool apart = vcpu->vm->accel.apart;
+
+	if (mode == ACCEL_OFF && !apart)
+		ops_of(vcpu->vm)->running(vcpu, NULL, false);
 	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
 	atomic32_set(&vcpu->accel.mode, mode);
 	accel_note_wrong(&vcpu->accel);
 	lapic_accelerated(vcpu, mode != ACCEL_OFF);
 	ops_of(vcpu->vm)->set(vcpu, mode, !vcpu->accel.without_page);
-	if (old == ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, this_cpu());
+	if (old == ACCEL_OFF && !apart)
+		ops_of(vcpu->vm)->running(vcpu, this_cpu(), false);
 }
 
 /* The activation lock is held shared: the mask does not change. */
@@ -189,12 +192,34 @@ static void account(struct vcpu *vcpu, bool begins)
 	}
 }
 
+static __inlined void tell_running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
+{
+	if (!vcpu->vm->accel.modes)
+		return;
+	account(vcpu, cpu);
+	if (accel_is_on(&vcpu->accel) || vcpu->vm->accel.apart)
+		ops_of(vcpu->vm)->running(vcpu, cpu, sleeps);
+}
+
 void accel_running(struct vcpu *vcpu, struct cpu *cpu)
 {
-	if (vcpu->vm->accel.modes)
-		account(vcpu, cpu);
-	if (accel_is_on(&vcpu->accel))
-		ops_of(vcpu->vm)->running(vcpu, cpu);
+	tell_running(vcpu, cpu, false);
+}
+
+void accel_sleeps(struct vcpu *vcpu)
+{
+	tell_running(vcpu, NULL, true);
+}
+
+void accel_wake(struct cpu *cpu)
+{
+	const struct accel_ops *ops = port_machine()->backend->accel;
+
+	/* Cleared first: who has ON set from here on brings us here again. */
+	atomic32_set_relaxed(&cpu->wakeups, 0);
+	smp_mb();
+	if (ops && ops->wake)
+		ops->wake(cpu);
 }
 
 void accel_posted(struct vcpu *vcpu)

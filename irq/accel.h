@@ -44,11 +44,12 @@ enum accel_mode {
  * and vCPU outside of the guest unless said otherwise.
  *
  * modes      bit mask of the modes that the processor has. Any processor, after probe
- * vm_init    allocate tables for the vCPUs, which exist. false: out of memory
- * vm_exit    free them
+ * vm_init    allocate tables for the vCPUs, which exist; the back end's own vm_exit frees them. false: out of memory
  * set        the vCPU's next entries are in this mode, on the nested root with or without the APIC's page.
  *            What software has injected and the processor has not taken goes along
- * running    the vCPU's turn begins on `cpu`, or ends (NULL): senders look at this
+ * running    the vCPU's turn begins on `cpu`, or ends (NULL), and it `sleeps` or others wait: senders look at this.
+ *            With requests apart of every vCPU, else of an accelerated one, and when that begins or ends
+ * wake       CPU_VECTOR_WAKEUP has come on `cpu`, the own one: wake whom it is for. NULL: it is not used
  * notify     make `cpu`, which runs the vCPU, look at its page, or at what is apart from it. Any processor.
  *            With requests apart the vCPU need not be accelerated. Counts how
  * identify   IDs, logical IDs, modes or enables have changed: bring the tables up to date. Any
@@ -58,9 +59,9 @@ enum accel_mode {
 #define ACCEL_OPS(X)                                                                               \
 	X(u32, modes, (void))                                                                      \
 	X(bool, vm_init, (struct vm * vm))                                                         \
-	X(void, vm_exit, (struct vm * vm))                                                         \
 	X(void, set, (struct vcpu * vcpu, enum accel_mode mode, bool with_page))                   \
-	X(void, running, (struct vcpu * vcpu, struct cpu * cpu))                                   \
+	X(void, running, (struct vcpu * vcpu, struct cpu * cpu, bool sleeps))                      \
+	X(void, wake, (struct cpu * cpu))                                                          \
 	X(void, notify, (struct vcpu * vcpu, struct cpu * cpu))                                    \
 	X(void, identify, (struct vm * vm))                                                        \
 	X(void, eoi_exits, (struct vcpu * vcpu, const u64 *bitmap))
@@ -76,7 +77,9 @@ struct accel_ops {
 struct accel_vm {
 	u32 modes;  /* (i) what may be used; 0: no acceleration, and nothing below is used */
 	bool apart; /* (i) its back end's requests_apart */
-	u8 *page;   /* (i) what the guest's APIC page is mapped to: never read */
+	bool finds_sleepers; /* (i) vm_init: processors post by themselves, so who falls asleep sees to it that he is found */
+	bool icr_in_one; /* (i) vm_init: in x2APIC mode the page has ICR's 64 bits together at APIC_ICR */
+	u8 *page;        /* (i) what the guest's APIC page is mapped to: never read */
 };
 
 /*
@@ -138,8 +141,13 @@ void accel_local_changed(struct vcpu *vcpu);
  */
 bool accel_last_look(struct vcpu *vcpu);
 
-/* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
+/* The vCPU's turn begins, or ends (NULL). Own processor. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);
+/* It ends, and the vCPU goes to sleep: before it can be found asleep. */
+void accel_sleeps(struct vcpu *vcpu);
+
+/* CPU_VECTOR_WAKEUP has come. Own processor, interrupts open, no locks held. */
+void accel_wake(struct cpu *cpu);
 
 /* lapic_posted() for one whose mode was seen to be on, or whose requests are apart. */
 void accel_posted(struct vcpu *vcpu);

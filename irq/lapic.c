@@ -645,8 +645,8 @@ void lapic_reset_registers(struct lapic *lapic)
 {
 	static const u16 lvts[] = {APIC_LVTT, APIC_LVTTHMR, APIC_LVTPC,
 	                           APIC_LVT0, APIC_LVT1,    APIC_LVTERR};
-	static const u16 zeros[] = {APIC_TPR, APIC_PPR,  APIC_LDR,   APIC_ESR,
-	                            APIC_ICR, APIC_ICR2, APIC_TMICT, APIC_TDCR};
+	static const u16 zeros[] = {APIC_TPR,     APIC_PPR,  APIC_LDR,   APIC_ESR, APIC_ICR,
+	                            APIC_ICR + 4, APIC_ICR2, APIC_TMICT, APIC_TDCR};
 
 	lapic_timer_stop(lapic);
 	/* Disabled by software first: nothing is accepted while the rest goes. */
@@ -676,7 +676,7 @@ void lapic_reset(struct vcpu *vcpu, bool init)
 	lapic_load_identity(lapic);
 	if (init)
 		lapic_set(lapic, APIC_ID, id); /* INIT keeps even an ID that software chose */
-	lapic_changed(lapic);
+	lapic_changed_by_reset(lapic);
 }
 
 bool lapic_create(struct vcpu *vcpu)

@@ -67,6 +67,8 @@ struct lapic {
 	u8 by;
 	bool status_changed;
 	u8 acceptance; /* (i) enum lapic_acceptance */
+	/* (i) In x2APIC mode ICR's upper half is at APIC_ICR + 4, as Intel's processors have it. */
+	bool icr_in_one;
 	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 
@@ -97,6 +99,8 @@ void lapic_reset(struct vcpu *vcpu, bool init);
 /* --- hardware delivery; own processor, outside of the guest (irq/lapic_accel.c) --- */
 /* The VM may be accelerated; requests are set in the page, or apart from it. Before it runs. */
 void lapic_may_accelerate(struct vcpu *vcpu, bool apart);
+/* Where the page has ICR in x2APIC mode goes by lapic->icr_in_one. Before it runs. */
+void lapic_keep_icr_in_one(struct vcpu *vcpu);
 /* Acceleration begins or ends. */
 void lapic_accelerated(struct vcpu *vcpu, bool on);
 /*

@@ -120,6 +120,11 @@ void lapic_may_accelerate(struct vcpu *vcpu, bool apart)
 	vcpu->lapic.by = apart ? LAPIC_BY_OWNER : 0;
 }
 
+void lapic_keep_icr_in_one(struct vcpu *vcpu)
+{
+	vcpu->lapic.icr_in_one = true;
+}
+
 /* --- on and off --- */
 
 /* One too many in the summary of IRR is harmless. A bit that others set meanwhile they also put there. */

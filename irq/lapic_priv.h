@@ -95,6 +95,8 @@ void lapic_eoi(struct lapic *lapic);
 void lapic_write_again(struct lapic *lapic, u32 offset, u32 value);
 /* Mode, base or enables have changed: whoever has to know. */
 void lapic_changed(struct lapic *lapic);
+/* The same, the registers having been reset, in which the APIC is disabled by software. */
+void lapic_changed_by_reset(struct lapic *lapic);
 /* ID and LDR as they are on entering the present mode. */
 void lapic_load_identity(struct lapic *lapic);
 

@@ -100,9 +100,8 @@ static bool vm_init(struct vm *vm)
 	return true;
 }
 
-static void vm_exit(struct vm *vm)
+void svm_avic_vm_exit(struct svm_vm *svm)
 {
-	struct svm_vm *svm = vm->arch;
 	struct svm_avic *avic = svm->avic;
 
 	if (!avic)
@@ -224,7 +223,7 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 	set_root(vcpu, with_page);
 }
 
-static void running(struct vcpu *vcpu, struct cpu *cpu)
+static void running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps __unused)
 {
 	const struct svm_avic *avic = avic_of(vcpu->vm);
 	struct atomic64 *entry = &avic->ids[vcpu->apic_id];
@@ -250,7 +249,6 @@ static void notify(struct vcpu *vcpu, struct cpu *cpu)
 const struct accel_ops svm_avic_ops = {
         .modes = modes,
         .vm_init = vm_init,
-        .vm_exit = vm_exit,
         .set = set,
         .running = running,
         .notify = notify,

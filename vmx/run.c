@@ -5,7 +5,7 @@
  * Physical interrupts: with external-interrupt exiting they make the guest exit whatever RFLAGS.IF says, the
  * host's at the entry included. It is clear from host_irqs_block() on, so one that arrives after the last look
  * at the requests is pending at the entry and makes the guest exit at once; it is taken when the host sets IF
- * again. With posted interrupts the exit has to acknowledge it at the APIC, which tells the vector: then
+ * again. With posted interrupts (vmx/posted.c) the exit has to acknowledge it at the APIC, which tells the vector: then
  * the host takes it here. NMIs exit too, and are raised again for the host.
  *
  * Bochs 2.7 looks at them only once RFLAGS.IF has changed in the guest (docs/emulators.md): not in one that is

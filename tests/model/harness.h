@@ -50,6 +50,7 @@ struct harness {
 	u64 max_steps;
 	bool no_x2apic, no_tsc_deadline; /* not offered to the guest */
 	bool no_accel;                   /* the processor's AVIC, if any, is not used */
+	bool no_posted, no_ipiv;         /* --set posted=off, ipiv=off */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject; /* irqchip=split, pit.reinject=on */
