@@ -61,14 +61,21 @@ static u64 *host_msr(struct model_cpu *cpu, u32 msr)
 	}
 }
 
+static u64 apic_base(const struct model_cpu *cpu)
+{
+	return APIC_BASE_DEFAULT | APIC_BASE_EN | (model_has(MODEL_XAPIC) ? 0 : APIC_BASE_EXTD) |
+	       (cpu->index ? 0 : APIC_BASE_BSP);
+}
+
 u64 insn_rdmsr(u32 msr)
 {
 	u64 *value = host_msr(model_current(), msr);
-
 	u64 capability;
 
 	if (msr == MSR_TSC)
 		return port_tsc();
+	if (msr == MSR_APIC_BASE)
+		return apic_base(model_current());
 	if (model_has(MODEL_INTEL) && vmx_caps_msr(model()->features, msr, &capability))
 		return capability;
 	if (!value)

@@ -48,16 +48,19 @@ enum model_feature {
 	MODEL_PREEMPTION_TIMER = BIT(19),
 	/* APIC-access page, x2APIC and APIC-register virtualization, virtual-interrupt delivery. */
 	MODEL_APICV = BIT(20),
+	MODEL_POSTED = BIT(21), /* posted-interrupt processing */
+	MODEL_IPIV = BIT(22),   /* IPI virtualization, and tertiary controls for it */
+	MODEL_XAPIC = BIT(23),  /* the physical APICs are in xAPIC mode: NDST of a descriptor */
 };
 
 /* The processors that --cpu names. */
-#define MODEL_BARCELONA 0
-#define MODEL_ROME      (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
-#define MODEL_MILAN     (MODEL_NRIPS | MODEL_AVIC)
-#define MODEL_GENOA     (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
-#define MODEL_WESTMERE  (MODEL_INTEL | MODEL_PREEMPTION_TIMER)
-/* As far as it is modelled: without posted interrupts. */
-#define MODEL_BROADWELL (MODEL_WESTMERE | MODEL_APICV)
+#define MODEL_BARCELONA       0
+#define MODEL_ROME            (MODEL_NRIPS | MODEL_AVIC | MODEL_FAMILY_17H)
+#define MODEL_MILAN           (MODEL_NRIPS | MODEL_AVIC)
+#define MODEL_GENOA           (MODEL_NRIPS | MODEL_AVIC | MODEL_X2AVIC)
+#define MODEL_WESTMERE        (MODEL_INTEL | MODEL_PREEMPTION_TIMER)
+#define MODEL_BROADWELL       (MODEL_WESTMERE | MODEL_APICV | MODEL_POSTED)
+#define MODEL_SAPPHIRE_RAPIDS (MODEL_BROADWELL | MODEL_IPIV)
 
 #define MODEL_ASIDS    16
 #define MODEL_VPIDS    520
@@ -113,6 +116,7 @@ struct model_vmx {
 	u32 host_nmis;              /* NMIs that exits have handed to the host */
 	/* Of the entry under way */
 	u32 pin, primary, secondary, exit_controls;
+	u64 tertiary;
 	u64 eptp;
 	u16 vpid;
 	u32 reason;       /* of its exit */
@@ -175,6 +179,7 @@ struct model_cpu {
 	u32 early_timers;    /* test: so many times the preemption timer comes, whatever it has */
 	/* Counted for tests */
 	u64 vmruns, tlb_flushes, tlb_stale_uses, interrupts;
+	u64 notified; /* posted-interrupt processing instead of an exit */
 };
 
 struct model {

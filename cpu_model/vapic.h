@@ -53,7 +53,11 @@
 	X(X2_ICR_SELF, "x2-icr-self", 0,                                                           \
 	  "x2APIC, IPI virtualization: WRMSR of ICR in the self form is a self-IPI, not an exit")  \
 	X(COALESCED_SILENT, "coalesced-ipi-silent", 0,                                             \
-	  "an IPI whose bit is in PIR already notifies nobody")
+	  "an IPI whose bit is in PIR already notifies nobody")                                    \
+	X(IPIV_UNSHADOWED, "ipiv-unshadowed", 0,                                                   \
+	  "VM entry accepts IPI virtualization without a TPR shadow; it has no effect then")       \
+	X(IPIV_NEEDS_POSTED, "ipiv-needs-posted", 0,                                               \
+	  "VM entry refuses IPI virtualization where posted interrupts are not processed")
 
 enum vapic_switch_index {
 #define X(name, key, def, what) VAPIC_SWITCH_INDEX_##name,

@@ -13,8 +13,10 @@
  *  - Accesses that no linear address leads to: the processor's walk of the guest's own tables, of which it reads
  *    here the page that CR3 names, once for each value.
  *
- * Posted interrupts and IPI virtualization belong here, too: their fields into struct vapic in vmx_apic_enter(),
- * vapic_process_posted() behind the acknowledgement in take_external() (vmx_virt.c).
+ *  - Notifications are physical interrupts: an IPI of this processor's to whom a descriptor names, and, when one
+ *    is acknowledged here that has the notification vector, no exit ("Posted-Interrupt Processing"; vmx_virt.c).
+ *  - A descriptor or a PID-pointer table that is not in memory ends the run; an entry of the table that leads
+ *    outside of it is the microcode's to refuse.
  */
 #include "cpu_model/execute.h"
 #include "cpu_model/vmx.h"
@@ -22,8 +24,9 @@
 #include "x86/apic.h"
 #include "x86/msr.h"
 
-#define NO_PAGE (~0ull)
-#define NO_CR3  (~0ull)
+#define NO_PAGE      (~0ull)
+#define NO_CR3       (~0ull)
+#define FIRST_VECTOR 16
 
 static bool secondary(const struct model_cpu *cpu, u32 bit)
 {
@@ -40,11 +43,71 @@ static void load_page(struct model_cpu *cpu)
 		cpu->vmx.apic_access = vmx_field(cpu, VMCS_APIC_ACCESS) / PAGE_SIZE;
 }
 
+/* A physical IPI. For a processor that is not there, or of a vector that no interrupt has: none. */
+static void notify(void *context __unused, u32 host_id, u8 vector)
+{
+	struct model *m = model();
+
+	if (host_id < m->cpu_count && vector >= FIRST_VECTOR)
+		model_apic_raise(&m->cpu[host_id], vector);
+}
+
+static void end_notification(void *context)
+{
+	struct model_cpu *cpu = context;
+
+	ASSERT(cpu->in_service_depth);
+	cpu->in_service_depth--;
+}
+
+/* What does not come from the VMCS. */
+static void load_processor(struct model_cpu *cpu)
+{
+	struct vapic *vapic = &cpu->vapic;
+	struct avic_memory memory = model_memory();
+
+	vapic->switches = model()->vapic_switches;
+	vapic->host_x2 = !model_has(MODEL_XAPIC);
+	vapic->width = VMX_ADDRESS_BITS;
+	vapic->memory_start = memory.start;
+	vapic->memory_end = memory.end;
+	vapic->notify = notify;
+	vapic->eoi = end_notification;
+	vapic->context = cpu;
+}
+
+static void *memory_at(const struct vapic *vapic, u64 address, u64 size, const char *what)
+{
+	if (address < vapic->memory_start || address + size > vapic->memory_end)
+		port_panic("VM entry: the %s at %llx is not in memory", what,
+		           (unsigned long long)address);
+	return hpa_to_ptr(HPA(address));
+}
+
+static void load_posting(struct model_cpu *cpu)
+{
+	struct vapic *vapic = &cpu->vapic;
+
+	vapic->pi_vector = (u8)vmx_field(cpu, VMCS_PI_VECTOR);
+	vapic->pi_desc = NULL;
+	if (cpu->vmx.pin & VMX_PIN_POSTED)
+		vapic->pi_desc = memory_at(vapic, vmx_field(cpu, VMCS_PI_DESC), PI_DESC_SIZE,
+		                           "posted-interrupt descriptor");
+	vapic->ipiv = cpu->vmx.tertiary & VMX_PROC3_IPIV;
+	vapic->last_index = (u16)vmx_field(cpu, VMCS_LAST_PI_INDEX);
+	vapic->pi_table = NULL;
+	if (vapic->ipiv)
+		vapic->pi_table =
+		        memory_at(vapic, vmx_field(cpu, VMCS_PI_TABLE),
+		                  (vapic->last_index + 1ull) * sizeof(u64), "PID-pointer table");
+}
+
 void vmx_apic_enter(struct model_cpu *cpu)
 {
 	struct vapic *vapic = &cpu->vapic;
 
-	vapic->switches = model()->vapic_switches;
+	load_processor(cpu);
+	load_posting(cpu);
 	vapic->tpr_shadow = cpu->vmx.primary & VMX_PROC_TPR_SHADOW;
 	vapic->page = NULL;
 	if (vapic->tpr_shadow)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the model's processors with VMX can do. SDM volume 3, appendix "VMX Capability Reporting Facility". Of
- * a control's register bits 31:0 have what must be 1, bits 63:32 what may be.
+ * a control's register bits 31:0 have what must be 1, bits 63:32 what may be; that of the tertiary controls has
+ * 64 bits that may be 1, and exists where these controls can be activated.
  */
 #include "cpu_model/vmx.h"
 
@@ -35,6 +36,7 @@
 #define ENTRY_MAY                                                                                  \
 	(ENTRY_DEFAULT1 | VMX_ENTRY_CTL_GUEST_64 | VMX_ENTRY_CTL_LOAD_PAT | VMX_ENTRY_CTL_LOAD_EFER)
 
+#define ENUM(field) ((u64)VMCS_INDEX(field) << 1) /* the field with the highest index */
 #define TIMER_RATE  5ull
 #define CR3_TARGETS (4ull << 16)
 #define CR4_MAY                                                                                    \
@@ -51,16 +53,19 @@ static u64 secondary(u32 features)
 
 struct vmx_caps vmx_caps(u32 features)
 {
-	bool timer = features & MODEL_PREEMPTION_TIMER;
+	bool timer = features & MODEL_PREEMPTION_TIMER, ipiv = features & MODEL_IPIV;
+	bool posted = features & MODEL_POSTED;
 
 	return (struct vmx_caps){
 	        .basic = VMCS_STORE_REVISION | (u64)VMX_REGION_SIZE << 32 | 6ull << 50 | BIT64(54) |
 	                 VMX_BASIC_TRUE,
-	        .pin = CAPABILITY(PIN_MUST, PIN_MAY | (timer ? VMX_PIN_PREEMPTION_TIMER : 0)),
-	        .primary = CAPABILITY(PRIMARY_MUST, PRIMARY_MAY),
+	        .pin = CAPABILITY(PIN_MUST, PIN_MAY | (timer ? VMX_PIN_PREEMPTION_TIMER : 0) |
+	                                            (posted ? VMX_PIN_POSTED : 0)),
+	        .primary = CAPABILITY(PRIMARY_MUST, PRIMARY_MAY | (ipiv ? VMX_PROC_TERTIARY : 0)),
 	        .exit = CAPABILITY(EXIT_MUST, EXIT_MAY | (timer ? VMX_EXIT_CTL_SAVE_TIMER : 0)),
 	        .entry = CAPABILITY(ENTRY_MUST, ENTRY_MAY),
 	        .secondary = secondary(features),
+	        .tertiary = ipiv ? VMX_PROC3_IPIV : 0,
 	        .misc = TIMER_RATE | BIT64(5) | VMX_MISC_HLT | CR3_TARGETS,
 	        .ept_vpid = features & MODEL_NO_NPT
 	                            ? 0
@@ -71,6 +76,7 @@ struct vmx_caps vmx_caps(u32 features)
 	        .cr0_may = 0xffffffff,
 	        .cr4_must = CR4_VMXE,
 	        .cr4_may = CR4_MAY | (features & MODEL_XSAVE ? CR4_OSXSAVE : 0),
+	        .switches = VAPIC_SWITCH_DEFAULTS,
 	};
 }
 
@@ -97,9 +103,13 @@ bool vmx_caps_msr(u32 features, u32 msr, u64 *value)
 	        {MSR_VMX_CR0_FIXED1, caps.cr0_may},
 	        {MSR_VMX_CR4_FIXED0, caps.cr4_must},
 	        {MSR_VMX_CR4_FIXED1, caps.cr4_may},
-	        {MSR_VMX_VMCS_ENUM, 0x2e},
+	        {MSR_VMX_VMCS_ENUM,
+	         features & MODEL_IPIV ? ENUM(VMCS_PI_TABLE) : ENUM(VMCS_PREEMPTION_TIMER)},
+	        {MSR_VMX_PROC3, caps.tertiary},
 	};
 
+	if (msr == MSR_VMX_PROC3 && !(VMX_MAY(caps.primary) & VMX_PROC_TERTIARY))
+		return false;
 	for (u32 i = 0; i < ARRAY_SIZE(registers); i++) {
 		if (registers[i].msr != msr)
 			continue;

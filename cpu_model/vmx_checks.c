@@ -8,14 +8,14 @@
  * Interruption-Information Field").
  */
 #include "cpu_model/vmx_checks.h"
+#include "cpu_model/vapic.h"
 #include "cpu_model/vmx_rules.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
 #define F(name)           vmcs_store_get(v, VMCS_##name)
 #define HAS(field, bit)   ((F(field) & VMX_##bit) != 0)
-#define ADDRESS_BITS      40
-#define BEYOND            (~0ull << ADDRESS_BITS)
+#define BEYOND            (~0ull << VMX_ADDRESS_BITS)
 #define RIGHTS_L          BIT(13)
 #define RIGHTS_D          BIT(14)
 #define RIGHTS_G          BIT(15)
@@ -89,6 +89,21 @@ static bool unrestricted(const struct model_vmcs *v)
 static bool tpr_shadow(const struct model_vmcs *v)
 {
 	return HAS(PRIMARY, PROC_TPR_SHADOW);
+}
+
+static bool posted(const struct model_vmcs *v)
+{
+	return HAS(PIN, PIN_POSTED);
+}
+
+static u64 tertiary(const struct model_vmcs *v)
+{
+	return HAS(PRIMARY, PROC_TERTIARY) ? F(TERTIARY) : 0;
+}
+
+static bool ipiv(const struct model_vmcs *v)
+{
+	return tertiary(v) & VMX_PROC3_IPIV;
 }
 
 static bool threshold_above(const struct model_vmcs *v)

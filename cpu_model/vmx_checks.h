@@ -8,11 +8,15 @@
 
 #include "cpu_model/vmcs_store.h"
 
+#define VMX_ADDRESS_BITS 40 /* of a physical address on these processors */
+
 /* --- vmx_caps.c: the capability registers, by features --- */
 
 struct vmx_caps {
 	u64 basic, pin, primary, exit, entry, secondary, misc, ept_vpid;
+	u64 tertiary; /* bits that may be 1 */
 	u64 cr0_must, cr0_may, cr4_must, cr4_may;
+	u32 switches; /* enum vapic_switch: those about entry checks */
 };
 struct vmx_caps vmx_caps(u32 features);
 /* false: no such register. */

@@ -104,6 +104,7 @@ static void load_controls(struct model_cpu *cpu)
 	vmx->primary = (u32)vmx_field(cpu, VMCS_PRIMARY);
 	vmx->secondary =
 	        vmx->primary & VMX_PROC_SECONDARY ? (u32)vmx_field(cpu, VMCS_SECONDARY) : 0;
+	vmx->tertiary = vmx->primary & VMX_PROC_TERTIARY ? vmx_field(cpu, VMCS_TERTIARY) : 0;
 	vmx->exit_controls = (u32)vmx_field(cpu, VMCS_EXIT_CONTROLS);
 	vmx->eptp = vmx_field(cpu, VMCS_EPTP);
 	vmx->vpid = vmx->secondary & VMX_PROC2_VPID ? (u16)vmx_field(cpu, VMCS_VPID) : 0;
@@ -123,8 +124,10 @@ static bool fail(struct model_cpu *cpu, u32 error)
 static bool breaks(struct model_cpu *cpu, enum vmx_area area)
 {
 	struct vmx_caps caps = vmx_caps(model()->features);
-	const struct vmx_rule *rule = vmx_check(cpu->vmx.current, &caps, area);
+	const struct vmx_rule *rule;
 
+	caps.switches = model()->vapic_switches;
+	rule = vmx_check(cpu->vmx.current, &caps, area);
 	if (rule)
 		port_log("VM entry refused: %s", rule->name);
 	return rule;

@@ -14,6 +14,7 @@
 	X(CONTROLS, "pin-based controls: reserved", reserved(F(PIN), c->pin))                      \
 	X(CONTROLS, "primary controls: reserved", reserved(F(PRIMARY), c->primary))                \
 	X(CONTROLS, "secondary controls: reserved", reserved(secondary(v), c->secondary))          \
+	X(CONTROLS, "tertiary controls: reserved", tertiary(v) & ~c->tertiary)                     \
 	X(CONTROLS, "CR3 targets: too many", F(CR3_TARGETS) > 4)                                   \
 	X(CONTROLS, "I/O bitmaps: address",                                                        \
 	  HAS(PRIMARY, PROC_IO_BITMAPS) && (bad_page(F(IO_BITMAP_A)) || bad_page(F(IO_BITMAP_B)))) \
@@ -36,6 +37,21 @@
 	  (~secondary(v) & (VMX_PROC2_X2APIC | VMX_PROC2_APIC_ACCESS)) == 0)                       \
 	X(CONTROLS, "virtual-interrupt delivery without external-interrupt exiting",               \
 	  secondary(v) & VMX_PROC2_VID && !HAS(PIN, PIN_EXTERNAL))                                 \
+	X(CONTROLS, "posted interrupts without virtual-interrupt delivery",                        \
+	  posted(v) && !(secondary(v) & VMX_PROC2_VID))                                            \
+	X(CONTROLS, "posted interrupts without acknowledgement on exit",                           \
+	  posted(v) && !HAS(EXIT_CONTROLS, EXIT_CTL_ACK_INTR))                                     \
+	X(CONTROLS, "posted-interrupt notification vector: reserved",                              \
+	  posted(v) && F(PI_VECTOR) & ~0xffu)                                                      \
+	X(CONTROLS, "posted-interrupt descriptor: address",                                        \
+	  posted(v) && F(PI_DESC) & ((PI_DESC_SIZE - 1) | BEYOND))                                 \
+	X(CONTROLS, "PID-pointer table: address", ipiv(v) && F(PI_TABLE) & (7 | BEYOND))           \
+	X(CONTROLS, "PID-pointer table: address of the last entry",                                \
+	  ipiv(v) && (F(PI_TABLE) + 8 * F(LAST_PI_INDEX)) & BEYOND)                                \
+	X(CONTROLS, "IPI virtualization without TPR shadow",                                       \
+	  ipiv(v) && !tpr_shadow(v) && !(c->switches & VAPIC_IPIV_UNSHADOWED))                     \
+	X(CONTROLS, "IPI virtualization without posted interrupts",                                \
+	  ipiv(v) && !posted(v) && c->switches & VAPIC_IPIV_NEEDS_POSTED)                          \
 	X(CONTROLS, "VPID 0", secondary(v) & VMX_PROC2_VPID && !F(VPID))                           \
 	X(CONTROLS, "EPT pointer", secondary(v) & VMX_PROC2_EPT && bad_eptp(F(EPTP)))              \
 	X(CONTROLS, "unrestricted guest without EPT",                                              \

@@ -8,7 +8,8 @@
  * Behind an instruction comes first what its write to the APIC does. Then, from the first to the last: monitor
  * trap flag, debug trap, preemption timer, NMI window, NMI, interrupt window or virtual interrupt, external
  * interrupt. An injected event comes before all of these, the TPR threshold's exit right behind it. Delivery of a
- * virtual interrupt is followed by another such boundary, before the handler's first instruction.
+ * virtual interrupt is followed by another such boundary, before the handler's first instruction; and so is an
+ * external interrupt that was the notification of posted ones, which leaves a halted guest halted.
  *
  * In the shadow of STI neither an NMI nor a window comes: processors may differ in that.
  */
@@ -291,18 +292,29 @@ static bool take_virtual(struct model_cpu *cpu)
 	return model_deliver(cpu, vector, false, false, 0);
 }
 
-static bool take_external(struct model_cpu *cpu)
+/* The look at the physical APIC is a step where it does more than make the guest leave. -1: nothing pending. */
+static int external(struct model_cpu *cpu)
 {
-	int vector = model_apic_pending(cpu);
+	if (cpu->vapic.pi_desc)
+		model_look(&cpu->irr[cpu->vapic.pi_vector / 64]);
+	return model_apic_pending(cpu);
+}
 
-	if (vector < 0)
-		return true;
+/* The guest leaves, or it was the notification of posted interrupts. */
+static bool take_external(struct model_cpu *cpu, u8 vector)
+{
+	bool acknowledges = cpu->vmx.exit_controls & VMX_EXIT_CTL_ACK_INTR;
+
 	ASSERT(cpu->vmx.pin & VMX_PIN_EXTERNAL);
-	vmx_exit(cpu, VMX_EXIT_EXTERNAL, 0);
-	if (cpu->vmx.exit_controls & VMX_EXIT_CTL_ACK_INTR) {
-		model_apic_ack(cpu, (u8)vector);
-		vmx_set_field(cpu, VMCS_EXIT_INFO, EVENT(EXTERNAL) | (u32)vector);
+	if (acknowledges)
+		model_apic_ack(cpu, vector);
+	if (acknowledges && vapic_process_posted(&cpu->vapic, vector)) {
+		cpu->notified++;
+		return true;
 	}
+	vmx_exit(cpu, VMX_EXIT_EXTERNAL, 0);
+	if (acknowledges)
+		vmx_set_field(cpu, VMCS_EXIT_INFO, EVENT(EXTERNAL) | vector);
 	return false;
 }
 
@@ -317,6 +329,8 @@ static bool comes_early(struct model_cpu *cpu)
 static bool boundary(struct model_cpu *cpu)
 {
 	for (;;) {
+		int vector;
+
 		if (!take_traps(cpu))
 			return false;
 		if (vmx_timer_expired(cpu) || comes_early(cpu))
@@ -325,10 +339,16 @@ static bool boundary(struct model_cpu *cpu)
 			return false;
 		if (primary(cpu, VMX_PROC_INTR_WINDOW) && is_open(cpu))
 			return leave(cpu, VMX_EXIT_INTR_WINDOW);
-		if (!vapic_can_deliver(&cpu->vapic, is_open(cpu)))
-			return take_external(cpu);
-		/* IF is clear behind it: there is no third time. */
-		if (!take_virtual(cpu))
+		if (vapic_can_deliver(&cpu->vapic, is_open(cpu))) {
+			/* IF is clear behind it: not a second one. */
+			if (!take_virtual(cpu))
+				return false;
+			continue;
+		}
+		vector = external(cpu);
+		if (vector < 0)
+			return true;
+		if (!take_external(cpu, (u8)vector))
 			return false;
 	}
 }

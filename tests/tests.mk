@@ -272,12 +272,15 @@ check-model-avic: $(MODEL_TESTS)
 # The same scripts on the VMX back end. Left out besides: those about AVIC.
 VMX_TESTS := $(filter-out $(NAMED_TESTS) %/hv_test %/model_test,$(MODEL_TESTS))
 # With APICv: those about interrupts, all of them in check-full.
+APICV_CPUS := broadwell broadwell-unposted sapphire-rapids
 APICV_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(INTERRUPT_TESTS))
 # Without a preemption timer: those about interrupts, all of them in check-full.
 UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))
 check-model-vmx: $(VMX_TESTS)
 	@{ for test in $(VMX_TESTS); do echo "westmere $(TAP) westmere-$$(basename $$test) 1200 $$test"; done; \
-	for test in $(APICV_TESTS); do echo "broadwell $(TAP) broadwell-$$(basename $$test) 1200 $$test"; done; \
+	for cpu in $(APICV_CPUS); do for test in $(APICV_TESTS); do \
+		echo "$$cpu $(TAP) $$cpu-$$(basename $$test) 1200 $$test"; \
+	done; done; \
 	for test in $(UNTIMED_TESTS); do \
 		echo "westmere-untimed $(TAP) westmere-untimed-$$(basename $$test) 1200 $$test"; \
 	done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
@@ -285,7 +288,8 @@ check-model-vmx: $(VMX_TESTS)
 # The same with acceleration inhibited throughout, and switched between any two instructions. All processors
 # in check-full.
 INHIBIT_RUNS := genoa/toggled milan/toggled broadwell/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
-	rome/inhibited milan/inhibited broadwell/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
+	rome/inhibited milan/inhibited broadwell/inhibited broadwell-unposted/toggled broadwell-unposted/inhibited \
+	sapphire-rapids/toggled sapphire-rapids/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
 	assist-$(cpu)/inhibited))
 check-model-inhibit: $(INTERRUPT_TESTS)
 	@for run in $(INHIBIT_RUNS); do for test in $(INTERRUPT_TESTS); do \

@@ -2,6 +2,7 @@
 /* See hw.h: the way into VMX operation, and a VMCS as a whole. SDM volume 3, "Introduction to VMX Operation". */
 #include "tests/hw/hw.h"
 
+#include "cpu_model/vapic.h"
 #include "metal.h"
 
 #define CPUID_1_ECX_VMX BIT(5)
@@ -24,12 +25,14 @@ static struct vmx_caps read_caps(void)
 	        .exit = insn_rdmsr(exact ? MSR_VMX_TRUE_EXIT : MSR_VMX_EXIT),
 	        .entry = insn_rdmsr(exact ? MSR_VMX_TRUE_ENTRY : MSR_VMX_ENTRY),
 	        .secondary = VMX_MAY(primary) & VMX_PROC_SECONDARY ? insn_rdmsr(MSR_VMX_PROC2) : 0,
+	        .tertiary = VMX_MAY(primary) & VMX_PROC_TERTIARY ? insn_rdmsr(MSR_VMX_PROC3) : 0,
 	        .misc = insn_rdmsr(MSR_VMX_MISC),
 	        .ept_vpid = insn_rdmsr(MSR_VMX_EPT_VPID),
 	        .cr0_must = insn_rdmsr(MSR_VMX_CR0_FIXED0),
 	        .cr0_may = insn_rdmsr(MSR_VMX_CR0_FIXED1),
 	        .cr4_must = insn_rdmsr(MSR_VMX_CR4_FIXED0),
 	        .cr4_may = insn_rdmsr(MSR_VMX_CR4_FIXED1),
+	        .switches = VAPIC_SWITCH_DEFAULTS,
 	};
 }
 

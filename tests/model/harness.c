@@ -38,6 +38,8 @@ static u32 processor(const char **assisted)
 	                  {"genoa", MODEL_GENOA},
 	                  {"westmere", MODEL_WESTMERE},
 	                  {"broadwell", MODEL_BROADWELL},
+	                  {"broadwell-unposted", MODEL_BROADWELL & ~MODEL_POSTED},
+	                  {"sapphire-rapids", MODEL_SAPPHIRE_RAPIDS},
 	                  /* A host without a usable preemption timer: requirement S4.5. */
 	                  {"westmere-untimed", MODEL_WESTMERE & ~MODEL_PREEMPTION_TIMER}};
 	static const char prefix[] = "assist-";

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest with a virtual APIC, by hand (vmx_guest.h): what tests/model/vmx_apic_test.c and vmx_vid_test.c have in
- * common. It does one operation at the test's choice, then HLT, then the next.
+ * A guest with a virtual APIC, by hand (vmx_guest.h): what tests/model/vmx_apic_test.c, vmx_vid_test.c,
+ * vmx_posted_test.c and vmx_ipiv_test.c have in common. It does one operation at the test's choice, then HLT, then the next.
  */
 #ifndef TESTS_MODEL_VMX_APIC_GUEST_H
 #define TESTS_MODEL_VMX_APIC_GUEST_H
 
 #include "tests/model/vmx_guest.h"
 
-#define FEATURES (MODEL_BROADWELL & ~(u32)MODEL_INTEL)
+#define FEATURES (MODEL_SAPPHIRE_RAPIDS & ~(u32)MODEL_INTEL)
 #define APIC     (3 * MEMORY) /* guest-physical */
 #define SAME     (APIC + PAGE_SIZE)
 #define LOWER    0x35
@@ -35,6 +35,7 @@ enum kind {
 	WRMSR,
 	CR8,
 	CR3,
+	STI,
 };
 
 static struct {
@@ -65,6 +66,10 @@ static inline void operate(void)
 		break;
 	case CR3:
 		g_write_cr3(op.value);
+		break;
+	case STI:
+		g_sti();
+		g_nop();
 		break;
 	default:
 		g_nop();
@@ -198,6 +203,15 @@ static inline void expect_fault(enum kind kind, u32 where, u64 value)
 	begin(kind, where, 4, value);
 	to_hlt();
 	assert_int_equal(op.fault, VECTOR_GP);
+}
+
+/* What has no defined outcome on a real processor. */
+static inline void ends_the_run(void (*what)(void), const char *word)
+{
+	posix.config.boot = what;
+	assert_false(posix_run_stepper());
+	if (!strstr(posix_failure(), word))
+		fail_msg("%s: not in: %s", word, posix_failure());
 }
 
 /* Fault-like: at the instruction, nothing done. Qualification: what the access is, and its offset. */

@@ -7,14 +7,6 @@
  */
 #include "tests/model/vmx_apic_guest.h"
 
-static void ends_the_run(void (*what)(void), const char *word)
-{
-	posix.config.boot = what;
-	assert_false(posix_run_stepper());
-	if (!strstr(posix_failure(), word))
-		fail_msg("%s: not in: %s", word, posix_failure());
-}
-
 static void enter(void)
 {
 	vmx_run_guest();
@@ -338,6 +330,11 @@ static void test_counts(void **state __unused)
 	assert_null(port_hw_counts());
 }
 
+static void read_tertiary(void)
+{
+	insn_rdmsr(MSR_VMX_PROC3);
+}
+
 static void test_what_is_offered(void **state __unused)
 {
 	const u32 all = ACCESS | X2APIC | REGISTER | VID;
@@ -350,10 +347,24 @@ static void test_what_is_offered(void **state __unused)
 	vmx_create(FEATURES, script);
 	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_PROC2)) & all, all);
 	assert_true(insn_vmread(VMCS_GUEST_INTR_STATUS, &value));
-	/* What is not executed is not offered. */
+	/* Posting, each part by its feature. */
+	vmx_create(MODEL_APICV, script);
 	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_TRUE_PIN)) & VMX_PIN_POSTED, 0);
-	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_TRUE_PROC)) & VMX_PROC_TERTIARY, 0);
 	assert_false(insn_vmread(VMCS_PI_DESC, &value));
+	vmx_create(MODEL_APICV | MODEL_POSTED, script);
+	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_TRUE_PIN)) & VMX_PIN_POSTED, VMX_PIN_POSTED);
+	assert_int_equal(VMX_MUST(insn_rdmsr(MSR_VMX_TRUE_PIN)) & VMX_PIN_POSTED, 0);
+	assert_true(insn_vmread(VMCS_PI_DESC, &value) && insn_vmread(VMCS_PI_VECTOR, &value));
+	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_TRUE_PROC)) & VMX_PROC_TERTIARY, 0);
+	assert_false(insn_vmread(VMCS_TERTIARY, &value) || insn_vmread(VMCS_PI_TABLE, &value));
+	assert_int_equal(insn_rdmsr(MSR_VMX_VMCS_ENUM), 0x2e);
+	ends_the_run(read_tertiary, "RDMSR of 492");
+	vmx_create(MODEL_APICV | MODEL_POSTED | MODEL_IPIV, script);
+	assert_int_equal(VMX_MAY(insn_rdmsr(MSR_VMX_PROC)) & VMX_PROC_TERTIARY, VMX_PROC_TERTIARY);
+	assert_int_equal(insn_rdmsr(MSR_VMX_PROC3), VMX_PROC3_IPIV);
+	assert_true(insn_vmread(VMCS_TERTIARY, &value) && insn_vmread(VMCS_PI_TABLE, &value) &&
+	            insn_vmread(VMCS_LAST_PI_INDEX, &value));
+	assert_int_equal(insn_rdmsr(MSR_VMX_VMCS_ENUM), 0x42);
 }
 
 /* An entry that fails has not looked at the page. */

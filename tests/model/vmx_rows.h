@@ -2,12 +2,15 @@
 /*
  * What breaks each rule of cpu_model/vmx_rules.h, and what is legal beside it: one list for the processor model
  * and for processors that others have made. A row begins at a VMCS as vmx_words.h makes it, which may be entered.
+ * Rows about posted interrupts and about IPI virtualization are lists of their own: a processor without the feature
+ * has not the fields either, and whoever runs the rows leaves them out there.
  */
 #ifndef TESTS_MODEL_VMX_ROWS_H
 #define TESTS_MODEL_VMX_ROWS_H
 
 #include "tests/model/vmx_words.h"
 #include "x86/apic.h"
+#include "x86/vmx_apic.h"
 
 #define W vmx_write
 
@@ -186,6 +189,63 @@ static inline void pae_paging(void)
 	  set(VMCS_GUEST_RFLAGS, RFLAGS_TF))                                                       \
 	X("VMCS link pointer", W(VMCS_LINK, 0))                                                    \
 	X("PDPTE: reserved", pae_paging(); W(VMCS_GUEST_PDPTE2, PTE_P | PTE_W))
+
+/* Posted interrupts are processed, by a descriptor in the virtual-APIC page's unused part. */
+static inline void posted(void)
+{
+	secondary(VMX_PROC2_VID);
+	set(VMCS_EXIT_CONTROLS, VMX_EXIT_CTL_ACK_INTR);
+	W(VMCS_PI_VECTOR, 0xf1);
+	W(VMCS_PI_DESC, vmx_hpa(m.apic) + 0xc00);
+	set(VMCS_PIN, VMX_PIN_POSTED);
+}
+
+/* IPIs are virtualized, by a table of two entries that are not valid. */
+static inline void ipiv(void)
+{
+	set(VMCS_PRIMARY, VMX_PROC_TERTIARY);
+	W(VMCS_PI_TABLE, vmx_hpa(m.apic) + 0xe00);
+	W(VMCS_LAST_PI_INDEX, 1);
+	W(VMCS_TERTIARY, VMX_PROC3_IPIV);
+}
+
+#define VMX_POSTED_ROWS(X)                                                                         \
+	X("posted interrupts without virtual-interrupt delivery", posted();                        \
+	  clear(VMCS_SECONDARY, VMX_PROC2_VID))                                                    \
+	X("posted interrupts without acknowledgement on exit", posted();                           \
+	  clear(VMCS_EXIT_CONTROLS, VMX_EXIT_CTL_ACK_INTR))                                        \
+	X("posted-interrupt notification vector: reserved", posted(); W(VMCS_PI_VECTOR, 0x1f1))    \
+	X("posted-interrupt descriptor: address", posted(); set(VMCS_PI_DESC, 0x20))
+
+#define VMX_IPIV_ROWS(X)                                                                           \
+	X("tertiary controls: reserved", ipiv();                                                   \
+	  set(VMCS_TERTIARY, BIT64(__builtin_ctzll(~m.caps.tertiary))))                            \
+	X("PID-pointer table: address", ipiv(); set(VMCS_PI_TABLE, 4))                             \
+	X("PID-pointer table: address of the last entry", ipiv();                                  \
+	  W(VMCS_PI_TABLE, BIT64(40) - 16); W(VMCS_LAST_PI_INDEX, 2))                              \
+	X("IPI virtualization without TPR shadow", ipiv(); clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW))
+
+#define VMX_POSTED_LEGAL_ROWS(X)                                                                   \
+	X(posted())                                                                                \
+	X(posted(); secondary(VMX_PROC2_APIC_ACCESS))                                              \
+	X(posted(); secondary(VMX_PROC2_X2APIC | VMX_PROC2_APIC_REGISTER))                         \
+	X(posted(); W(VMCS_PI_VECTOR, 0))                                                          \
+	X(posted(); W(VMCS_PI_VECTOR, 0xff))                                                       \
+	/* Without the control its fields are not looked at, and the other one is free. */         \
+	X(posted(); clear(VMCS_PIN, VMX_PIN_POSTED); W(VMCS_PI_VECTOR, 0xffff);                    \
+	  W(VMCS_PI_DESC, ~0ull))                                                                  \
+	X(set(VMCS_EXIT_CONTROLS, VMX_EXIT_CTL_ACK_INTR))
+
+#define VMX_IPIV_LEGAL_ROWS(X)                                                                     \
+	X(ipiv())                                                                                  \
+	X(ipiv(); secondary(VMX_PROC2_APIC_ACCESS))                                                \
+	X(ipiv(); secondary(VMX_PROC2_X2APIC | VMX_PROC2_APIC_REGISTER | VMX_PROC2_VID))           \
+	X(ipiv(); set(VMCS_PI_TABLE, 8))                                                           \
+	X(ipiv(); W(VMCS_PI_TABLE, BIT64(40) - 16))                                                \
+	X(ipiv(); W(VMCS_LAST_PI_INDEX, PI_LAST_INDEX))                                            \
+	X(ipiv(); W(VMCS_TERTIARY, 0); W(VMCS_PI_TABLE, ~0ull))                                    \
+	X(ipiv(); clear(VMCS_PRIMARY, VMX_PROC_TERTIARY); W(VMCS_TERTIARY, ~0ull);                 \
+	  W(VMCS_PI_TABLE, ~0ull))
 
 /* Broken only on processors without some feature: IA32_VMX_BASIC bit 56, IA32_VMX_MISC bits 30 and 8. */
 #define VMX_OLD_ROWS(X)                                                                            \

@@ -6,7 +6,7 @@
 #include "tests/model/vmx_guest.h"
 #include "tests/model/vmx_rows.h"
 
-#define ALL (MODEL_APICV | MODEL_PREEMPTION_TIMER)
+#define ALL (MODEL_SAPPHIRE_RAPIDS & ~(u32)MODEL_INTEL)
 
 static void script(void *arg __unused)
 {
@@ -25,6 +25,7 @@ static const struct vmx_rule *broken_rule(void)
 {
 	struct vmx_caps caps = vmx_caps(model()->features);
 
+	caps.switches = model()->vapic_switches;
 	for (u32 area = VMX_AREA_CONTROLS; area <= VMX_AREA_GUEST; area++) {
 		const struct vmx_rule *rule = vmx_check(vmcs(), &caps, (enum vmx_area)area);
 
@@ -76,6 +77,8 @@ static void test_each_rule_is_applied(void **state __unused)
 	__VA_ARGS__;                                                                               \
 	end(rule_name);
 	VMX_ROWS(X)
+	VMX_POSTED_ROWS(X)
+	VMX_IPIV_ROWS(X)
 #undef X
 }
 
@@ -109,15 +112,16 @@ static void test_what_newer_processors_allow(void **state __unused)
 /* Rules without a row, for a reason. */
 static bool is_excused(const char *name)
 {
-	/* Reserved where there are no PCIDs, as here: see below. */
-	return !strcmp(name, "CR4.PCIDE outside of IA-32e mode");
+	/* Reserved where there are no PCIDs, as here; and a rule that is switched off: see below. */
+	return !strcmp(name, "CR4.PCIDE outside of IA-32e mode") ||
+	       !strcmp(name, "IPI virtualization without posted interrupts");
 }
 
 static void test_each_rule_has_a_row(void **state __unused)
 {
 	static const char *const rows[] = {
 #define X(rule_name, ...) rule_name,
-	        VMX_ROWS(X)
+	        VMX_ROWS(X) VMX_POSTED_ROWS(X) VMX_IPIV_ROWS(X)
 #undef X
 	};
 
@@ -140,6 +144,8 @@ static void test_what_is_legal_enters(void **state __unused)
 	if (broken_rule())                                                                         \
 		fail_msg("%s: %s", #__VA_ARGS__, broken_rule()->name);
 	VMX_LEGAL_ROWS(X)
+	VMX_POSTED_LEGAL_ROWS(X)
+	VMX_IPIV_LEGAL_ROWS(X)
 #undef X
 }
 
@@ -176,6 +182,76 @@ static void test_controls_by_feature(void **state __unused)
 	vmx_create(0, script);
 	set(VMCS_PIN, VMX_PIN_PREEMPTION_TIMER);
 	assert_string_equal(broken_rule()->name, "pin-based controls: reserved");
+	vmx_create(ALL & ~(u32)MODEL_POSTED, script);
+	set(VMCS_PIN, VMX_PIN_POSTED);
+	assert_string_equal(broken_rule()->name, "pin-based controls: reserved");
+	vmx_create(ALL & ~(u32)MODEL_IPIV, script);
+	set(VMCS_PRIMARY, VMX_PROC_TERTIARY);
+	assert_string_equal(broken_rule()->name, "primary controls: reserved");
+}
+
+/* Each bit of an address that has to be 0, and none below it. */
+static void test_addresses_of_posting(void **state __unused)
+{
+	for (u32 bit = 0; bit < 64; bit++) {
+		begin();
+		posted();
+		set(VMCS_PI_DESC, BIT64(bit));
+		if (bit < 6 || bit >= 40)
+			end("posted-interrupt descriptor: address");
+		else
+			assert_null(broken_rule());
+		begin();
+		ipiv();
+		set(VMCS_PI_TABLE, BIT64(bit));
+		if (bit < 3 || bit >= 40)
+			end("PID-pointer table: address");
+		else
+			assert_null(broken_rule());
+		begin();
+		ipiv();
+		W(VMCS_TERTIARY, BIT64(bit));
+		if (bit != 4)
+			end("tertiary controls: reserved");
+		else
+			assert_null(broken_rule());
+		begin();
+		posted();
+		set(VMCS_PI_VECTOR, bit < 16 ? BIT64(bit) : 0);
+		if (bit >= 8 && bit < 16)
+			end("posted-interrupt notification vector: reserved");
+		else
+			assert_null(broken_rule());
+	}
+	/* The table's end may be anywhere in the address's width, its last entry may not be beyond. */
+	for (u64 last = 0; last <= PI_LAST_INDEX; last = last * 2 + 1) {
+		begin();
+		ipiv();
+		W(VMCS_LAST_PI_INDEX, last);
+		W(VMCS_PI_TABLE, BIT64(40) - 8 * (last + 1));
+		assert_null(broken_rule());
+		if (!last)
+			continue;
+		W(VMCS_PI_TABLE, BIT64(40) - 8 * last);
+		end("PID-pointer table: address of the last entry");
+	}
+}
+
+/* What the sources leave open is a switch. */
+static void test_switched_rules(void **state __unused)
+{
+	begin();
+	ipiv();
+	clear(VMCS_PRIMARY, VMX_PROC_TPR_SHADOW);
+	model()->vapic_switches |= VAPIC_IPIV_UNSHADOWED;
+	assert_null(broken_rule());
+	begin();
+	model()->vapic_switches |= VAPIC_IPIV_NEEDS_POSTED;
+	ipiv();
+	posted();
+	assert_null(broken_rule());
+	clear(VMCS_PIN, VMX_PIN_POSTED);
+	end("IPI virtualization without posted interrupts");
 }
 
 /* The rules of APIC virtualization that join several controls: each of these. */
@@ -221,6 +297,8 @@ int main(void)
 	        cmocka_unit_test(test_what_is_legal_enters),
 	        cmocka_unit_test(test_pcids_are_of_ia32e_mode),
 	        cmocka_unit_test(test_controls_by_feature),
+	        cmocka_unit_test(test_addresses_of_posting),
+	        cmocka_unit_test(test_switched_rules),
 	        cmocka_unit_test(test_controls_of_the_apic),
 	};
 

@@ -13,7 +13,7 @@
 #include "cpu_model/vmcs_store.h"
 #include "postern/port.h"
 
-#define ALL (MODEL_INTEL | MODEL_APICV | MODEL_PREEMPTION_TIMER)
+#define ALL (MODEL_INTEL | MODEL_APICV | MODEL_PREEMPTION_TIMER | MODEL_POSTED | MODEL_IPIV)
 
 static struct model_vmcs vmcs;
 
@@ -43,11 +43,6 @@ static u64 width_mask(u32 encoding)
 static bool is_absent(u32 encoding)
 {
 	switch (encoding) {
-	case VMCS_PI_VECTOR:
-	case VMCS_PI_DESC:
-	case VMCS_LAST_PI_INDEX:
-	case VMCS_PI_TABLE:
-	case VMCS_TERTIARY:
 	case VMCS_XSS_EXITING:
 	case VMCS_PLE_GAP:
 	case VMCS_PLE_WINDOW:
@@ -147,6 +142,13 @@ static void test_fields_come_with_their_features(void **state __unused)
 	        {VMCS_APIC_ACCESS, MODEL_APICV},
 	        {VMCS_GUEST_INTR_STATUS, MODEL_APICV},
 	        {VMCS_EOI_EXIT_3, MODEL_APICV},
+	        {VMCS_PI_VECTOR, MODEL_POSTED},
+	        {VMCS_PI_DESC, MODEL_POSTED},
+	        {VMCS_PI_DESC | 1, MODEL_POSTED},
+	        {VMCS_LAST_PI_INDEX, MODEL_IPIV},
+	        {VMCS_PI_TABLE, MODEL_IPIV},
+	        {VMCS_TERTIARY, MODEL_IPIV},
+	        {VMCS_TERTIARY | 1, MODEL_IPIV},
 	        {VMCS_PREEMPTION_TIMER, MODEL_PREEMPTION_TIMER},
 	};
 	u64 value;
