@@ -336,9 +336,6 @@ static void test_vector_and_destination_are_the_descriptors(void **state __unuse
 	descs[1].control.v = PI_TO(NV(1), TARGETS);
 	expect_sent(1, VECTOR, 1, 0);
 	forget();
-	descs[1].control.v = PI_TO(NV(1), 0xffffffff);
-	expect_sent(1, VECTOR, 1, 0);
-	forget();
 	descs[1].control.v = PI_TO(15, 1);
 	expect_sent(1, VECTOR, 1, 0);
 	forget();
@@ -364,6 +361,30 @@ static void test_destination_by_the_hosts_mode(void **state __unused)
 	forget();
 	descs[1].control.v = PI_TO(NV(1), 0x12340000u | PI_XAPIC_ID(2) | 1);
 	expect_sent(1, VECTOR, 1, NOTE(2, NV(1)));
+}
+
+/* As a write of the physical ICR has it. */
+static void test_a_notification_to_all(void **state __unused)
+{
+	const u64 controls[] = {PI_TO(NV(1), 0xffffffff), PI_TO(NV(1), 0x12ff),
+	                        PI_TO(NV(1), PI_XAPIC_ID(0xff))};
+
+	for (u32 i = 0; i < 2 * ARRAY_SIZE(controls); i++) {
+		bool xapic = i % 2;
+		u64 form = controls[i / 2];
+		bool all =
+		        xapic ? (PI_NDST(form) >> 8 & 0xff) == 0xff : PI_NDST(form) == 0xffffffff;
+
+		create_ipiv(MSR_MODE);
+		model()->features |= xapic ? MODEL_XAPIC : 0;
+		descs[1].control.v = form;
+		begin_ipi(1, VECTOR);
+		/* The sender's own processor is one of all. */
+		assert_int_equal(vmx_run_guest(), all ? VMX_EXIT_EXTERNAL : VMX_EXIT_HLT);
+		assert_true(is_posted(1, VECTOR));
+		for (u32 cpu_index = 0; cpu_index < TARGETS; cpu_index++)
+			assert_int_equal(model_apic_pending(cpu(cpu_index)), all ? NV(1) : -1);
+	}
 }
 
 static void test_counts(void **state __unused)
@@ -440,6 +461,7 @@ int main(void)
 	        cmocka_unit_test(test_who_is_told),
 	        cmocka_unit_test(test_vector_and_destination_are_the_descriptors),
 	        cmocka_unit_test(test_destination_by_the_hosts_mode),
+	        cmocka_unit_test(test_a_notification_to_all),
 	        cmocka_unit_test(test_counts),
 	        cmocka_unit_test(test_to_oneself),
 	};
