@@ -3,6 +3,7 @@
 #include "cpu_model/assist_kind.h"
 
 #include "core/machine.h"
+#include "cpu_model/vapic.h"
 #include "insn.h"
 #include "postern/port.h"
 #include "postern/string.h"
@@ -30,6 +31,8 @@ static const struct {
           .svm_edx = SVM_CPUID_AVIC | SVM_CPUID_X2AVIC,
           .max_index = AVIC_X2APIC_MAX,
           .switches = AVIC_SWITCH_DEFAULTS}},
+        {"broadwell", {.kind = &assist_vmx, .switches = VAPIC_SWITCH_DEFAULTS}},
+        {"sapphire-rapids", {.kind = &assist_vmx, .ipiv = true, .switches = VAPIC_SWITCH_DEFAULTS}},
 };
 
 static const struct assist_kind *started; /* NULL: none */
@@ -67,6 +70,11 @@ void assist_stop(void)
 const u64 *assist_counts(void)
 {
 	return started ? started->counts() : NULL;
+}
+
+bool assist_counts_all(void)
+{
+	return started && started->complete;
 }
 
 void assist_interrupt(u32 host_id, u8 vector)

@@ -704,4 +704,5 @@ const struct assist_kind assist_avic = {
         .start = start,
         .stop = stop,
         .counts = counts,
+        .complete = true,
 };

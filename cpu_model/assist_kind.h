@@ -12,11 +12,12 @@ struct assist_kind {
 	bool (*start)(const struct assist_processor *processor);
 	/* Free what start() has made, also if it was out of memory. */
 	void (*stop)(void);
-	/* assist_counts() */
+	/* assist_counts(), assist_counts_all() */
 	const u64 *(*counts)(void);
+	bool complete;
 };
 
-extern const struct assist_kind assist_avic;
+extern const struct assist_kind assist_avic, assist_vmx;
 
 /* A physical interrupt to the processor of this APIC ID. There is none, or the vector is none of an interrupt: nothing. */
 void assist_interrupt(u32 host_id, u8 vector);

@@ -24,3 +24,8 @@ const u64 *port_hw_counts(void)
 {
 	return assist_counts();
 }
+
+bool port_hw_counts_all(void)
+{
+	return assist_counts_all();
+}
