@@ -638,6 +638,26 @@ static void test_injection_leaves_no_trace(void **state __unused)
 	vmx_assisted = NULL;
 }
 
+/* What is completed by the assist ends the shadow that it was in, as any instruction. */
+static void test_the_shadow_ends(void **state __unused)
+{
+	for (run = 0; run < 2; run++) {
+		create_both(true, X2APIC);
+		activate_ipiv();
+		to_hlt();
+		open_interrupts();
+		begin(WRMSR, MSR(APIC_ICR), 0, APIC_DEST_OTHERS | 0x41);
+		vmx_change(VMCS_PRIMARY, 0, VMX_PROC_MTF);
+		expect(VMX_EXIT_MTF, 0);
+		expect(VMX_EXIT_MTF, 0);
+		vmx_change(VMCS_PRIMARY, VMX_PROC_MTF, 0);
+		vmx_write(VMCS_GUEST_INTERRUPTIBILITY, VMX_BLOCKED_STI);
+		expect(VMX_EXIT_APIC_WRITE, APIC_ICR);
+		assert_int_equal(vmx_read(VMCS_GUEST_INTERRUPTIBILITY), 0);
+	}
+	vmx_assisted = NULL;
+}
+
 /* --- accounts --- */
 
 static void test_overhead(void **state __unused)
@@ -678,6 +698,7 @@ int main(void)
 	        cmocka_unit_test(test_deaf_entries_are_bounded),
 	        cmocka_unit_test(test_the_hypervisor_enters_again),
 	        cmocka_unit_test(test_injection_leaves_no_trace),
+	        cmocka_unit_test(test_the_shadow_ends),
 	        cmocka_unit_test(test_overhead),
 	};
 
