@@ -91,6 +91,7 @@ UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
 UNIT_pit_reinject := $(UNIT_pit)
 UNIT_svm_avic := $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c
 UNIT_vmcs_store := cpu_model/vmcs_store.c
+UNIT_vtd := cpu_model/vtd.c
 UNIT_walk := mmu/walk.c
 UNIT_LIBS_decode := -lZydis
 
