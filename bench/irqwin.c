@@ -100,6 +100,15 @@ void apic_page_zap(struct vm *vm __unused)
 {
 }
 
+void assigned_follow_mask(struct vm *vm __unused, bool on __unused)
+{
+}
+
+bool sched_wake(struct vcpu *vcpu __unused)
+{
+	return false;
+}
+
 static u32 mismatches;
 
 /* A call as it is in the image, which comes back. */

@@ -64,6 +64,15 @@ bool sched_wake(struct vcpu *vcpu)
 	return was;
 }
 
+/* No devices. */
+void assigned_follow_map(struct vm *vm __unused)
+{
+}
+
+void assigned_follow_mask(struct vm *vm __unused, bool on __unused)
+{
+}
+
 u32 mmu_invalidate_seq(const struct vm *vm)
 {
 	(void)vm;

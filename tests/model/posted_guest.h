@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vCPU 0 sends the others interrupts, who spin or sleep, and looks at what exits for them: posted_test.c and
- * ipiv_test.c. Scripts run on the stepper, in one thread with the hypervisor, and so look at its state between two
+ * vCPU 0 sends the others interrupts, who spin or sleep, and looks at what exits for them: posted_test.c,
+ * ipiv_test.c and assigned_test.c. Scripts run on the stepper, in one thread with the hypervisor, and so look at its state between two
  * operations.
  */
 #ifndef TESTS_MODEL_POSTED_GUEST_H
@@ -33,7 +33,7 @@ static struct pi_desc *desc(u32 v)
 	return (struct pi_desc *)(void *)&vcpu(v)->accel.apart;
 }
 
-static bool is_on(u32 v)
+static __unused bool is_on(u32 v)
 {
 	return accel_is_on(&vcpu(v)->accel);
 }
@@ -139,7 +139,7 @@ static void await_taken(u32 v, u32 count)
 	G_CHECK_EQUAL(taken[v], count);
 }
 
-static void ping(u32 v)
+static __unused void ping(u32 v)
 {
 	u32 before = taken[v];
 
@@ -204,7 +204,7 @@ static void create(const struct harness *config, bool xapic, void (*script)(void
 }
 
 /* In both modes of the APIC. */
-static void run(struct harness config, void (*script)(void))
+static __unused void run(struct harness config, void (*script)(void))
 {
 	for (u32 xapic = 0; xapic < 2; xapic++) {
 		create(&config, xapic, script);

@@ -51,6 +51,14 @@ bool sched_wake(struct vcpu *vcpu __unused)
 	return false;
 }
 
+void assigned_follow_map(struct vm *vm __unused)
+{
+}
+
+void assigned_follow_mask(struct vm *vm __unused, bool on __unused)
+{
+}
+
 bool mmu_zap(struct vm *vm __unused, gpa_t gpa, u64 size)
 {
 	assert_int_equal(gpa.v, APIC_BASE_DEFAULT);
