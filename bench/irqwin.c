@@ -100,7 +100,7 @@ void apic_page_zap(struct vm *vm __unused)
 {
 }
 
-void assigned_follow_mask(struct vm *vm __unused, bool on __unused)
+void assigned_follow(struct vm *vm __unused)
 {
 }
 

@@ -32,7 +32,7 @@ static struct vcpu *posted_to(const struct assigned *device, u8 *vector)
 	struct irq_message message;
 	u64 set;
 
-	if (!vm->assigned.accelerated || !ops_of(vm)->posts() ||
+	if (atomic32_read(&vm->inhibit.mask) || !ops_of(vm)->posts() ||
 	    !msi_decode(vm, device->address, device->data, &message))
 		return NULL;
 	if (message.level || message.vector < FIRST_LEGAL ||
@@ -76,17 +76,12 @@ void assigned_program(struct assigned *device, bool on, u64 address, u32 data)
 	spin_unlock(&assigned->lock);
 }
 
-void assigned_follow_map(struct vm *vm)
+void assigned_follow(struct vm *vm)
 {
+	/* Whoever comes to be one behind this look is programmed behind it, and by what has changed. */
+	if (!atomic32_read(&vm->assigned.count))
+		return;
 	spin_lock(&vm->assigned.lock);
-	aim_all(vm);
-	spin_unlock(&vm->assigned.lock);
-}
-
-void assigned_follow_mask(struct vm *vm, bool on)
-{
-	spin_lock(&vm->assigned.lock);
-	vm->assigned.accelerated = on;
 	aim_all(vm);
 	spin_unlock(&vm->assigned.lock);
 }

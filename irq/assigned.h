@@ -9,13 +9,15 @@
  * programmed into the device; the APIC-ID map; whether acceleration is on. For as long as acceleration is off nothing is
  * posted by the IOMMU: who falls asleep then is found by software alone (requirement S1.7).
  *
- *      entries and those who sleep            the order, and why
- *      ---------------------------            ------------------
- *      the first device is assigned           1 counted, 2 all are woken by a request, 3 its entry. Who falls asleep behind
- *                                             2 asks for the count, or finds the request
- *      acceleration goes off                  1 all are out of the guest, 2 entries, 3 the mask. Who falls asleep
- *                                             before 3 is found by anybody
- *      acceleration comes back                1 the mask, 2 all who sleep are woken, 3 entries
+ *      a device is assigned                   1 it is counted, 2 all are woken by a request, 3 its entry
+ *      acceleration goes off                  1 ACCEL is requested of all, 2 the mask, 3 entries, 4 unlock
+ *      acceleration comes back                1 ACCEL is requested of all, 2 the mask, 3 all who sleep are woken,
+ *                                             4 entries, 5 unlock
+ *
+ * Who falls asleep behind 2 of the first asks for the count, or finds the request. Of the others nobody falls asleep
+ * between 1 and the unlocking: he has the request, or waits for the lock. So while an entry says that messages are posted,
+ * whoever sleeps has fallen asleep when the mask was 0, or is about to be woken; and a vCPU that begins a turn finds
+ * what was posted in silence.
  *
  * When a change of an entry is done nothing goes by what it said before: so a device's entry is gone before its VM's
  * memory is.
@@ -53,7 +55,6 @@ struct assigned {
 struct assigned_vm {
 	struct spinlock lock;
 	struct assigned *list; /* [lock] */
-	bool accelerated;      /* [lock] whoever sleeps can be found by who posts */
 	struct atomic32 count; /* [a] how many */
 };
 
@@ -93,9 +94,10 @@ void assigned_deliver(struct cpu *cpu);
 
 /* --- what changes under the devices --- */
 
-/* The APIC-ID map is another one. Its build lock held. */
-void assigned_follow_map(struct vm *vm);
-/* Acceleration goes off, before the mask says so; or is on, and all who slept have been woken. Activation lock held exclusively. */
-void assigned_follow_mask(struct vm *vm, bool on);
+/*
+ * The APIC-ID map is another one, its build lock held; or acceleration has gone off, or come back and all who slept have
+ * been woken, the activation lock held exclusively.
+ */
+void assigned_follow(struct vm *vm);
 
 #endif

@@ -159,15 +159,12 @@ void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
 		counter_add(&inhibit->kicked, vcpu_request_all(vm, VCPU_REQUEST_ACCEL));
 	}
 	note_changes(vm, old, new);
-	if (!old)
-		assigned_follow_mask(vm, false);
 	atomic32_set(&inhibit->mask, new);
 	if (!old)
 		apic_page_zap(vm);
 	if (!new && (vm->accel.finds_sleepers || atomic32_read(&vm->assigned.count)))
 		wake_all(vm);
-	if (!new)
-		assigned_follow_mask(vm, true);
+	assigned_follow(vm);
 }
 
 void inhibit_change(struct vm *vm, u32 reasons, u32 stand)

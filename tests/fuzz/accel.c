@@ -65,11 +65,7 @@ bool sched_wake(struct vcpu *vcpu)
 }
 
 /* No devices. */
-void assigned_follow_map(struct vm *vm __unused)
-{
-}
-
-void assigned_follow_mask(struct vm *vm __unused, bool on __unused)
+void assigned_follow(struct vm *vm __unused)
 {
 }
 
