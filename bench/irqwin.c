@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "core/machine.h"
+#include "core/sched.h"
 #include "irq/accel_check.h"
 #include "irq/apic_page.h"
 #include "irq/irq_window.h"
