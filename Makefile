@@ -16,7 +16,8 @@ endif
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wmissing-prototypes -Wstrict-prototypes \
 	-Wold-style-definition -Wpointer-arith -Wvla -Wwrite-strings -Wimplicit-fallthrough
-COMMON_CFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Iinclude -I. -MMD -MP
+# -mcx16: 16 bytes that change as one, postern/sync.h.
+COMMON_CFLAGS := -std=gnu11 -O2 -g -mcx16 $(WARNINGS) -Iinclude -I. -MMD -MP
 
 # The hypervisor proper: the same sources in the image, in host tests and under the explorer.
 CORE_SRC := $(sort $(wildcard core/*.c irq/*.c mmu/*.c svm/*.c vmx/*.c host/*.c platform/*.c))

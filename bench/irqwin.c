@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "core/machine.h"
+#include "core/sched.h"
 #include "irq/accel_check.h"
 #include "irq/apic_page.h"
 #include "irq/irq_window.h"
@@ -98,6 +99,15 @@ u32 vcpu_request_all(struct vm *vm, u32 requests)
 
 void apic_page_zap(struct vm *vm __unused)
 {
+}
+
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
+bool sched_wake(struct vcpu *vcpu __unused)
+{
+	return false;
 }
 
 static u32 mismatches;

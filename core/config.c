@@ -232,6 +232,7 @@ static const char *finish_vm(struct config *config)
 	vm->hv_autoeoi = config->setting[SETTING_HYPERV_AUTOEOI];
 	vm->testdev = config->setting[SETTING_TESTDEV];
 	vm->msidevs = (u32)config->setting[SETTING_MSIDEV];
+	vm->msidev_assigned = config->setting[SETTING_MSIDEV_ASSIGNED];
 	vm->irqchip_split = config->setting[SETTING_IRQCHIP] == IRQCHIP_SPLIT;
 	vm->pit_reinject = config->setting[SETTING_PIT_REINJECT];
 	vm->inhibit_storm = (u32)config->setting[SETTING_INHIBIT_STORM];

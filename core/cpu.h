@@ -14,9 +14,11 @@ struct vcpu;
 #define MAX_CPUS 17 /* 16 that run vCPUs, and one that is reserved */
 
 /* Physical vectors that Postern uses. Nothing else is ever unmasked. */
-#define CPU_VECTOR_TIMER 0xf0 /* this processor's one-shot timer */
-#define CPU_VECTOR_KICK  0xf1 /* leave the guest, look at your requests */
-#define CPU_VECTOR_FORCE 0xf2 /* self-IPI of a forced immediate exit */
+#define CPU_VECTOR_DEVICE  0xe0 /* and the next ones: assigned devices, irq/assigned.h */
+#define CPU_VECTOR_DEVICES 16
+#define CPU_VECTOR_TIMER   0xf0 /* this processor's one-shot timer */
+#define CPU_VECTOR_KICK    0xf1 /* leave the guest, look at your requests */
+#define CPU_VECTOR_FORCE   0xf2 /* self-IPI of a forced immediate exit */
 /* From here on: not for the run loop, or not in the first place. */
 #define CPU_VECTOR_DOORBELL                                                                        \
 	0xf3 /* of a modelled processor: cpu_model/assist.h. Means nothing outside */
@@ -44,6 +46,8 @@ struct cpu {
 	struct atomic32
 	        interrupted; /* [o, and its interrupt handler] look around: sched_has_chores() */
 	struct atomic32 wakeups; /* [o, and its interrupt handler] CPU_VECTOR_WAKEUP has come */
+	struct atomic32
+	        devices; /* [a] CPU_VECTOR_DEVICE + bit has come: set by its interrupt handler */
 	struct atomic32 idle;   /* [a] halted or about to halt: needs an IPI to look at its queue */
 	struct atomic32 online; /* [a] */
 	struct run_queue rq;

@@ -369,6 +369,7 @@ enum main_result postern_main(void)
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
 	machine->posted = config.setting[SETTING_POSTED];
 	machine->ipiv = config.setting[SETTING_IPIV];
+	machine->iommu_posting = config.setting[SETTING_IOMMU_POSTING];
 	machine->stale_vectoring = config.setting[SETTING_STALE_VECTORING];
 	if (!config.setting[SETTING_PREEMPTION_TIMER])
 		machine_use_entry_timer(machine, false);

@@ -19,8 +19,8 @@
 
 /*
  * Enter the guest once. false: something came after it was prepared, and nothing was entered.
- * `chores`: they have just been done, so the physical timer may have to be set anew. `step`: for a
- * debugger, core/debugger.h.
+ * `chores`: they have just been done, so the physical timer may have to be set anew; what a handler has noted since for
+ * others than this vCPU is a reason not to enter. `step`: for a debugger, core/debugger.h.
  *
  * force_immediate_exit lives here and nowhere else (requirement S4.1).
  */
@@ -39,7 +39,8 @@ static __inlined bool enter_as(struct cpu *cpu, struct vcpu *vcpu, bool chores, 
 		sched_arm_timer(cpu);
 	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
 	smp_mb();
-	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu)) ||
+	if (atomic32_read(&vcpu->requests) ||
+	    (chores ? !step && sched_is_told(cpu) : sched_has_chores(cpu)) ||
 	    (accel_is_wrong(vcpu) && accel_last_look(vcpu))) {
 		atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 		backend_op(host_irqs_unblock)();
@@ -117,6 +118,8 @@ static u64 run_chores(struct cpu *cpu)
 	timer_run(cpu, now);
 	if (atomic32_read_relaxed(&cpu->wakeups))
 		accel_wake(cpu);
+	if (atomic32_read_relaxed(&cpu->devices))
+		assigned_deliver(cpu);
 	if (cpu->index == 0 && now >= main_housekeeping_due())
 		main_housekeeping(now);
 	return now;
@@ -236,6 +239,11 @@ void cpu_main(struct cpu *cpu)
 	atomic32_set(&cpu->online, 0);
 }
 
+static bool is_device(u8 vector)
+{
+	return vector >= CPU_VECTOR_DEVICE && vector < CPU_VECTOR_DEVICE + CPU_VECTOR_DEVICES;
+}
+
 static bool is_for_run_loop(struct cpu *cpu, u8 vector)
 {
 	if (vector == CPU_VECTOR_WAKEUP)
@@ -251,6 +259,8 @@ void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 			return;
 		/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
 		cpu->armed_deadline = TSC_NEVER;
+	} else if (is_device(vector)) {
+		atomic32_fetch_or(&cpu->devices, BIT(vector - CPU_VECTOR_DEVICE));
 	} else if (vector >= CPU_VECTOR_DOORBELL && !is_for_run_loop(cpu, vector)) {
 		return;
 	}

@@ -271,7 +271,7 @@ static bool idle_has_work(struct cpu *cpu)
 	struct machine *machine = port_machine();
 
 	if (atomic32_read(&machine->stopping) || atomic32_read(&cpu->rq.length) ||
-	    atomic32_read_relaxed(&cpu->wakeups))
+	    sched_is_told(cpu))
 		return true;
 	return atomic64_read_relaxed(&cpu->timers.next_deadline) <= port_tsc();
 }

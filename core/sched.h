@@ -66,6 +66,12 @@ static inline bool sched_has_chores(const struct cpu *cpu)
 	       atomic64_read_relaxed(&cpu->timers.next_deadline) != cpu->armed_timers;
 }
 
+/* An interrupt has come that says something of others than the vCPU that runs here, and nobody has seen to it yet. */
+static inline bool sched_is_told(const struct cpu *cpu)
+{
+	return atomic32_read_relaxed(&cpu->wakeups) || atomic32_read_relaxed(&cpu->devices);
+}
+
 /* Set the physical timer for the earliest of slice end, timers and housekeeping. Own processor. */
 void sched_arm_timer(struct cpu *cpu);
 

@@ -187,6 +187,8 @@ void vm_destroy(struct vm *vm)
 	struct machine *machine = vm->machine;
 	struct vcpu *vcpu;
 
+	/* No device posts into what is freed here. */
+	ASSERT(!atomic32_read(&vm->assigned.count));
 	storm_destroy(vm);
 	pit_reset(vm);
 	ioapic_reset(vm);

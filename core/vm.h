@@ -9,6 +9,7 @@
 #include "core/hv.h"
 #include "core/storm.h"
 #include "core/vcpu.h"
+#include "irq/assigned.h"
 #include "irq/eoi_exit.h"
 #include "irq/extint.h"
 #include "irq/ioapic.h"
@@ -42,20 +43,21 @@ struct vm_region {
 };
 
 struct vm_config {
-	u32 vcpus;          /* 1 .. MAX_VCPUS */
-	u64 memory;         /* bytes, multiple of 2 MiB, at least 16 MiB */
-	bool x2apic;        /* offer x2APIC in CPUID */
-	bool tsc_deadline;  /* offer TSC-deadline mode in CPUID */
-	bool kvm_clock;     /* offer the paravirtual clock */
-	bool hyperv;        /* offer the interface "Hv#1": core/hv.h */
-	bool hv_autoeoi;    /* do not recommend against AutoEOI */
-	bool testdev;       /* give it the test device */
-	u32 msidevs;        /* PCI test devices: platform/msidev.h */
-	bool irqchip_split; /* the platform owns the 8259 pair, not the core */
-	bool pit_reinject;  /* no tick of the 8254 is lost: each waits for the one before it */
-	u32 inhibit_storm;  /* the debug reason STORM is set and cleared that often in a second */
-	u32 accel_modes;    /* ACCEL_MODE() bits: what hardware delivery it may use */
-	const char *cpu;    /* name of the processor model */
+	u32 vcpus;            /* 1 .. MAX_VCPUS */
+	u64 memory;           /* bytes, multiple of 2 MiB, at least 16 MiB */
+	bool x2apic;          /* offer x2APIC in CPUID */
+	bool tsc_deadline;    /* offer TSC-deadline mode in CPUID */
+	bool kvm_clock;       /* offer the paravirtual clock */
+	bool hyperv;          /* offer the interface "Hv#1": core/hv.h */
+	bool hv_autoeoi;      /* do not recommend against AutoEOI */
+	bool testdev;         /* give it the test device */
+	u32 msidevs;          /* PCI test devices: platform/msidev.h, */
+	bool msidev_assigned; /* whose messages go through the IOMMU */
+	bool irqchip_split;   /* the platform owns the 8259 pair, not the core */
+	bool pit_reinject;    /* no tick of the 8254 is lost: each waits for the one before it */
+	u32 inhibit_storm;    /* the debug reason STORM is set and cleared that often in a second */
+	u32 accel_modes;      /* ACCEL_MODE() bits: what hardware delivery it may use */
+	const char *cpu;      /* name of the processor model */
 	/* What the vCPUs' initial APIC IDs are; count 0: their numbers. */
 	struct apic_ids apic_ids;
 	const void *firmware; /* ROM that vCPU 0 starts in, copied; NULL: none */
@@ -101,6 +103,7 @@ struct vm {
 	struct irq_notify notify;    /* who listens to the end of which interrupt */
 	struct eoi_exit_vm eoi_exit; /* irq/eoi_exit.h */
 	struct accel_vm accel;       /* irq/accel.h */
+	struct assigned_vm assigned; /* irq/assigned.h */
 	struct inhibit_vm inhibit;   /* irq/inhibit.h */
 	struct storm storm;          /* core/storm.h */
 	struct hv_vm hv;             /* core/hv.h */

@@ -20,6 +20,7 @@
 #include "core/cpu.h"
 #include "cpu_model/avic.h"
 #include "cpu_model/vapic.h"
+#include "cpu_model/vtd.h"
 #include "postern/sync.h"
 #include "x86/regs.h"
 #include "x86/svm.h"
@@ -193,6 +194,7 @@ struct model {
 	 * guest's processor.
 	 */
 	void (*between)(struct model_cpu *cpu);
+	struct vtd vtd; /* iommu.c */
 	u64 apic_frame; /* what a guest's APIC page is mapped to: nobody may access it. 0: unknown */
 	struct model_cpu cpu[MAX_CPUS];
 	struct model_vpid vpid[MODEL_VPIDS];
@@ -230,6 +232,9 @@ void model_apic_ack(struct model_cpu *cpu, u8 vector);
 void model_apic_handle(struct model_cpu *cpu, u8 vector);
 /* Take physical interrupts if GIF and IF allow it: calls cpu_handle_interrupt(). */
 void model_take_interrupts(struct model_cpu *cpu);
+
+/* --- iommu.c --- */
+void model_iommu_init(struct model *m);
 
 /* --- vmrun_checks.c: pure --- */
 /* NULL, or what makes VMRUN refuse the control block with VMEXIT_INVALID. */

@@ -250,4 +250,5 @@ void accel_identify(struct vm *vm)
 {
 	if (vm->accel.modes)
 		ops_of(vm)->identify(vm);
+	assigned_follow(vm);
 }

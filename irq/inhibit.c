@@ -162,8 +162,9 @@ void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
 	atomic32_set(&inhibit->mask, new);
 	if (!old)
 		apic_page_zap(vm);
-	if (!new && vm->accel.finds_sleepers)
+	if (!new && (vm->accel.finds_sleepers || atomic32_read(&vm->assigned.count)))
 		wake_all(vm);
+	assigned_follow(vm);
 }
 
 void inhibit_change(struct vm *vm, u32 reasons, u32 stand)

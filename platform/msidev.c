@@ -286,6 +286,9 @@ static void msidev_init(struct msidev *msidev, struct vm *vm, struct pci_functio
 	               msidev);
 	pci_add_pin(function, (u8)(LAYOUT_PCI_IRQ + (MSIDEV_SLOT + index) % 2));
 	pci_add_msi(function, MSIDEV_MSI, true);
+	if (vm->config.msidev_assigned && !pci_assign(function))
+		port_log("vm %u: device %u: no IOMMU to assign it by: it is emulated", vm->id,
+		         index);
 }
 
 bool msidev_create(struct msidev msidev[MSIDEV_MAX], struct vm *vm, struct pci *pci)
@@ -316,5 +319,6 @@ void msidev_destroy(struct msidev msidev[MSIDEV_MAX])
 		spin_lock(&msidev[i].lock);
 		msidev_stop(&msidev[i]);
 		spin_unlock(&msidev[i].lock);
+		pci_unassign(msidev[i].function);
 	}
 }

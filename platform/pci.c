@@ -121,6 +121,11 @@ static void pci_deliver_locked(struct pci_function *function)
 	const u8 *msi = function->config + function->msi;
 
 	function->messages++;
+	if (function->is_assigned) {
+		port_device_message(function->assigned.source, function->assigned.host_address,
+		                    function->assigned.host_data);
+		return;
+	}
 	msi_deliver(function->pci->vm,
 	            pci_get32(msi + MSI_ADDRESS) | (u64)pci_get32(msi + MSI_ADDRESS + 4) << 32,
 	            pci_get16(msi + MSI_DATA));
@@ -153,10 +158,23 @@ static void pci_update_pin_locked(struct pci_function *function)
 		irq_set_line(function->pci->vm, function->gsi, asserted);
 }
 
+/* What the device itself is programmed with stays the host's. */
+static void pci_program_locked(struct pci_function *function)
+{
+	const u8 *msi = function->config + function->msi;
+
+	if (function->is_assigned)
+		assigned_program(&function->assigned, pci_msi_enabled_locked(function),
+		                 pci_get32(msi + MSI_ADDRESS) |
+		                         (u64)pci_get32(msi + MSI_ADDRESS + 4) << 32,
+		                 pci_get16(msi + MSI_DATA));
+}
+
 /* The guest has written to the function's registers: what waited may go now. */
 static void pci_config_changed_locked(struct pci_function *function)
 {
 	pci_update_pin_locked(function);
+	pci_program_locked(function);
 	if (!function->msi_held)
 		return;
 	if (!pci_msi_enabled_locked(function)) {
@@ -338,6 +356,36 @@ enum pci_msi pci_send_message(struct pci_function *function)
 	}
 	spin_unlock(&function->pci->lock);
 	return result;
+}
+
+/* Bus 0 is each VM's own; among the host's devices they need names of their own. */
+static u16 pci_source_id(const struct pci_function *function)
+{
+	return (u16)((function->pci->vm->id + 1) << 8 | function->devfn);
+}
+
+bool pci_assign(struct pci_function *function)
+{
+	if (!function->msi ||
+	    !assigned_add(&function->assigned, function->pci->vm, pci_source_id(function)))
+		return false;
+	spin_lock(&function->pci->lock);
+	function->is_assigned = true;
+	pci_program_locked(function);
+	spin_unlock(&function->pci->lock);
+	return true;
+}
+
+void pci_unassign(struct pci_function *function)
+{
+	bool was;
+
+	spin_lock(&function->pci->lock);
+	was = function->is_assigned;
+	function->is_assigned = false;
+	spin_unlock(&function->pci->lock);
+	if (was)
+		assigned_remove(&function->assigned);
 }
 
 u32 pci_messages_sent(struct pci_function *function)

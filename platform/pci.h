@@ -11,6 +11,7 @@
 #define PLATFORM_PCI_H
 
 #include "core/bus.h"
+#include "irq/assigned.h"
 #include "postern/sync.h"
 
 struct pci;
@@ -43,6 +44,8 @@ struct pci_function {
 	bool asserted;                /* [pci->lock] it is: neither disabled nor replaced by MSI */
 	bool msi_held;                /* [pci->lock] a message waits until it may be sent */
 	u32 messages;                 /* [pci->lock] sent */
+	bool is_assigned;             /* [pci->lock] and go through the IOMMU */
+	struct assigned assigned;     /* by this: irq/assigned.h */
 	/* (i) Called with no lock held after a guest's write to config[]; NULL: nobody wants to know. */
 	void (*changed)(void *device);
 	void *device; /* (i) its argument */
@@ -80,6 +83,13 @@ void pci_add_pin(struct pci_function *function, u8 gsi);
 
 /* Give it an MSI capability at `offset`: one message, 64-bit address, with a mask bit or without. */
 void pci_add_msi(struct pci_function *function, u8 offset, bool maskable);
+
+/*
+ * Assign it to its VM, as if it were a device of the host's: from now on its messages go through the IOMMU. false: they
+ * cannot. As assigned_add(); then pci_unassign(), before the VM goes.
+ */
+bool pci_assign(struct pci_function *function);
+void pci_unassign(struct pci_function *function);
 
 /* Any processor; the device's lock may be held. The pin: asserted until taken back. */
 void pci_set_pin(struct pci_function *function, bool level);

@@ -38,7 +38,7 @@ IRQ_FAKE := tests/unit/irq_fake.c
 LAPIC_TEST_SRC := $(IRQ_FAKE) $(sort $(wildcard irq/lapic*.c)) irq/apic_map.c irq/deliver.c
 ACCEL_SRC := irq/accel.c irq/inhibit.c irq/irq_window.c irq/apic_page.c
 # All interrupt controllers, wired up.
-IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c $(ACCEL_SRC) irq/synic.c irq/stimer.c,$(sort $(wildcard irq/*.c))) \
+IRQ_ALL_SRC := $(IRQ_FAKE) $(filter-out irq/intr.c irq/assigned.c $(ACCEL_SRC) irq/synic.c irq/stimer.c,$(sort $(wildcard irq/*.c))) \
 	platform/irqchip.c core/bus.c
 UNIT_acpi := $(PLATFORM_TEST_SRC)
 AVIC_TEST_SRC := tests/unit/avic_fake.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
@@ -91,6 +91,7 @@ UNIT_pit := $(IRQ_FAKE) irq/pit.c core/bus.c
 UNIT_pit_reinject := $(UNIT_pit)
 UNIT_svm_avic := $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c
 UNIT_vmcs_store := cpu_model/vmcs_store.c
+UNIT_vtd := cpu_model/vtd.c
 UNIT_walk := mmu/walk.c
 UNIT_LIBS_decode := -lZydis
 
@@ -257,8 +258,9 @@ check-model: $(MODEL_TESTS)
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
 # Those that name their processors by themselves.
-NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits assist_vmx avic entry_timer inhibit inhibit_apic ipiv \
-	nested_vmx posted vmx vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid witness)
+NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits assigned assigned_msi assist_vmx avic entry_timer inhibit \
+	inhibit_apic ipiv nested_vmx posted vmx vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid \
+	witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
 # the same. All of these in check-full.

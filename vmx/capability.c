@@ -9,6 +9,7 @@
 #include "insn.h"
 #include "vmx/vmx.h"
 #include "x86/msr.h"
+#include "x86/vtd.h"
 
 #define CPUID_1_ECX_VMX BIT(5)
 
@@ -85,6 +86,8 @@ static void read_features(void)
 	f->cr0_may = insn_vmx_capability(MSR_VMX_CR0_FIXED1);
 	f->cr4_must = insn_vmx_capability(MSR_VMX_CR4_FIXED0);
 	f->cr4_may = insn_vmx_capability(MSR_VMX_CR4_FIXED1);
+	f->iommu = insn_iommu_read(VTD_CAP);
+	f->iommu_more = insn_iommu_read(VTD_ECAP);
 	if (f->primary.may & VMX_PROC_SECONDARY)
 		f->secondary = capability(MSR_VMX_PROC2);
 	if (f->secondary.may & (VMX_PROC2_EPT | VMX_PROC2_VPID))

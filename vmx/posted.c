@@ -63,12 +63,13 @@ void vmx_posted_cpu_init(struct cpu *cpu)
 
 /*
  * Does a sleeping vCPU have to be found by who posts without software? Acceleration is asked for first: without it
- * nobody does. The VM's, as one that is not accelerated by itself is a target, too. Then IPI virtualization: devices,
- * once one is assigned that can post, are to be asked for behind it.
+ * nobody does. The VM's, as one that is not accelerated by itself is a target, too. Then IPI virtualization, and last
+ * whether a device is assigned and the IOMMU can post.
  */
 static bool needs_wakeup(const struct vcpu *vcpu)
 {
-	return !atomic32_read(&vcpu->vm->inhibit.mask) && vmx_ipiv_usable();
+	return !atomic32_read(&vcpu->vm->inhibit.mask) &&
+	       (vmx_ipiv_usable() || vmx_vtd_posts_for(vcpu->vm));
 }
 
 /* SN, NV and NDST. Returns what was there. */

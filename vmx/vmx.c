@@ -107,6 +107,7 @@ const struct backend vmx_backend = {
         .hypercall = {0x0f, 0x01, 0xc1}, /* VMCALL */
         .mmu_format = &vmx_mmu_format,
         .accel = &vmx_apicv_ops,
+        .assigned = &vmx_vtd_ops,
         .inhibits = VMX_INHIBITS,
         .probe = vmx_probe,
         .cpu_init = vmx_cpu_init,

@@ -156,6 +156,7 @@ struct vmx_features {
 	u64 basic;
 	u64 misc;
 	u64 cr0_must, cr0_may, cr4_must, cr4_may;
+	u64 iommu, iommu_more; /* the IOMMU's capabilities; 0: there is none */
 };
 extern struct vmx_features vmx_features;
 
@@ -376,6 +377,16 @@ void vmx_ipiv_identify(struct vm *vm);
 /* Of the primary controls, that which goes with the fields; and these. */
 u32 vmx_ipiv_primary(void);
 void vmx_ipiv_store(struct vcpu *vcpu);
+
+/* vmx/vtd.c */
+extern const struct assigned_ops vmx_vtd_ops;
+/* The IOMMU can post, and may: --set iommu.posting; and the processors take it. */
+bool vmx_vtd_can_post(void);
+/* And a device is assigned to the VM. */
+static inline bool vmx_vtd_posts_for(const struct vm *vm)
+{
+	return atomic32_read(&vm->assigned.count) && vmx_vtd_can_post();
+}
 
 /* vmx/apicv_exit.c */
 void vmx_apicv_access_exit(struct vcpu *vcpu, u64 qualification);

@@ -125,8 +125,9 @@ enum backend_debug {
 #define BACKEND_AMD   0x68747541u /* "Auth" */
 #define BACKEND_INTEL 0x756e6547u /* "Genu" */
 
-struct accel_ops;  /* irq/accel.h */
-struct mmu_format; /* mmu/mmu.h */
+struct accel_ops;    /* irq/accel.h */
+struct assigned_ops; /* irq/assigned.h */
+struct mmu_format;   /* mmu/mmu.h */
 
 struct backend {
 	const char *name;                    /* "svm", "vmx" */
@@ -135,6 +136,7 @@ struct backend {
 	u8 hypercall[3];                     /* the instruction that exits as EXIT_VMCALL */
 	const struct mmu_format *mmu_format; /* entries of its nested page tables */
 	const struct accel_ops *accel;       /* hardware delivery of interrupts; NULL: none */
+	const struct assigned_ops *assigned; /* what assigned devices need; NULL: there are none */
 	u32 inhibits;                        /* INHIBIT_BIT()s of the reasons that concern it */
 #define X(ret, op, params) ret(*op) params;
 	BACKEND_OPS(X)

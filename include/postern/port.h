@@ -53,6 +53,11 @@ u64 port_wallclock(void);
  */
 void port_send_ipi(u32 apic_id, u8 vector);
 /*
+ * A device, which the IOMMU knows as `source`, writes `data` to `address`, FEExxxxxh: for devices that stand for
+ * assigned ones. The IOMMU does with it what it has been told.
+ */
+void port_device_message(u16 source, u64 address, u32 data);
+/*
  * Make the processors be the one of this name in CPU_MODELS, as far as they lack something of it, with
  * the help of a model. Once, by the boot processor, when all processors are known and before the back
  * end asks what there is. false: out of memory.

@@ -26,6 +26,8 @@
 	  "log what bare world switches cost before the guest starts")                             \
 	X(TESTDEV, "testdev", BOOL, 0, 0, 1, "add the test device of QEMU's pc machine")           \
 	X(MSIDEV, "msidev", NUMBER, 0, 0, 4, "add that many PCI test devices with MSI")            \
+	X(MSIDEV_ASSIGNED, "msidev.assigned", BOOL, 0, 0, 1,                                       \
+	  "let their messages go through the IOMMU, as those of assigned devices")                 \
 	X(SLICE_US, "slice-us", NUMBER, 2000, 100, 100000,                                         \
 	  "microseconds of a turn when vCPUs share a processor")                                   \
 	X(PAUSE_YIELD, "pause-yield", BOOL, 1, 0, 1,                                               \
@@ -35,6 +37,8 @@
 	X(POSTED, "posted", BOOL, 1, 0, 1, "use posted interrupts, if the processor has them")     \
 	X(IPIV, "ipiv", BOOL, 1, 0, 1,                                                             \
 	  "use IPI virtualization, if the processor has it and posted interrupts")                 \
+	X(IOMMU_POSTING, "iommu.posting", BOOL, 1, 0, 1,                                           \
+	  "let the IOMMU post assigned devices' messages, if it can")                              \
 	X(STALE_VECTORING, "stale-vectoring", BOOL, 0, 0, 1,                                       \
 	  "the processor says wrongly which virtual interrupt an exit has cut short, as Bochs")    \
 	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
@@ -96,6 +100,7 @@ enum setting_id {
 	X(PREEMPTION_TIMER)                                                                        \
 	X(POSTED)                                                                                  \
 	X(IPIV)                                                                                    \
+	X(IOMMU_POSTING)                                                                           \
 	X(STALE_VECTORING)                                                                         \
 	X(TRACE_ENTRIES)                                                                           \
 	X(DEBUG_PANIC)                                                                             \

@@ -95,6 +95,39 @@ _Static_assert(sizeof(struct atomic64) == 8, "atomics overlay hardware structure
 SYNC_DEFINE_ATOMIC(32)
 SYNC_DEFINE_ATOMIC(64)
 
+/*
+ * Two words that change as one, which hardware beside the processors asks for. Reading writes what was there: it is
+ * the same instruction.
+ */
+struct atomic128 {
+	u64 v[2];
+} __aligned(16);
+__extension__ typedef unsigned __int128 sync_u128;
+
+static inline sync_u128 sync_cmpxchg128(struct atomic128 *a, sync_u128 old, sync_u128 v)
+{
+	return __sync_val_compare_and_swap((sync_u128 *)(void *)a, old, v);
+}
+
+static inline void atomic128_read(const struct atomic128 *a, u64 v[2])
+{
+	sync_u128 found;
+
+	race_point(a, RACE_READ);
+	found = sync_cmpxchg128((struct atomic128 *)(uintptr_t)a, 0, 0);
+	v[0] = (u64)found;
+	v[1] = (u64)(found >> 64);
+}
+
+static inline void atomic128_set(struct atomic128 *a, u64 low, u64 high)
+{
+	sync_u128 v = (sync_u128)high << 64 | low, old = 0, found;
+
+	race_point(a, RACE_WRITE);
+	while ((found = sync_cmpxchg128(a, old, v)) != old)
+		old = found;
+}
+
 /* Pointers that other processors read without the lock that guards their change. */
 #define ptr_read(pp)                                                                               \
 	({                                                                                         \

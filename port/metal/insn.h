@@ -279,4 +279,8 @@ bool insn_apic_pending(u8 vector);
 void insn_apic_eoi(void);
 u32 insn_apic_id(void);
 
+/* Registers of the IOMMU, by their offsets; without one they read 0 (port/metal/iommu.c). Any processor, one at a time. */
+u64 insn_iommu_read(u32 reg);
+void insn_iommu_write(u32 reg, u64 value);
+
 #endif

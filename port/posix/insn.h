@@ -63,4 +63,7 @@ bool insn_apic_pending(u8 vector);
 void insn_apic_eoi(void);
 u32 insn_apic_id(void);
 
+u64 insn_iommu_read(u32 reg);
+void insn_iommu_write(u32 reg, u64 value);
+
 #endif

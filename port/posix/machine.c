@@ -108,6 +108,7 @@ void posix_machine_reset(const struct posix_config *config, u32 features)
 	        AVIC_SWITCH_DEFAULTS | (features & MODEL_FAMILY_17H ? AVIC_STALE_RUNNING : 0);
 	host.model->vapic_switches = VAPIC_SWITCH_DEFAULTS;
 	host.model->cpu_count = config->cpus;
+	model_iommu_init(host.model);
 	machine = port_machine();
 	machine->cpu_count = config->cpus;
 	for (u32 i = 0; i < config->cpus; i++) {
@@ -159,6 +160,11 @@ void port_send_ipi(u32 apic_id, u8 vector)
 {
 	ASSERT(apic_id < model()->cpu_count);
 	model_apic_raise(&model()->cpu[apic_id], vector);
+}
+
+void port_device_message(u16 source, u64 address, u32 data)
+{
+	vtd_message(&model()->vtd, source, address, data);
 }
 
 /* Tests choose the model's features themselves, or start the assist. */

@@ -64,6 +64,11 @@ bool sched_wake(struct vcpu *vcpu)
 	return was;
 }
 
+/* No devices. */
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
 u32 mmu_invalidate_seq(const struct vm *vm)
 {
 	(void)vm;

@@ -197,6 +197,7 @@ void harness_create(const struct harness *config)
 	vm_config.irqchip_split = harness.split;
 	vm_config.pit_reinject = harness.reinject;
 	vm_config.msidevs = harness.msidevs;
+	vm_config.msidev_assigned = harness.assigned;
 	vm_config.apic_ids = harness.apic_ids;
 	vm_config.testdev = harness.testdev;
 	vm_config.hyperv = harness.hyperv;
@@ -209,6 +210,7 @@ void harness_create(const struct harness *config)
 		fail_msg("machine_init: %s", why);
 	port_machine()->posted = !harness.no_posted;
 	port_machine()->ipiv = !harness.no_ipiv;
+	port_machine()->iommu_posting = !harness.no_iommu_posting;
 	port_machine()->first_cpu = harness.device ? 1 : 0;
 	harness_vm = vm_create(port_machine(), &vm_config);
 	assert_non_null(harness_vm);

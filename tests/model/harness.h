@@ -54,8 +54,10 @@ struct harness {
 	bool no_posted, no_ipiv;         /* --set posted=off, ipiv=off */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
-	bool split, reinject; /* irqchip=split, pit.reinject=on */
-	u32 msidevs;          /* PCI test devices */
+	bool split, reinject;  /* irqchip=split, pit.reinject=on */
+	u32 msidevs;           /* PCI test devices */
+	bool assigned;         /* msidev.assigned=on */
+	bool no_iommu_posting; /* iommu.posting=off */
 	/* What processor 0 does in the place of running vCPUs, until it returns: a device's side. */
 	void (*device)(void);
 	bool testdev; /* interrupt lines that the guest drives itself */

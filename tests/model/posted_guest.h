@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vCPU 0 sends the others interrupts, who spin or sleep, and looks at what exits for them: posted_test.c and
- * ipiv_test.c. Scripts run on the stepper, in one thread with the hypervisor, and so look at its state between two
+ * vCPU 0 sends the others interrupts, who spin or sleep, and looks at what exits for them: posted_test.c,
+ * ipiv_test.c and assigned_test.c. Scripts run on the stepper, in one thread with the hypervisor, and so look at its state between two
  * operations.
  */
 #ifndef TESTS_MODEL_POSTED_GUEST_H
@@ -33,7 +33,7 @@ static struct pi_desc *desc(u32 v)
 	return (struct pi_desc *)(void *)&vcpu(v)->accel.apart;
 }
 
-static bool is_on(u32 v)
+static __unused bool is_on(u32 v)
 {
 	return accel_is_on(&vcpu(v)->accel);
 }
@@ -143,7 +143,7 @@ static void await_taken(u32 v, u32 count)
 	G_CHECK_EQUAL(taken[v], count);
 }
 
-static void ping(u32 v)
+static __unused void ping(u32 v)
 {
 	u32 before = taken[v];
 
@@ -217,7 +217,7 @@ static void run_on(struct harness config, const char *processor, void (*script)(
 }
 
 /* In both modes of the APIC; where the processor has it, and where the assist makes up for one that has not. */
-static void run(struct harness config, void (*script)(void))
+static __unused void run(struct harness config, void (*script)(void))
 {
 	run_on(config, config.processor, script);
 	if (!strcmp(config.processor, "broadwell"))

@@ -105,6 +105,14 @@ static const struct {
         {&race_ipiv_sleep, NULL},
         {&race_ipiv_root, NULL},
         {&race_ipiv_no_look, "deadlock"},
+        {&race_assigned_sleep, NULL},
+        {&race_assigned_marks_first, "deadlock"},
+        {&race_assigned_late, NULL},
+        {&race_assigned_silently, "deadlock"},
+        {&race_assigned_off, NULL},
+        {&race_assigned_remapped, NULL},
+        {&race_assigned_forgotten, "deadlock"},
+        {&race_assigned_toggle, NULL},
 };
 
 /* Right code passes all of these; whatever is wrong with it, they are what finds it. */

@@ -151,5 +151,14 @@ extern const struct race_scenario race_hand_over_ipi;
 extern const struct race_scenario race_hand_over_ipi_sleep;
 extern const struct race_scenario race_hand_over_post;
 extern const struct race_scenario race_hand_over_all;
+/* assigned.c */
+extern const struct race_scenario race_assigned_sleep;
+extern const struct race_scenario race_assigned_marks_first; /* must fail */
+extern const struct race_scenario race_assigned_late;
+extern const struct race_scenario race_assigned_silently; /* must fail */
+extern const struct race_scenario race_assigned_off;
+extern const struct race_scenario race_assigned_remapped;
+extern const struct race_scenario race_assigned_forgotten; /* must fail */
+extern const struct race_scenario race_assigned_toggle;
 
 #endif

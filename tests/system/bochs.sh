@@ -34,6 +34,22 @@ test_bochs_exits() {
 	[ "$compared" -ge 9 ] || wrong "only $compared kinds of exit were compared"
 }
 
+# As test_msi of tests/system/run, through the IOMMU: each message is an interrupt of the host, where several may meet.
+test_bochs_assigned() {
+	local merged
+	boot 300 --cpu westmere -k "$GUEST/micro/msi.elf" -c 2 --pcpus 2 --verbose --set msidev=4 \
+		--set msidev.assigned=on
+	expect_status 0
+	expect_ended poweroff
+	expect_no_console '^not ok|unexpected exception'
+	grep -q 'iommu: modelled' "$err" || wrong "the log does not name the IOMMU"
+	[ "$(count_of messages)" -ge 300 ] || wrong "only $(count_of messages) messages"
+	expect_sum "messages handled" "$(count_of handled)" "$(account msi)"
+	merged=$(($(count_of messages) - $(count_of handled) - $(account coalesced) - $(count_of lost)))
+	[ "$merged" -ge 0 ] || wrong "$((-merged)) interrupts too many"
+	note "$(count_of messages) messages, $merged of them met another on the way"
+}
+
 # The guest sleeps: its time goes by faster than the host's.
 test_bochs_timeout() {
 	boot 90 --cpu westmere -k "$GUEST/micro/halt.elf" -c 1 -m 64M
@@ -294,6 +310,7 @@ if $full; then
 	check bochs-triple-fault test_bochs_micro_says 'triple fault' triple-fault triple-fault 76 300
 	check bochs-timeout test_bochs_timeout
 	check bochs-spin test_bochs_spin
+	check bochs-assigned test_bochs_assigned
 	check bochs-deadline test_bochs_deadline on preemption-timer external-interrupt
 	check bochs-deadline-untimed test_bochs_deadline off external-interrupt preemption-timer
 	check bochs-interrupt-group test_bochs_interrupt group INT

@@ -158,6 +158,10 @@ bool sched_wake(struct vcpu *vcpu __unused)
 	return false;
 }
 
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
 bool mmu_zap(struct vm *vm __unused, gpa_t gpa __unused, u64 size __unused)
 {
 	return true;

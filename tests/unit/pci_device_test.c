@@ -530,6 +530,64 @@ static void test_pci_random_configuration(void **state)
 	assert_in_range(fake->messages, sent, sent + held);
 }
 
+/* --- assigned: what is sent is what the host has programmed, and the guest's goes to whom it concerns --- */
+
+static void test_pci_assigned_message(void **state)
+{
+	const u32 *sent = &fake->device_messages[ONE];
+
+	(void)state;
+	put(ONE, COMMAND, 2, MASTER);
+	put(ONE, LOW, 4, 0xfee01000u);
+	assert_true(pci_assign(one));
+	/* What was there before is known at once. */
+	assert_false(one->assigned.on);
+	assert_int_equal(one->assigned.address, 0xfee01000u);
+	put(ONE, HIGH, 4, 2);
+	put(ONE, MESSAGE, 2, 0x4a);
+	put(ONE, CONTROL, 2, MSI_ENABLE);
+	assert_true(one->assigned.on);
+	assert_int_equal(one->assigned.address, 0x2fee01000ull);
+	assert_int_equal(one->assigned.data, 0x4a);
+	assert_int_equal(pci_send_message(one), PCI_MSI_SENT);
+	assert_int_equal(*sent, 1);
+	/* Masked it is the device that keeps it, and it goes by the new address. */
+	put(ONE, MASK, 4, 1);
+	assert_int_equal(pci_send_message(one), PCI_MSI_HELD);
+	put(ONE, MESSAGE, 2, 0x4b);
+	assert_true(one->assigned.on);
+	assert_int_equal(*sent, 1);
+	put(ONE, MASK, 4, 0);
+	assert_int_equal(one->assigned.data, 0x4b);
+	assert_int_equal(*sent, 2);
+	put(ONE, CONTROL, 2, 0);
+	assert_false(one->assigned.on);
+	assert_int_equal(fake->messages, 0);
+	assert_int_equal(pci_messages_sent(one), 2);
+	/* Its own again, and once. */
+	pci_unassign(one);
+	pci_unassign(one);
+	assert_int_equal(fake->assigned, 0);
+	put(ONE, CONTROL, 2, MSI_ENABLE);
+	assert_int_equal(pci_send_message(one), PCI_MSI_SENT);
+	assert_int_equal(*sent, 2);
+	assert_int_equal(fake->messages, 1);
+}
+
+static void test_pci_not_assigned(void **state)
+{
+	(void)state;
+	/* Without messages, and without an IOMMU. */
+	assert_false(pci_assign(two));
+	fake->no_iommu = true;
+	assert_false(pci_assign(one));
+	put(ONE, COMMAND, 2, MASTER);
+	put(ONE, CONTROL, 2, MSI_ENABLE);
+	assert_int_equal(pci_send_message(one), PCI_MSI_SENT);
+	assert_int_equal(fake->messages, 1);
+	pci_unassign(one);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -554,6 +612,8 @@ int main(void)
 	        TEST(test_pci_msi_disabling_forgets),
 	        TEST(test_pci_msi_is_held_until_its_own_condition),
 	        TEST(test_pci_dma_needs_bus_mastering_and_memory),
+	        TEST(test_pci_assigned_message),
+	        TEST(test_pci_not_assigned),
 	        TEST(test_pci_random_configuration),
 	};
 

@@ -337,6 +337,40 @@ void msi_deliver(struct vm *vm, u64 address, u32 data)
 	fake->message[i].data = data;
 }
 
+bool assigned_add(struct assigned *device, struct vm *vm, u16 source)
+{
+	if (fake->no_iommu)
+		return false;
+	*device = (struct assigned){.vm = vm,
+	                            .source = source,
+	                            .host_address = FAKE_HOST_ADDRESS,
+	                            .host_data = FAKE_HOST_DATA};
+	fake->assigned++;
+	return true;
+}
+
+void assigned_remove(struct assigned *device)
+{
+	assert_ptr_equal(device->vm, &fake->vm);
+	device->vm = NULL;
+	fake->assigned--;
+}
+
+void assigned_program(struct assigned *device, bool on, u64 address, u32 data)
+{
+	device->on = on;
+	device->address = address;
+	device->data = data;
+}
+
+void port_device_message(u16 source, u64 address, u32 data)
+{
+	assert_int_equal(source >> 8, fake->vm.id + 1);
+	assert_int_equal(address, FAKE_HOST_ADDRESS);
+	assert_int_equal(data, FAKE_HOST_DATA);
+	fake->device_messages[source & 0xff]++;
+}
+
 static void fake_get_state(struct vcpu *vcpu, struct vcpu_state *state)
 {
 	assert_ptr_equal(vcpu, fake->vm.vcpu[0]);

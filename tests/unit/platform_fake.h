@@ -25,6 +25,9 @@
 #define FAKE_LINES     24
 #define FAKE_ROM       (256u << 10)
 #define FAKE_SECOND    1000000000ull
+/* What the host programs into assigned devices. */
+#define FAKE_HOST_ADDRESS 0xfee00110ull
+#define FAKE_HOST_DATA    0x77
 
 struct fake {
 	struct vm vm;
@@ -44,6 +47,9 @@ struct fake {
 		u32 data;
 	} message[64]; /* the latest ones sent, by number */
 	u32 messages;
+	u32 device_messages[256]; /* by way of the IOMMU, by function */
+	u32 assigned;             /* devices that are */
+	bool no_iommu;
 	u8 out[8192]; /* console output */
 	u32 out_count, out_writes;
 	const char *in; /* console input that waits */

@@ -51,6 +51,10 @@ bool sched_wake(struct vcpu *vcpu __unused)
 	return false;
 }
 
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
 bool mmu_zap(struct vm *vm __unused, gpa_t gpa, u64 size)
 {
 	assert_int_equal(gpa.v, APIC_BASE_DEFAULT);
