@@ -43,13 +43,18 @@ static void load_page(struct model_cpu *cpu)
 		cpu->vmx.apic_access = vmx_field(cpu, VMCS_APIC_ACCESS) / PAGE_SIZE;
 }
 
-/* A physical IPI. For a processor that is not there, or of a vector that no interrupt has: none. */
+/*
+ * A physical IPI, as by a write of ICR in the mode that the APICs are in. For a processor that is not there, or of a
+ * vector that no interrupt has: none.
+ */
 static void notify(void *context __unused, u32 host_id, u8 vector)
 {
+	u32 broadcast = model_has(MODEL_XAPIC) ? 0xff : 0xffffffff;
 	struct model *m = model();
 
-	if (host_id < m->cpu_count && vector >= FIRST_VECTOR)
-		model_apic_raise(&m->cpu[host_id], vector);
+	for (u32 i = 0; i < m->cpu_count && vector >= FIRST_VECTOR; i++)
+		if (host_id == i || host_id == broadcast)
+			model_apic_raise(&m->cpu[i], vector);
 }
 
 static void end_notification(void *context)

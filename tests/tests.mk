@@ -258,7 +258,7 @@ INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(
 	extint msi nmi)),$(MODEL_TESTS))
 # Those that name their processors by themselves.
 NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits avic entry_timer inhibit inhibit_apic ipiv nested_vmx posted vmx \
-	vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_replay vmx_rules vmx_vid witness)
+	vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
 # the same. All of these in check-full.
@@ -320,8 +320,8 @@ check-clang:
 	@echo "ok clang: build"
 	@$(if $(POSTERN_TEST_FULL),$(MAKE) --no-print-directory -k $(CLANG) check-unit check-model)
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit check-tsan check-soak \
-	check-race check-fuzz check-cli check-bench check-clang check-system
+CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit check-tsan \
+	check-soak+check-race check-fuzz check-cli check-bench check-clang check-system
 check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
@@ -330,7 +330,8 @@ check:
 check-full:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
-		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full))
+		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full)); \
+		status=$$?; scripts/matrix $(BUILD)/check/log docs/conformance.md; exit $$status
 
 .SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(BENCH_IRQWIN_OBJ) $(BENCH_ACTIVATION_OBJ) \
 	$(BENCH_PATH_OBJ) $(BENCH_PATH_WINDOW) $(UNIT_NAMES:%=$(HOST)/tests/unit/%_test.o) \

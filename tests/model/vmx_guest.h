@@ -15,6 +15,11 @@
 #define DATA   0x8000ull
 #define VECTOR 0x41
 
+/* Physical processors; the test is the first. */
+#ifndef VMX_CPUS
+#define VMX_CPUS 1
+#endif
+
 static inline void vmx_map(void)
 {
 	u64 leaf = vmx_hpa(m.memory) | EPT_READ | EPT_WRITE | EPT_EXEC | EPT_TYPE(6) | EPT_LARGE;
@@ -25,13 +30,11 @@ static inline void vmx_map(void)
 	m.level2[GUEST_CODE / MEMORY] = leaf;
 }
 
-/* The processor in VMX operation, the region ready for VMCLEAR. */
-static inline void vmx_turn_on(u32 features)
+/* This processor in VMX operation, the region ready for VMCLEAR. */
+static inline void vmx_start(void)
 {
 	u32 revision = VMCS_STORE_REVISION;
 
-	posix_machine_reset(&(struct posix_config){.cpus = 1}, MODEL_INTEL | features);
-	memset(&m, 0, sizeof(m));
 	m.vmxon = vmx_page();
 	m.vmcs = vmx_page();
 	memcpy(m.vmxon, &revision, sizeof(revision));
@@ -40,6 +43,24 @@ static inline void vmx_turn_on(u32 features)
 	insn_write_cr4(insn_read_cr4() | CR4_VMXE);
 	assert_true(insn_vmxon(ptr_to_hpa(m.vmxon)));
 	insn_cli();
+}
+
+static inline void vmx_turn_on(u32 features)
+{
+	posix_machine_reset(&(struct posix_config){.cpus = VMX_CPUS}, MODEL_INTEL | features);
+	memset(&m, 0, sizeof(m));
+	vmx_start();
+}
+
+/* The region as a VMCS of this processor, which may be entered. */
+static inline void vmx_fill(void)
+{
+	assert_true(insn_vmclear(ptr_to_hpa(m.vmcs)));
+	assert_true(insn_vmptrld(ptr_to_hpa(m.vmcs)));
+	m.launched = false;
+	vmx_write_controls();
+	vmx_write_host();
+	vmx_write_guest();
 }
 
 static inline void vmx_create(u32 features, guest_script script)
@@ -53,12 +74,8 @@ static inline void vmx_create(u32 features, guest_script script)
 	m.memory = port_alloc(MEMORY, MEMORY);
 	assert_non_null(m.memory);
 	vmx_map();
-	assert_true(insn_vmclear(ptr_to_hpa(m.vmcs)));
-	assert_true(insn_vmptrld(ptr_to_hpa(m.vmcs)));
 	m.caps = vmx_caps(features);
-	vmx_write_controls();
-	vmx_write_host();
-	vmx_write_guest();
+	vmx_fill();
 	guest_bind(ENTRY, script, NULL);
 }
 

@@ -158,6 +158,23 @@ static void test_interrupts_off(void **state __unused)
 	expect_processed(1);
 }
 
+/* So does the shadow of STI. */
+static void test_in_a_shadow(void **state __unused)
+{
+	create_posted(0);
+	to_hlt();
+	open_interrupts();
+	vmx_write(VMCS_GUEST_INTERRUPTIBILITY, VMX_BLOCKED_STI);
+	vmx_change(VMCS_PRIMARY, 0, VMX_PROC_MTF);
+	post_and_notify();
+	expect(VMX_EXIT_MTF, 0);
+	expect_processed(1);
+	assert_int_equal(depth(), 0);
+	expect(VMX_EXIT_MTF, 0);
+	assert_int_equal(depth(), 1);
+	assert_int_equal(status(), VMX_INTR_STATUS(0, VECTOR));
+}
+
 static void test_masked_by_priority(void **state __unused)
 {
 	create_posted(X2APIC);
@@ -371,6 +388,31 @@ static void test_without_the_control(void **state __unused)
 	expect_untouched();
 }
 
+/* Another VMCS of the same processor, that of a guest of the guest say, has no part in it. */
+static void test_another_vmcs(void **state __unused)
+{
+	u8 *own;
+
+	create_posted(0);
+	open_interrupts();
+	to_hlt();
+	own = m.vmcs;
+	m.vmcs = vmx_page();
+	memcpy(m.vmcs, own, sizeof(u32));
+	vmx_fill();
+	vmx_write(VMCS_VPID, 2);
+	vmx_change(VMCS_EXIT_CONTROLS, 0, VMX_EXIT_CTL_ACK_INTR);
+	post_and_notify();
+	expect_external(NV);
+	insn_apic_eoi();
+	assert_true(insn_vmptrld(ptr_to_hpa(own)));
+	expect_untouched();
+	notify();
+	to_hlt();
+	expect_processed(1);
+	assert_int_equal(handled, 1);
+}
+
 /* --- root operation --- */
 
 static void test_in_root_operation(void **state __unused)
@@ -531,6 +573,7 @@ int main(void)
 	        cmocka_unit_test(test_notification_at_entry),
 	        cmocka_unit_test(test_notification_between_instructions),
 	        cmocka_unit_test(test_interrupts_off),
+	        cmocka_unit_test(test_in_a_shadow),
 	        cmocka_unit_test(test_masked_by_priority),
 	        cmocka_unit_test(test_a_higher_one_joins),
 	        cmocka_unit_test(test_coalescing_is_counted),
@@ -541,6 +584,7 @@ int main(void)
 	        cmocka_unit_test(test_of_two_the_higher_comes_first),
 	        cmocka_unit_test(test_the_vector_is_that_of_the_vmcs),
 	        cmocka_unit_test(test_without_the_control),
+	        cmocka_unit_test(test_another_vmcs),
 	        cmocka_unit_test(test_in_root_operation),
 	        cmocka_unit_test(test_priorities),
 	        cmocka_unit_test(test_with_a_window),

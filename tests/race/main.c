@@ -100,6 +100,10 @@ static const struct {
         {&race_posted, NULL},
         {&race_posted_on_last, "deadlock"},
         {&race_posted_on_first, "deadlock"},
+        {&race_ipiv_spin, NULL},
+        {&race_ipiv_sleep, NULL},
+        {&race_ipiv_root, NULL},
+        {&race_ipiv_no_look, "deadlock"},
 };
 
 /* Right code passes all of these; whatever is wrong with it, they are what finds it. */

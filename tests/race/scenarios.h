@@ -92,6 +92,11 @@ extern const struct race_scenario race_apicv_to_page;     /* must fail */
 extern const struct race_scenario race_posted;
 extern const struct race_scenario race_posted_on_last;  /* must fail */
 extern const struct race_scenario race_posted_on_first; /* must fail */
+/* ipiv.c */
+extern const struct race_scenario race_ipiv_spin;
+extern const struct race_scenario race_ipiv_sleep;
+extern const struct race_scenario race_ipiv_root;
+extern const struct race_scenario race_ipiv_no_look; /* must fail */
 /* inhibit_turn.c */
 extern const struct race_scenario race_inhibit_set;
 extern const struct race_scenario race_inhibit_clear;

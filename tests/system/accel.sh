@@ -307,7 +307,7 @@ test_control() {
 # test_msi_accelerated CPU X2APIC VCPUS PCPUS [ARGUMENT...]: as test_msi. By whom a message was delivered is not in
 # the account, so what was sent is held against what the guest has handled.
 test_msi_accelerated() {
-	local delivered
+	local delivered least=100
 	boot 120 --cpu "$1" -k "$GUEST/micro/msi.elf" -c "$3" --pcpus "$4" --set msidev=4 \
 		--set x2apic="$2" "${@:5}"
 	expect_status 0
@@ -321,7 +321,9 @@ test_msi_accelerated() {
 		wrong "$(count_of handled-pin) interrupts for $(count_of assertions) assertions of a level"
 	expect_no_loss 0
 	delivered=$(account hw-delivered)
-	[ "${delivered:-0}" -ge 100 ] || wrong "${delivered:-0} interrupts delivered without an exit"
+	# In a storm it is a matter of luck how many.
+	[[ $* != *inhibit-storm* ]] || least=1
+	[ "${delivered:-0}" -ge $least ] || wrong "${delivered:-0} interrupts delivered without an exit"
 	note "$(count_of messages) messages: $(count_of handled) handled, $(account coalesced) coalesced;" \
 		"$delivered delivered without an exit"
 }
