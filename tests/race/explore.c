@@ -115,16 +115,30 @@ static void give_turn_back(void)
 	coro_switch(ex.main);
 }
 
+static void step(const volatile void *addr, bool write)
+{
+	/* A read of nothing in particular: of several addresses at once. */
+	if (addr && !note_access(addr, write))
+		return;
+	ex.actor[ex.running].next = (struct access){addr, write};
+	give_turn_back();
+}
+
+/* Its look at what is pending is a step. All vectors that there are, are in one word. */
+static void take_interrupts(struct model_cpu *cpu)
+{
+	if (!cpu->intr_flag || cpu->in_handler)
+		return;
+	step(&cpu->irr[CPU_VECTOR_KICK / 64], false);
+	model_take_interrupts(cpu);
+}
+
 static void point(const volatile void *addr, enum race_kind kind)
 {
-	struct actor *actor = &ex.actor[ex.running];
-	bool write = kind == RACE_WRITE || kind == RACE_RMW;
-
-	/* A read of nothing in particular: of several addresses at once. */
-	if (kind == RACE_FENCE || (addr && !note_access(addr, write)))
-		return;
-	actor->next = (struct access){addr, write};
-	give_turn_back();
+	if (kind != RACE_FENCE)
+		step(addr, kind == RACE_WRITE || kind == RACE_RMW);
+	else if (ex.scenario->interrupts)
+		take_interrupts(posix_current());
 }
 
 static void relax(void)
