@@ -313,6 +313,8 @@ MOVE(race_posted_loop_move_software, "software's interrupt meets the run loop th
      2, posted_send_software);
 LOOP(race_posted_off, "an IPI meets switching off and VM entry", 1, setup_spin, posted_send_turn,
      off);
+LOOP(race_posted_off_device, "a device's interrupt meets switching off and VM entry", 1, setup_spin,
+     posted_send_device, off);
 LOOP(race_posted_off_software, "software's interrupt meets switching off and VM entry", 1,
      setup_spin, posted_send_software, off);
 LOOP(race_posted_off_sleep, "an IPI meets switching off and HLT", 1, setup_sleep, posted_send_turn,

@@ -395,6 +395,80 @@ static void sleeper_without_mark(void)
 	sleep_and_run(sched_block, idle_without_mark);
 }
 
+/* --- asleep, and two processors idle --- */
+
+static u32 runs; /* on how many it has */
+
+static void begin_asleep(void)
+{
+	begin_two();
+	runs = 0;
+}
+
+/* On the list of processor 0, which has forgotten it otherwise. */
+static void setup_asleep(void)
+{
+	struct cpu *cpu;
+
+	setup_halted();
+	cpu = &port_machine()->cpu[0];
+	cpu->current = NULL;
+	accel_sleeps(posted_target);
+	sched_block_publish(posted_target);
+	sched_unload(cpu);
+	posix_set_current(&model()->cpu[POSTED_OTHER_CPU]);
+	ASSERT(backend_op(cpu_init)(&port_machine()->cpu[POSTED_OTHER_CPU]));
+	posix_set_current(&model()->cpu[0]);
+}
+
+static void run_target(struct cpu *cpu)
+{
+	struct machine *machine = port_machine();
+
+	runs++;
+	sched_load(cpu, posted_target);
+	accel_running(posted_target, cpu);
+	guest(looks);
+	atomic32_set(&machine->stopping, 1);
+	cpu_kick(&machine->cpu[0]);
+	cpu_kick(&machine->cpu[POSTED_OTHER_CPU]);
+}
+
+/* cpu_main(), until it has run on either. */
+static void idles(void)
+{
+	struct cpu *cpu = this_cpu();
+
+	backend_op(host_irqs_unblock)();
+	while (!atomic32_read(&port_machine()->stopping)) {
+		if (sched_pick(cpu)) {
+			run_target(cpu);
+			return;
+		}
+		chores(cpu);
+		if (!atomic32_read(&port_machine()->stopping))
+			sched_idle(cpu);
+	}
+}
+
+static void send_ipi_and_software(void)
+{
+	posted_send_ipi();
+	posted_send_software_too();
+}
+
+static const char *check_runs(void)
+{
+	if (runs != 1)
+		return "the vCPU has not run once";
+	if (vmx_of(posted_target)->sleeper.on)
+		return "the vCPU runs and is on a list of sleepers";
+	for (u32 i = 0; i <= POSTED_OTHER_CPU; i++)
+		if (((const struct vmx_cpu *)port_machine()->cpu[i].arch)->sleepers)
+			return "a list of sleepers is not empty";
+	return check_taken();
+}
+
 static const char *check_awake(void)
 {
 	const struct cpu *cpu = &port_machine()->cpu[0];
@@ -408,7 +482,7 @@ static const char *check_awake(void)
 
 /* --- scenarios --- */
 
-#define SCENARIO(id, what, prepare, start, judge, ...)                                             \
+#define SCENARIO(id, what, bound, prepare, start, judge, ...)                                      \
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
@@ -416,28 +490,29 @@ static const char *check_awake(void)
 	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU, POSTED_OTHER_CPU},                                   \
+	        .preemptions = bound,                                                              \
 	        .interrupts = true,                                                                \
 	        .check = judge,                                                                    \
 	}
 #define TURN(id, what, prepare, ...)                                                               \
-	SCENARIO(id, "posted: " what, prepare, begin_one, check_taken, __VA_ARGS__)
+	SCENARIO(id, "posted: " what, 0, prepare, begin_one, check_taken, __VA_ARGS__)
 #define SLEEP(id, what, prepare, ...)                                                              \
-	SCENARIO(id, "posted: " what, prepare, begin_one, check_awake, __VA_ARGS__)
+	SCENARIO(id, "posted: " what, 0, prepare, begin_one, check_awake, __VA_ARGS__)
 
 TURN(race_posted_turn, "an IPI meets preemption", setup, preempted, posted_send_ipi);
 TURN(race_posted_turn_device, "a device's interrupt meets preemption", setup, preempted,
      posted_send_device);
 TURN(race_posted_turn_software, "software's interrupt meets preemption", setup, preempted,
      posted_send_software);
-SCENARIO(race_posted_turn_two, "posted: a device's interrupt and software's meet preemption", setup,
-         begin_two, check_taken, preempted, posted_send_device, posted_send_software_too);
+SCENARIO(race_posted_turn_two, "posted: a device's interrupt and software's meet preemption", 0,
+         setup, begin_two, check_taken, preempted, posted_send_device, posted_send_software_too);
 TURN(race_posted_turn_looks_first, "SN is cleared behind the last look at PIR", setup_looks_first,
      preempted, posted_send_ipi);
 TURN(race_posted_turn_no_look, "SN is cleared, and nobody looks at PIR", setup_does_not_look,
      preempted, posted_send_device);
 TURN(race_posted_turn_blind, "an entry without a look at ON", setup, preempted_never_looks,
      posted_send_ipi);
-SCENARIO(race_posted_turn_on_last, "posted: ON is cleared behind the harvest", setup, begin_two,
+SCENARIO(race_posted_turn_on_last, "posted: ON is cleared behind the harvest", 0, setup, begin_two,
          check_taken, preempted_clears_on_last, posted_send_ipi, posted_send_device_too);
 TURN(race_posted_move, "an IPI meets a move to another processor", setup_away, taker,
      posted_send_ipi, giver);
@@ -454,7 +529,7 @@ SLEEP(race_posted_sleep_device, "a device's interrupt meets HLT and an idle proc
       setup_halted, sleeper, posted_send_device);
 SLEEP(race_posted_sleep_software, "software's interrupt meets HLT and an idle processor",
       setup_halted, sleeper, posted_send_software);
-SCENARIO(race_posted_sleep_two, "posted: an IPI and software's interrupt meet HLT", setup_halted,
+SCENARIO(race_posted_sleep_two, "posted: an IPI and software's interrupt meet HLT", 2, setup_halted,
          begin_two, check_awake, sleeper, posted_send_ipi, posted_send_software_too);
 SLEEP(race_posted_sleep_list_last, "HLT: on the list behind the wakeup vector, still in time",
       setup_list_behind_vector, sleeper, posted_send_ipi);
@@ -466,3 +541,7 @@ SLEEP(race_posted_sleep_ignores_on, "HLT: the last look does not see ON", setup_
       sleeper_ignores_on, posted_send_device);
 SLEEP(race_posted_sleep_no_mark, "an idle processor's last look does not see the wakeup vector",
       setup_halted, sleeper_without_mark, posted_send_ipi);
+
+SCENARIO(race_posted_asleep,
+         "posted: an IPI and software's interrupt meet two processors that idle", 1, setup_asleep,
+         begin_asleep, check_runs, idles, send_ipi_and_software, idles);

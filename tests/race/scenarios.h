@@ -119,6 +119,7 @@ extern const struct race_scenario race_posted_sleep_no_list;    /* must fail */
 extern const struct race_scenario race_posted_sleep_arms_last;  /* must fail */
 extern const struct race_scenario race_posted_sleep_ignores_on; /* must fail */
 extern const struct race_scenario race_posted_sleep_no_mark;    /* must fail */
+extern const struct race_scenario race_posted_asleep;
 /* posted_loop.c */
 extern const struct race_scenario race_posted_loop;
 extern const struct race_scenario race_posted_loop_software;
@@ -128,6 +129,7 @@ extern const struct race_scenario race_posted_loop_sleep_software;
 extern const struct race_scenario race_posted_loop_move;
 extern const struct race_scenario race_posted_loop_move_software;
 extern const struct race_scenario race_posted_off;
+extern const struct race_scenario race_posted_off_device;
 extern const struct race_scenario race_posted_off_software;
 extern const struct race_scenario race_posted_off_sleep;
 extern const struct race_scenario race_posted_on_sleep;
