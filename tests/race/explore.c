@@ -117,28 +117,35 @@ static void give_turn_back(void)
 
 static void step(const volatile void *addr, bool write)
 {
-	/* A read of nothing in particular: of several addresses at once. */
-	if (addr && !note_access(addr, write))
-		return;
 	ex.actor[ex.running].next = (struct access){addr, write};
 	give_turn_back();
 }
 
-/* Its look at what is pending is a step. All vectors that there are, are in one word. */
-static void take_interrupts(struct model_cpu *cpu)
+/*
+ * Outside of the guest, interrupts open. The look at what is pending is a step; all vectors that there are, are in one
+ * word. Handlers change nothing but what is their processor's own, so what lies between two of its own writes is one.
+ */
+static void take_interrupts(void)
 {
-	if (!cpu->intr_flag || cpu->in_handler)
+	struct model_cpu *cpu = posix_current();
+	const volatile void *irr = &cpu->irr[CPU_VECTOR_KICK / 64];
+
+	if (!ex.scenario->interrupts || !cpu->intr_flag || cpu->in_handler)
 		return;
-	step(&cpu->irr[CPU_VECTOR_KICK / 64], false);
+	if (note_access(irr, false))
+		step(irr, false);
 	model_take_interrupts(cpu);
 }
 
 static void point(const volatile void *addr, enum race_kind kind)
 {
-	if (kind != RACE_FENCE)
-		step(addr, kind == RACE_WRITE || kind == RACE_RMW);
-	else if (ex.scenario->interrupts)
-		take_interrupts(posix_current());
+	bool write = kind == RACE_WRITE || kind == RACE_RMW;
+
+	/* A read of nothing in particular: of several addresses at once. */
+	if (kind != RACE_FENCE && (!addr || note_access(addr, write)))
+		step(addr, write);
+	else if (kind == RACE_FENCE || write)
+		take_interrupts();
 }
 
 static void relax(void)

@@ -75,6 +75,13 @@ static void setup_halted(void)
 	posted_target->activity = VCPU_HALTED;
 }
 
+/* And the wakeup vector has come already, for somebody else. */
+static void setup_marked(void)
+{
+	setup_halted();
+	atomic32_set(&port_machine()->cpu[0].wakeups, 1);
+}
+
 /* --- the guest --- */
 
 static void deliver_all(void)
@@ -289,8 +296,9 @@ static void chores(struct cpu *cpu)
 		accel_wake(cpu);
 }
 
-/* The run loop's, until the interrupts are there; `idle`: sched_idle(). */
-static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu))
+/* The run loop's, until the interrupts are there; `idle`: sched_idle(), `look`: chores(). */
+static void sleep_and_look(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu),
+                           void (*look)(struct cpu *cpu))
 {
 	struct cpu *cpu = this_cpu();
 
@@ -299,11 +307,16 @@ static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu
 		vcpu_handle_requests(posted_target);
 		if (intr_has_deliverable(posted_target) || !block(posted_target))
 			continue;
-		for (chores(cpu); sched_pick(cpu) != posted_target; chores(cpu))
+		for (look(cpu); sched_pick(cpu) != posted_target; look(cpu))
 			idle(cpu);
 		accel_running(posted_target, cpu);
 	} while (!intr_has_deliverable(posted_target));
 	guest(looks);
+}
+
+static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu))
+{
+	sleep_and_look(block, idle, chores);
 }
 
 static void sleeper(void)
@@ -393,6 +406,20 @@ static void idle_without_mark(struct cpu *cpu)
 static void sleeper_without_mark(void)
 {
 	sleep_and_run(sched_block, idle_without_mark);
+}
+
+/* accel_wake(), which forgets what has come while it looked. */
+static void clears_mark_last(struct cpu *cpu)
+{
+	if (!atomic32_read_relaxed(&cpu->wakeups))
+		return;
+	posted_right->wake(cpu);
+	atomic32_set_relaxed(&cpu->wakeups, 0);
+}
+
+static void sleeper_clears_mark_last(void)
+{
+	sleep_and_look(sched_block, sched_idle, clears_mark_last);
 }
 
 /* --- asleep, and two processors idle --- */
@@ -529,6 +556,8 @@ SLEEP(race_posted_sleep_device, "a device's interrupt meets HLT and an idle proc
       setup_halted, sleeper, posted_send_device);
 SLEEP(race_posted_sleep_software, "software's interrupt meets HLT and an idle processor",
       setup_halted, sleeper, posted_send_software);
+SLEEP(race_posted_sleep_marked, "an IPI meets HLT, and who sleeps is being looked at", setup_marked,
+      sleeper, posted_send_ipi);
 SCENARIO(race_posted_sleep_two, "posted: an IPI and software's interrupt meet HLT", 2, setup_halted,
          begin_two, check_awake, sleeper, posted_send_ipi, posted_send_software_too);
 SLEEP(race_posted_sleep_list_last, "HLT: on the list behind the wakeup vector, still in time",
@@ -541,6 +570,8 @@ SLEEP(race_posted_sleep_ignores_on, "HLT: the last look does not see ON", setup_
       sleeper_ignores_on, posted_send_device);
 SLEEP(race_posted_sleep_no_mark, "an idle processor's last look does not see the wakeup vector",
       setup_halted, sleeper_without_mark, posted_send_ipi);
+SLEEP(race_posted_sleep_mark_last, "the wakeup vector is forgotten behind the look at who sleeps",
+      setup_marked, sleeper_clears_mark_last, posted_send_ipi);
 
 SCENARIO(race_posted_asleep,
          "posted: an IPI and software's interrupt meet two processors that idle", 1, setup_asleep,

@@ -113,12 +113,14 @@ extern const struct race_scenario race_posted_move_stays; /* must fail */
 extern const struct race_scenario race_posted_sleep;
 extern const struct race_scenario race_posted_sleep_device;
 extern const struct race_scenario race_posted_sleep_software;
+extern const struct race_scenario race_posted_sleep_marked;
 extern const struct race_scenario race_posted_sleep_two;
 extern const struct race_scenario race_posted_sleep_list_last;
 extern const struct race_scenario race_posted_sleep_no_list;    /* must fail */
 extern const struct race_scenario race_posted_sleep_arms_last;  /* must fail */
 extern const struct race_scenario race_posted_sleep_ignores_on; /* must fail */
 extern const struct race_scenario race_posted_sleep_no_mark;    /* must fail */
+extern const struct race_scenario race_posted_sleep_mark_last;  /* must fail */
 extern const struct race_scenario race_posted_asleep;
 /* posted_loop.c */
 extern const struct race_scenario race_posted_loop;
