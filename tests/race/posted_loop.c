@@ -18,6 +18,7 @@
 #include "core/sched.h"
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
+#include "irq/accel_check.h"
 #include "irq/lapic_priv.h"
 #include "platform/longmode.h"
 #include "platform/platform.h"
@@ -146,6 +147,29 @@ static void setup_unwoken(void)
 	posted_vm->accel.finds_sleepers = false;
 }
 
+/* Not accelerated for a reason of its own, as while it runs a guest of its guest: its entry in the table stays. */
+static void switch_off_locally(void)
+{
+	struct accel_vcpu *accel = &posted_target->accel;
+
+	accel->local = INHIBIT_BIT(NESTED);
+	accel->local_mode = ACCEL_OFF;
+	accel_note_wrong(accel);
+	atomic32_fetch_or(&posted_target->requests, VCPU_REQUEST_ACCEL);
+}
+
+static void setup_spin_locally(void)
+{
+	setup_spin();
+	switch_off_locally();
+}
+
+static void setup_sleep_locally(void)
+{
+	setup_sleep();
+	switch_off_locally();
+}
+
 static void setup_move(void)
 {
 	posted_stage_create(&(struct posted_stage){0});
@@ -188,6 +212,12 @@ static void leaves_bitmap_locally(struct vcpu *vcpu, enum accel_mode mode, bool 
 		posted_right->set(vcpu, mode, with_page);
 }
 
+/* Whether somebody posts to a vCPU that sleeps is made to depend on its own acceleration, not on the VM's. */
+static void asks_itself(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
+{
+	posted_right->running(vcpu, cpu, sleeps && accel_is_on(&vcpu->accel));
+}
+
 /* RVI follows the page when acceleration comes, and SVI is what it was when it went: nothing was in service. */
 static void leaves_svi(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 {
@@ -212,6 +242,12 @@ static void setup_icr_left_locally(void)
 {
 	setup_icr_disabled();
 	posted_stage_ops()->set = leaves_bitmap_locally;
+}
+
+static void setup_asks_itself(void)
+{
+	setup_sleep_locally();
+	posted_stage_ops()->running = asks_itself;
 }
 
 static void setup_svi(void)
@@ -308,6 +344,12 @@ LOOP(race_posted_loop_sleep_device, "a device's interrupt meets the run loop of 
 LOOP(race_posted_loop_sleep_software,
      "software's interrupt meets the run loop of a vCPU that sleeps", 0, setup_sleep,
      posted_send_software);
+LOOP(race_posted_local, "an IPI meets VM entry, not accelerated for a reason of its own", 0,
+     setup_spin_locally, posted_send_ipi);
+LOOP(race_posted_local_sleep, "an IPI meets HLT, not accelerated for a reason of its own", 0,
+     setup_sleep_locally, posted_send_ipi);
+LOOP(race_posted_local_asks_itself, "HLT: the wakeup vector only if the vCPU itself is accelerated",
+     0, setup_asks_itself, posted_send_ipi);
 MOVE(race_posted_loop_move, "an IPI meets the run loop that a vCPU moves to", 2, posted_send_ipi);
 MOVE(race_posted_loop_move_software, "software's interrupt meets the run loop that a vCPU moves to",
      2, posted_send_software);

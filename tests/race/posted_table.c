@@ -4,7 +4,7 @@
  * who changes what its APIC is, and the sender, in a turn of its own.
  *
  *   entry  the target's APIC is switched off and on by software. What a sender's processor reads is an entry or none,
- *          and never another address; what it has posted is delivered, and so is what software has accepted.
+ *          and never another address; what it has posted stays, and is looked at.
  *   ID     the target, in xAPIC mode, gives itself another APIC ID, and takes it back. Behind the write nothing that is
  *          sent to the old one comes: the table still has it there, so acceleration has gone.
  */

@@ -128,6 +128,9 @@ extern const struct race_scenario race_posted_loop_software;
 extern const struct race_scenario race_posted_loop_sleep;
 extern const struct race_scenario race_posted_loop_sleep_device;
 extern const struct race_scenario race_posted_loop_sleep_software;
+extern const struct race_scenario race_posted_local;
+extern const struct race_scenario race_posted_local_sleep;
+extern const struct race_scenario race_posted_local_asks_itself; /* must fail */
 extern const struct race_scenario race_posted_loop_move;
 extern const struct race_scenario race_posted_loop_move_software;
 extern const struct race_scenario race_posted_off;
