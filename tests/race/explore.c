@@ -115,16 +115,37 @@ static void give_turn_back(void)
 	coro_switch(ex.main);
 }
 
+static void step(const volatile void *addr, bool write)
+{
+	ex.actor[ex.running].next = (struct access){addr, write};
+	give_turn_back();
+}
+
+/*
+ * Outside of the guest, interrupts open. The look at what is pending is a step; all vectors that there are, are in one
+ * word. Handlers change nothing but what is their processor's own, so what lies between two of its own writes is one.
+ */
+static void take_interrupts(void)
+{
+	struct model_cpu *cpu = posix_current();
+	const volatile void *irr = &cpu->irr[CPU_VECTOR_KICK / 64];
+
+	if (!ex.scenario->interrupts || !cpu->intr_flag || cpu->in_handler)
+		return;
+	if (note_access(irr, false))
+		step(irr, false);
+	model_take_interrupts(cpu);
+}
+
 static void point(const volatile void *addr, enum race_kind kind)
 {
-	struct actor *actor = &ex.actor[ex.running];
 	bool write = kind == RACE_WRITE || kind == RACE_RMW;
 
 	/* A read of nothing in particular: of several addresses at once. */
-	if (kind == RACE_FENCE || (addr && !note_access(addr, write)))
-		return;
-	actor->next = (struct access){addr, write};
-	give_turn_back();
+	if (kind != RACE_FENCE && (!addr || note_access(addr, write)))
+		step(addr, write);
+	else if (kind == RACE_FENCE || write)
+		take_interrupts();
 }
 
 static void relax(void)

@@ -34,6 +34,7 @@ struct race_scenario {
 	void (*actor[RACE_ACTORS])(void);
 	u32 cpu[RACE_ACTORS]; /* on which processor */
 	u32 preemptions; /* too large without a bound: at most so many, one more in check-full; 0: no bound */
+	bool interrupts; /* they are taken at any step outside of the guest, not only when they are let in */
 	/* After each execution: NULL, or what is wrong. */
 	const char *(*check)(void);
 };

@@ -98,6 +98,62 @@ extern const struct race_scenario race_ipiv_spin;
 extern const struct race_scenario race_ipiv_sleep;
 extern const struct race_scenario race_ipiv_root;
 extern const struct race_scenario race_ipiv_no_look; /* must fail */
+/* posted_turn.c */
+extern const struct race_scenario race_posted_turn;
+extern const struct race_scenario race_posted_turn_device;
+extern const struct race_scenario race_posted_turn_software;
+extern const struct race_scenario race_posted_turn_two;
+extern const struct race_scenario race_posted_turn_looks_first; /* must fail */
+extern const struct race_scenario race_posted_turn_no_look;     /* must fail */
+extern const struct race_scenario race_posted_turn_blind;       /* must fail */
+extern const struct race_scenario race_posted_turn_on_last;     /* must fail */
+extern const struct race_scenario race_posted_move;
+extern const struct race_scenario race_posted_move_device;
+extern const struct race_scenario race_posted_move_software;
+extern const struct race_scenario race_posted_move_stays; /* must fail */
+extern const struct race_scenario race_posted_sleep;
+extern const struct race_scenario race_posted_sleep_device;
+extern const struct race_scenario race_posted_sleep_software;
+extern const struct race_scenario race_posted_sleep_marked;
+extern const struct race_scenario race_posted_sleep_two;
+extern const struct race_scenario race_posted_sleep_list_last;
+extern const struct race_scenario race_posted_sleep_no_list;    /* must fail */
+extern const struct race_scenario race_posted_sleep_arms_last;  /* must fail */
+extern const struct race_scenario race_posted_sleep_ignores_on; /* must fail */
+extern const struct race_scenario race_posted_sleep_no_mark;    /* must fail */
+extern const struct race_scenario race_posted_sleep_mark_last;  /* must fail */
+extern const struct race_scenario race_posted_asleep;
+/* posted_loop.c */
+extern const struct race_scenario race_posted_loop;
+extern const struct race_scenario race_posted_loop_software;
+extern const struct race_scenario race_posted_loop_sleep;
+extern const struct race_scenario race_posted_loop_sleep_device;
+extern const struct race_scenario race_posted_loop_sleep_software;
+extern const struct race_scenario race_posted_local;
+extern const struct race_scenario race_posted_local_sleep;
+extern const struct race_scenario race_posted_local_asks_itself; /* must fail */
+extern const struct race_scenario race_posted_loop_move;
+extern const struct race_scenario race_posted_loop_move_software;
+extern const struct race_scenario race_posted_off;
+extern const struct race_scenario race_posted_off_device;
+extern const struct race_scenario race_posted_off_software;
+extern const struct race_scenario race_posted_off_sleep;
+extern const struct race_scenario race_posted_on_sleep;
+extern const struct race_scenario race_posted_off_on_sleep;
+extern const struct race_scenario race_posted_on_sleep_software;
+extern const struct race_scenario race_posted_unwoken; /* must fail */
+extern const struct race_scenario race_posted_icr;
+extern const struct race_scenario race_posted_icr_disabled;
+extern const struct race_scenario race_posted_icr_left;         /* must fail */
+extern const struct race_scenario race_posted_icr_left_locally; /* must fail */
+extern const struct race_scenario race_posted_status;
+extern const struct race_scenario race_posted_status_stale; /* must fail */
+/* posted_table.c */
+extern const struct race_scenario race_table_entry;
+extern const struct race_scenario race_table_halves; /* must fail */
+extern const struct race_scenario race_table_id;
+extern const struct race_scenario race_table_id_back;
+extern const struct race_scenario race_table_no_reason; /* must fail */
 /* inhibit_turn.c */
 extern const struct race_scenario race_inhibit_set;
 extern const struct race_scenario race_inhibit_clear;
