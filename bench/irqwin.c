@@ -103,9 +103,10 @@ void apic_page_zap(struct vm *vm __unused)
 static u32 mismatches;
 
 /* A call as it is in the image, which comes back. */
-__noinline void accel_mismatch(struct vcpu *vcpu __unused)
+__noinline bool accel_last_look(struct vcpu *vcpu __unused)
 {
 	mismatches++;
+	return false;
 }
 
 /* --- VMs --- */
@@ -177,7 +178,7 @@ static void no_check(struct vcpu *vcpu __unused)
 static void check(struct vcpu *vcpu)
 {
 	if (accel_is_wrong(vcpu))
-		accel_mismatch(vcpu);
+		accel_last_look(vcpu);
 }
 
 /* The same call for all, so that what is around them is subtracted with no_check()'s. */

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include "postern/settings.h"
-
 #define ACCOUNT_MAX_COLUMNS 8
 #define LABEL_WIDTH         24
 
@@ -212,43 +210,22 @@ static void print_inhibits(const struct table *table, const struct report_vm *vm
 	}
 }
 
-static bool has_intels_acceleration(const char *cpu)
-{
-	static const struct {
-		const char *name;
-		enum cpu_acceleration acceleration;
-	} models[] = {
-#define X(name, vendor, available, accel, what) {name, CPU_ACCEL_##accel},
-	        CPU_MODELS(X)
-#undef X
-	};
-
-	for (u32 i = 0; i < ARRAY_SIZE(models); i++)
-		if (strcmp(models[i].name, cpu) == 0)
-			return models[i].acceleration == CPU_ACCEL_APICV;
-	return false;
-}
-
 /* What a row's absence does not say by itself. */
-static void print_unknown(FILE *out, const struct report_apicv *apicv, const char *cpu)
+static void print_unknown(FILE *out, const struct report_apicv *apicv)
 {
-	if (!apicv->able)
-		return;
-	if (has_intels_acceleration(cpu))
-		fprintf(out, "  without posted interrupts: this version has none for %s\n", cpu);
-	if (!apicv->hw_counted)
+	if (apicv->able && !apicv->hw_counted)
 		fputs("  what the processor does by itself is not known: it does not tell\n", out);
 }
 
 static void print_apicv(const struct table *table, const struct report_vm *vm,
-                        const struct account *total, const char *cpu)
+                        const struct account *total)
 {
 	const struct report_apicv *apicv = &vm->apicv;
 
 	if (!has_apicv(vm, table->vcpus))
 		return;
 	fputs("acceleration\n", table->out);
-	print_unknown(table->out, apicv, cpu);
+	print_unknown(table->out, apicv);
 	print_number(table, "active, in seconds", apicv->active_ns, NANOSECONDS);
 	print_number(table, "lock-shared", apicv->lock_shared, COUNT);
 	print_number(table, "lock-exclusive", apicv->lock_exclusive, COUNT);
@@ -324,7 +301,7 @@ static void print_vm(FILE *out, const struct outcome *outcome, u32 vm)
 	print_row(&table, "received", value_counter, COUNTER_IPI_RECEIVED, COUNT);
 	print_times(&table);
 	print_rest(&table);
-	print_apicv(&table, report, &total, outcome->options->vm[vm].cpu);
+	print_apicv(&table, report, &total);
 }
 
 void account_print(FILE *out, const struct outcome *outcome)

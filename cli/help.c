@@ -134,15 +134,16 @@ static const struct {
 	const char *name;
 	const char *vendor; /* NULL: both */
 	enum cpu_acceleration since;
-	bool missing; /* this version does not use it */
+	bool native; /* the emulated processor has it, if it is of that vendor */
 } cpu_features[] = {
-        {"svm", "AMD", CPU_ACCEL_NONE, false},
-        {"vmx", "Intel", CPU_ACCEL_NONE, false},
-        {"nested-paging", NULL, CPU_ACCEL_NONE, false},
+        {"svm", "AMD", CPU_ACCEL_NONE, true},
+        {"vmx", "Intel", CPU_ACCEL_NONE, true},
+        {"nested-paging", NULL, CPU_ACCEL_NONE, true},
         {"avic", "AMD", CPU_ACCEL_AVIC, false},
         {"x2avic", "AMD", CPU_ACCEL_X2AVIC, false},
-        {"apicv", "Intel", CPU_ACCEL_APICV, false},
-        {"posted-interrupts", "Intel", CPU_ACCEL_APICV, true},
+        {"apicv", "Intel", CPU_ACCEL_APICV, true},
+        {"posted-interrupts", "Intel", CPU_ACCEL_APICV, false},
+        {"ipi-virtualization", "Intel", CPU_ACCEL_IPIV, false},
 };
 
 /*
@@ -158,21 +159,19 @@ static const char *feature_state(u32 feature, const char *vendor,
 		return "-";
 	if (acceleration < since)
 		return "hidden";
-	if (cpu_features[feature].missing)
-		return "not yet";
-	return since == CPU_ACCEL_NONE || since == CPU_ACCEL_APICV ? "native" : "modelled";
+	return cpu_features[feature].native ? "native" : "modelled";
 }
 
 static void list_features(FILE *out)
 {
-	fprintf(out, "\n%-16s", "FEATURE");
+	fprintf(out, "\n%-18s", "FEATURE");
 #define X(name, vendor, available, accel, what)                                                    \
 	if (available)                                                                             \
 		fprintf(out, " %10s", name);
 	CPU_MODELS(X)
 #undef X
 	for (u32 i = 0; i < ARRAY_SIZE(cpu_features); i++) {
-		fprintf(out, "\n%-16s", cpu_features[i].name);
+		fprintf(out, "\n%-18s", cpu_features[i].name);
 #define X(name, vendor, available, accel, what)                                                    \
 	if (available)                                                                             \
 		fprintf(out, " %10s", feature_state(i, vendor, CPU_ACCEL_##accel));

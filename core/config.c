@@ -145,6 +145,7 @@ static u32 accel_modes(enum cpu_acceleration acceleration)
 		return ACCEL_MODE(ACCEL_XAPIC);
 	case CPU_ACCEL_X2AVIC:
 	case CPU_ACCEL_APICV:
+	case CPU_ACCEL_IPIV:
 		return ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC);
 	default:
 		return 0;

@@ -17,8 +17,12 @@ struct vcpu;
 #define CPU_VECTOR_TIMER 0xf0 /* this processor's one-shot timer */
 #define CPU_VECTOR_KICK  0xf1 /* leave the guest, look at your requests */
 #define CPU_VECTOR_FORCE 0xf2 /* self-IPI of a forced immediate exit */
+/* From here on: not for the run loop, or not in the first place. */
 #define CPU_VECTOR_DOORBELL                                                                        \
 	0xf3 /* of a modelled processor: cpu_model/assist.h. Means nothing outside */
+#define CPU_VECTOR_NOTIFY                                                                          \
+	0xf4 /* look at requests apart (irq/accel.h): who is outside does so anyway */
+#define CPU_VECTOR_WAKEUP   0xf5 /* somebody who sleeps has such requests */
 #define CPU_VECTOR_SPURIOUS 0xff
 
 struct run_queue {
@@ -38,7 +42,8 @@ struct cpu {
 	u64 armed_deadline;  /* [o] what the physical timer was last set to */
 	u64 armed_timers;    /* [o] timers.next_deadline at that time */
 	struct atomic32
-	        interrupted;    /* [o, and its interrupt handler] look around: sched_has_chores() */
+	        interrupted; /* [o, and its interrupt handler] look around: sched_has_chores() */
+	struct atomic32 wakeups; /* [o, and its interrupt handler] CPU_VECTOR_WAKEUP has come */
 	struct atomic32 idle;   /* [a] halted or about to halt: needs an IPI to look at its queue */
 	struct atomic32 online; /* [a] */
 	struct run_queue rq;

@@ -46,6 +46,7 @@ bool machine_init(struct machine *machine, const char **why)
 		machine->slice_tsc = timer_ns_to_tsc(DEFAULT_SLICE_NS);
 		host_probe_fpu(machine);
 		machine_use_entry_timer(machine, true);
+		machine->posted = machine->ipiv = true;
 		return true;
 	}
 	*why = right_refusal(refusal);

@@ -27,6 +27,8 @@ struct machine {
 	u32 debug_lose_ticks;          /* (i) of each processor's timer interrupts, 0: none */
 	bool pause_yield;              /* (i) PAUSE exits while others wait */
 	bool entry_timer;              /* (i) a running vCPU's deadline goes with its entry */
+	bool posted;          /* (i) the processor may collect posted interrupts: --set posted */
+	bool ipiv;            /* (i) the processor may send IPIs by itself: --set ipiv */
 	bool stale_vectoring; /* (i) docs/emulators.md: exits while a virtual interrupt is delivered */
 
 	/* Housekeeping, boot processor only: when each is next due (TSC). */

@@ -278,7 +278,7 @@ static void report_all(struct machine *machine)
 
 static void log_features(const struct machine *machine)
 {
-	char text[160];
+	char text[200];
 
 	backend_op(features)(text, sizeof(text));
 	port_log("%s: %u processors, TSC %llu kHz, %s", machine->backend->name, machine->cpu_count,
@@ -367,6 +367,8 @@ enum main_result postern_main(void)
 	machine->debug_panic = (u8)config.setting[SETTING_DEBUG_PANIC];
 	machine->debug_lose_ticks = (u32)config.setting[SETTING_DEBUG_LOSE_TICKS];
 	machine->pause_yield = config.setting[SETTING_PAUSE_YIELD];
+	machine->posted = config.setting[SETTING_POSTED];
+	machine->ipiv = config.setting[SETTING_IPIV];
 	machine->stale_vectoring = config.setting[SETTING_STALE_VECTORING];
 	if (!config.setting[SETTING_PREEMPTION_TIMER])
 		machine_use_entry_timer(machine, false);

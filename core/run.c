@@ -18,7 +18,7 @@
 #include "postern/port.h"
 
 /*
- * Enter the guest once. false: a request arrived after it was prepared, and nothing was entered.
+ * Enter the guest once. false: something came after it was prepared, and nothing was entered.
  * `chores`: they have just been done, so the physical timer may have to be set anew. `step`: for a
  * debugger, core/debugger.h.
  *
@@ -39,13 +39,12 @@ static __inlined bool enter_as(struct cpu *cpu, struct vcpu *vcpu, bool chores, 
 		sched_arm_timer(cpu);
 	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
 	smp_mb();
-	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu))) {
+	if (atomic32_read(&vcpu->requests) || (!chores && sched_has_chores(cpu)) ||
+	    (accel_is_wrong(vcpu) && accel_last_look(vcpu))) {
 		atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 		backend_op(host_irqs_unblock)();
 		return false;
 	}
-	if (accel_is_wrong(vcpu))
-		accel_mismatch(vcpu);
 	backend_op(run)(vcpu, force_immediate_exit);
 	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
 	backend_op(host_irqs_unblock)();
@@ -116,6 +115,8 @@ static u64 run_chores(struct cpu *cpu)
 	atomic32_set_relaxed(&cpu->interrupted, 0);
 	now = port_tsc();
 	timer_run(cpu, now);
+	if (atomic32_read_relaxed(&cpu->wakeups))
+		accel_wake(cpu);
 	if (cpu->index == 0 && now >= main_housekeeping_due())
 		main_housekeeping(now);
 	return now;
@@ -235,16 +236,23 @@ void cpu_main(struct cpu *cpu)
 	atomic32_set(&cpu->online, 0);
 }
 
+static bool is_for_run_loop(struct cpu *cpu, u8 vector)
+{
+	if (vector == CPU_VECTOR_WAKEUP)
+		atomic32_set_relaxed(&cpu->wakeups, 1);
+	return vector != CPU_VECTOR_DOORBELL && vector != CPU_VECTOR_NOTIFY;
+}
+
 void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 {
-	if (vector == CPU_VECTOR_DOORBELL)
-		return;
 	if (vector == CPU_VECTOR_TIMER) {
 		counter_add(&cpu->ticks, 1);
 		if (debug_loses_tick(cpu))
 			return;
 		/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
 		cpu->armed_deadline = TSC_NEVER;
+	} else if (vector >= CPU_VECTOR_DOORBELL && !is_for_run_loop(cpu, vector)) {
+		return;
 	}
 	atomic32_set_relaxed(&cpu->interrupted, 1);
 }

@@ -199,7 +199,7 @@ bool sched_block(struct vcpu *vcpu)
 	/* From the publication on a waker may hand the vCPU to a queue: nothing of it is touched.
 	 */
 	cpu->current = NULL;
-	accel_running(vcpu, NULL);
+	accel_sleeps(vcpu);
 	sched_block_publish(vcpu);
 	if (sched_block_recheck(vcpu)) {
 		cpu->current = vcpu;
@@ -270,7 +270,8 @@ static bool idle_has_work(struct cpu *cpu)
 {
 	struct machine *machine = port_machine();
 
-	if (atomic32_read(&machine->stopping) || atomic32_read(&cpu->rq.length))
+	if (atomic32_read(&machine->stopping) || atomic32_read(&cpu->rq.length) ||
+	    atomic32_read_relaxed(&cpu->wakeups))
 		return true;
 	return atomic64_read_relaxed(&cpu->timers.next_deadline) <= port_tsc();
 }

@@ -50,6 +50,15 @@ void model_apic_ack(struct model_cpu *cpu, u8 vector)
 	cpu->in_service[cpu->in_service_depth++] = vector;
 }
 
+void model_apic_handle(struct model_cpu *cpu, u8 vector)
+{
+	cpu->in_handler = true;
+	cpu_handle_interrupt(cpu->cpu, vector);
+	cpu->in_handler = false;
+	cpu->in_service_depth--; /* the port's handler ends with EOI */
+	cpu->interrupts++;
+}
+
 void model_take_interrupts(struct model_cpu *cpu)
 {
 	int vector;
@@ -58,10 +67,6 @@ void model_take_interrupts(struct model_cpu *cpu)
 	while (cpu->gif && cpu->intr_flag && !cpu->guest && !cpu->in_handler &&
 	       (vector = model_apic_pending(cpu)) >= 0) {
 		model_apic_ack(cpu, (u8)vector);
-		cpu->in_handler = true;
-		cpu_handle_interrupt(cpu->cpu, (u8)vector);
-		cpu->in_handler = false;
-		cpu->in_service_depth--; /* the port's handler ends with EOI */
-		cpu->interrupts++;
+		model_apic_handle(cpu, (u8)vector);
 	}
 }

@@ -248,6 +248,15 @@ void insn_apic_send(u32 dest, u32 icr_low)
 	}
 }
 
+void insn_take_interrupt(u8 vector)
+{
+	struct model_cpu *cpu = model_current();
+
+	ASSERT(!cpu->intr_flag && cpu->in_service_depth &&
+	       cpu->in_service[cpu->in_service_depth - 1] == vector);
+	model_apic_handle(cpu, vector);
+}
+
 bool insn_apic_pending(u8 vector)
 {
 	struct model_cpu *cpu = model_current();

@@ -226,6 +226,8 @@ void model_apic_raise(struct model_cpu *cpu, u8 vector);
 int model_apic_pending(struct model_cpu *cpu);
 /* Take the vector, which is the highest pending one, into service. */
 void model_apic_ack(struct model_cpu *cpu, u8 vector);
+/* The host's handler of the vector that is in service. */
+void model_apic_handle(struct model_cpu *cpu, u8 vector);
 /* Take physical interrupts if GIF and IF allow it: calls cpu_handle_interrupt(). */
 void model_take_interrupts(struct model_cpu *cpu);
 

@@ -18,7 +18,7 @@
  *      2 IsRunning? doorbell, else exit:      b asleep? IRR in the page? then not
  *        sched_wake()
  *
- * Where requests are apart from the page there is one way for all modes, that of core/vcpu.h: irq/lapic_accel.c.
+ * Where requests are apart from the page there is one way for all modes: irq/lapic_accel.c.
  */
 #include "irq/accel.h"
 
@@ -48,8 +48,12 @@ bool accel_create(struct vm *vm, u32 modes)
 		return false;
 	vm->accel.modes = modes;
 	vm->accel.apart = ops->requests_apart;
-	for_each_vcpu (vcpu, vm)
+	for_each_vcpu (vcpu, vm) {
+		vcpu->accel.looks = ops->requests_apart;
 		lapic_may_accelerate(vcpu, ops->requests_apart);
+		if (vm->accel.icr_in_one)
+			lapic_keep_icr_in_one(vcpu);
+	}
 	if (ops->eoi_exits)
 		eoi_exit_require(vm);
 	ops->identify(vm);
@@ -62,7 +66,6 @@ void accel_destroy(struct vm *vm)
 {
 	if (!vm->accel.page)
 		return;
-	ops_of(vm)->vm_exit(vm);
 	port_free(vm->accel.page, PAGE_SIZE);
 	vm->accel.page = NULL;
 }
@@ -114,15 +117,17 @@ void accel_local_changed(struct vcpu *vcpu)
 
 static void change_mode(struct vcpu *vcpu, enum accel_mode old, enum accel_mode mode)
 {
-	if (mode == ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, NULL);
+	bool apart = vcpu->vm->accel.apart;
+
+	if (mode == ACCEL_OFF && !apart)
+		ops_of(vcpu->vm)->running(vcpu, NULL, false);
 	vcpu_count(vcpu, COUNTER_ACCEL_CHANGES);
 	atomic32_set(&vcpu->accel.mode, mode);
 	accel_note_wrong(&vcpu->accel);
 	lapic_accelerated(vcpu, mode != ACCEL_OFF);
 	ops_of(vcpu->vm)->set(vcpu, mode, !vcpu->accel.without_page);
-	if (old == ACCEL_OFF)
-		ops_of(vcpu->vm)->running(vcpu, this_cpu());
+	if (old == ACCEL_OFF && !apart)
+		ops_of(vcpu->vm)->running(vcpu, this_cpu(), false);
 }
 
 /* The activation lock is held shared: the mask does not change. */
@@ -152,7 +157,7 @@ void accel_update(struct vcpu *vcpu)
 	inhibit_unlock_shared(vcpu->vm);
 }
 
-void accel_mismatch(struct vcpu *vcpu)
+static void mismatch(struct vcpu *vcpu)
 {
 	struct accel_vcpu *accel = &vcpu->accel;
 
@@ -164,6 +169,13 @@ void accel_mismatch(struct vcpu *vcpu)
 	         "window %u",
 	         vcpu->vm->id, vcpu->index, atomic32_read(&accel->mode),
 	         atomic32_read(&vcpu->vm->inhibit.mask), accel->local, accel->window);
+}
+
+bool accel_last_look(struct vcpu *vcpu)
+{
+	if (atomic32_read_relaxed(&vcpu->accel.mode) != accel_demanded(vcpu))
+		mismatch(vcpu);
+	return vcpu->lapic.by == LAPIC_BY_OWNER && lapic_harvest(&vcpu->lapic);
 }
 
 /* What the processor did by itself in this turn. Called when it begins and when it ends. */
@@ -180,32 +192,48 @@ static void account(struct vcpu *vcpu, bool begins)
 	}
 }
 
+static __inlined void tell_running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
+{
+	if (!vcpu->vm->accel.modes)
+		return;
+	account(vcpu, cpu);
+	if (accel_is_on(&vcpu->accel) || vcpu->vm->accel.apart)
+		ops_of(vcpu->vm)->running(vcpu, cpu, sleeps);
+}
+
 void accel_running(struct vcpu *vcpu, struct cpu *cpu)
 {
-	if (vcpu->vm->accel.modes)
-		account(vcpu, cpu);
-	if (accel_is_on(&vcpu->accel))
-		ops_of(vcpu->vm)->running(vcpu, cpu);
+	tell_running(vcpu, cpu, false);
+}
+
+void accel_sleeps(struct vcpu *vcpu)
+{
+	tell_running(vcpu, NULL, true);
+}
+
+void accel_wake(struct cpu *cpu)
+{
+	const struct accel_ops *ops = port_machine()->backend->accel;
+
+	/* Cleared first: who has ON set from here on brings us here again. */
+	atomic32_set_relaxed(&cpu->wakeups, 0);
+	smp_mb();
+	if (ops && ops->wake)
+		ops->wake(cpu);
 }
 
 void accel_posted(struct vcpu *vcpu)
 {
 	struct cpu *cpu;
 
-	if (vcpu->vm->accel.apart) {
-		vcpu_request(vcpu, VCPU_REQUEST_EVENT);
-		return;
-	}
 	if (sched_wake(vcpu))
 		return;
 	smp_mb();
 	if (atomic32_read(&vcpu->mode) != VCPU_IN_GUEST)
 		return;
 	cpu = ptr_read(&vcpu->cpu);
-	if (cpu != this_cpu()) {
-		ops_of(vcpu->vm)->notify(cpu);
-		counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
-	}
+	if (cpu != this_cpu())
+		ops_of(vcpu->vm)->notify(vcpu, cpu);
 }
 
 void accel_eoi_exits(struct vcpu *vcpu)

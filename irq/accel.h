@@ -16,7 +16,8 @@
  * whose processor keeps a second account of what is in the page (Intel: RVI), nobody but the vCPU's own
  * processor may set them there, outside of the guest: so whoever accepts an interrupt puts it into
  * accel_vcpu.apart, in whatever mode the vCPU is, and the owner moves it to the page before he decides anything by
- * that (lapic_harvest()). One rule for all modes, so that a change of mode needs no other.
+ * that (lapic_harvest()). One rule for all modes, so that a change of mode needs no other. That something is apart
+ * is one bit, ON, and who sets it tells the vCPU: irq/lapic_accel.c.
  *
  * Tags as in core/vcpu.h.
  */
@@ -43,13 +44,14 @@ enum accel_mode {
  * and vCPU outside of the guest unless said otherwise.
  *
  * modes      bit mask of the modes that the processor has. Any processor, after probe
- * vm_init    allocate tables for the vCPUs, which exist. false: out of memory
- * vm_exit    free them
+ * vm_init    allocate tables for the vCPUs, which exist; the back end's own vm_exit frees them. false: out of memory
  * set        the vCPU's next entries are in this mode, on the nested root with or without the APIC's page.
  *            What software has injected and the processor has not taken goes along
- * running    the vCPU's turn begins on `cpu`, or ends (NULL): senders look at this
- * notify     make `cpu`, which runs an accelerated vCPU, look at its page. Any processor. NULL with
- *            `requests_apart`: there the ordinary request and kick do it
+ * running    the vCPU's turn begins on `cpu`, or ends (NULL), and it `sleeps` or others wait: senders look at this.
+ *            With requests apart of every vCPU, else of an accelerated one, and when that begins or ends
+ * wake       CPU_VECTOR_WAKEUP has come on `cpu`, the own one: wake whom it is for. NULL: it is not used
+ * notify     make `cpu`, which runs the vCPU, look at its page, or at what is apart from it. Any processor.
+ *            With requests apart the vCPU need not be accelerated. Counts how
  * identify   IDs, logical IDs, modes or enables have changed: bring the tables up to date. Any
  *            processor, the APIC-ID map's build lock held
  * eoi_exits  of these vectors the end is to exit: irq/eoi_exit.h. NULL: the processor goes by TMR
@@ -57,10 +59,10 @@ enum accel_mode {
 #define ACCEL_OPS(X)                                                                               \
 	X(u32, modes, (void))                                                                      \
 	X(bool, vm_init, (struct vm * vm))                                                         \
-	X(void, vm_exit, (struct vm * vm))                                                         \
 	X(void, set, (struct vcpu * vcpu, enum accel_mode mode, bool with_page))                   \
-	X(void, running, (struct vcpu * vcpu, struct cpu * cpu))                                   \
-	X(void, notify, (struct cpu * cpu))                                                        \
+	X(void, running, (struct vcpu * vcpu, struct cpu * cpu, bool sleeps))                      \
+	X(void, wake, (struct cpu * cpu))                                                          \
+	X(void, notify, (struct vcpu * vcpu, struct cpu * cpu))                                    \
 	X(void, identify, (struct vm * vm))                                                        \
 	X(void, eoi_exits, (struct vcpu * vcpu, const u64 *bitmap))
 
@@ -75,17 +77,22 @@ struct accel_ops {
 struct accel_vm {
 	u32 modes;  /* (i) what may be used; 0: no acceleration, and nothing below is used */
 	bool apart; /* (i) its back end's requests_apart */
-	u8 *page;   /* (i) what the guest's APIC page is mapped to: never read */
+	bool finds_sleepers; /* (i) vm_init: processors post by themselves, so who falls asleep sees to it that he is found */
+	bool icr_in_one; /* (i) vm_init: in x2APIC mode the page has ICR's 64 bits together at APIC_ICR */
+	u8 *page;        /* (i) what the guest's APIC page is mapped to: never read */
 };
 
 /*
- * Requests apart from the page, a bit for each vector. As large and as aligned as the descriptor into which
- * processors post; the rest of it is the back end's.
+ * Requests apart from the page, a bit for each vector, and whether there may be any. As large and as aligned as the
+ * descriptor into which processors post, and in its layout. What else is in `control` is the back end's: whoever
+ * changes a part of it keeps the rest.
  */
 struct accel_requests {
 	struct atomic64 word[4]; /* [a] set by anybody, cleared by the owner */
-	u64 back_end[4];
+	struct atomic64 control; /* [a] ACCEL_REQUESTS_ON: likewise; and the back end's */
+	u64 reserved[3];
 } __aligned(CACHE_LINE);
+#define ACCEL_REQUESTS_ON BIT64(0)
 _Static_assert(sizeof(struct accel_requests) == 64, "a descriptor's size");
 
 /* Of a vCPU. */
@@ -98,6 +105,7 @@ struct accel_vcpu {
 	u32 wrong_count;      /* [o] and how many there are */
 	bool without_page;    /* [o] it runs on the root without the APIC's page */
 	bool told;            /* [o] a mismatch has been logged */
+	bool looks;           /* (i) requests are apart: see accel_last_look() */
 	u64 fault_rip;        /* [o] whose fault has mapped the APIC's page; ~0: none */
 	u64 counted[HW_COUNT]; /* [o] its processor's counts when last added to the account */
 	struct inhibit_account account[INHIBIT_COUNT]; /* [o] those of scope VCPU */
@@ -126,13 +134,22 @@ void accel_update(struct vcpu *vcpu);
  */
 void accel_local_changed(struct vcpu *vcpu);
 
-/* A vCPU is about to enter in a state that is not what the reasons demand: count it, say so once. */
-void accel_mismatch(struct vcpu *vcpu);
+/*
+ * What accel_is_wrong() wants looked at closer, interrupts blocked and the vCPU VCPU_IN_GUEST. A state that is not what
+ * the reasons demand is counted, and said once. true: requests that were apart have been found, and software
+ * delivers them: the entry is to be prepared anew.
+ */
+bool accel_last_look(struct vcpu *vcpu);
 
-/* The vCPU's turn begins or ends. Own processor. Ends before it can be found asleep. */
+/* The vCPU's turn begins, or ends (NULL). Own processor. */
 void accel_running(struct vcpu *vcpu, struct cpu *cpu);
+/* It ends, and the vCPU goes to sleep: before it can be found asleep. */
+void accel_sleeps(struct vcpu *vcpu);
 
-/* lapic_posted() for one whose mode was seen to be on. */
+/* CPU_VECTOR_WAKEUP has come. Own processor, interrupts open, no locks held. */
+void accel_wake(struct cpu *cpu);
+
+/* lapic_posted() for one whose mode was seen to be on, or whose requests are apart. */
 void accel_posted(struct vcpu *vcpu);
 
 /* VCPU_REQUEST_EOI_EXIT: tell the processor which ends are to exit. Own processor, no locks held. */

@@ -18,7 +18,8 @@ static inline u32 accel_demanded(const struct vcpu *vcpu)
 
 /*
  * Note by which masks the mode is wrong; the mode or local_mode has changed. A mask is a number here: 0, or any that
- * is not, but never ~0. Own processor, or before it runs.
+ * is not, but never ~0. A vCPU that is not accelerated and whose requests are apart is wrong by all of them: so
+ * accel_last_look() sees to those, too. Own processor, or before it runs.
  */
 static inline void accel_note_wrong(struct accel_vcpu *accel)
 {
@@ -26,7 +27,7 @@ static inline void accel_note_wrong(struct accel_vcpu *accel)
 
 	_Static_assert(INHIBIT_COUNT < 32, "no mask is ~0");
 	accel->wrong_from = mode != ACCEL_OFF && mode == accel->local_mode;
-	if (mode != ACCEL_OFF)
+	if (mode != ACCEL_OFF || accel->looks)
 		accel->wrong_count = ~0u;
 	else
 		accel->wrong_count = accel->local_mode != ACCEL_OFF;
@@ -34,7 +35,7 @@ static inline void accel_note_wrong(struct accel_vcpu *accel)
 
 /*
  * The mode is not the one demanded. Behind the last look at the requests: irq/inhibit.h says why it cannot be, and
- * accel_mismatch() is for then. It is on the way of every entry, so what can be decided before has been: six
+ * accel_last_look() is for then. It is on the way of every entry, so what can be decided before has been: six
  * instructions, which bench/irqwin.c counts. Own processor.
  */
 static inline bool accel_is_wrong(const struct vcpu *vcpu)

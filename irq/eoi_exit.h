@@ -20,7 +20,9 @@
  * itself does not wait for that: a back end whose guest could take and end a message of the new
  * entry before the request has made it exit must wait itself. Where requests are apart from the page
  * (irq/accel.h) it cannot: the message is moved there by the vCPU's own processor, behind the request, and the
- * processor has the bitmap before it enters again.
+ * processor has the bitmap before it enters again. One that collects in the guest (posted interrupts) has been sent
+ * the request's interrupt before the message was posted, and so exits behind its delivery at the latest, before the
+ * first instruction of the handler that is to end it.
  */
 #ifndef IRQ_EOI_EXIT_H
 #define IRQ_EOI_EXIT_H

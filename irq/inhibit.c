@@ -3,6 +3,7 @@
 #include "irq/inhibit.h"
 
 #include "core/machine.h"
+#include "core/sched.h"
 #include "irq/apic_page.h"
 #include "postern/port.h"
 
@@ -133,6 +134,17 @@ static u32 with_windows(const struct vm *vm, u32 mask)
 	return atomic32_read(&vm->inhibit.windows) ? mask | INHIBIT_BIT(IRQWIN) : mask;
 }
 
+/* See inhibit.h. Before the VM starts nobody sleeps: none is on a queue yet. */
+static void wake_all(struct vm *vm)
+{
+	struct vcpu *vcpu;
+
+	if (!atomic32_read(&vm->live_vcpus))
+		return;
+	for_each_vcpu (vcpu, vm)
+		sched_wake(vcpu);
+}
+
 void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
 {
 	struct inhibit_vm *inhibit = &vm->inhibit;
@@ -150,6 +162,8 @@ void inhibit_change_locked(struct vm *vm, u32 reasons, u32 stand)
 	atomic32_set(&inhibit->mask, new);
 	if (!old)
 		apic_page_zap(vm);
+	if (!new && vm->accel.finds_sleepers)
+		wake_all(vm);
 }
 
 void inhibit_change(struct vm *vm, u32 reasons, u32 stand)

@@ -21,6 +21,10 @@
  * so decides by the new mask, and whoever is still in the guest, at b, is right by the old one. So at a,
  * behind the last look, a vCPU's state must be what the mask demands: accel_is_wrong() is asked at each entry.
  *
+ * Whoever sleeps when the mask becomes 0 may have fallen asleep in a way that only software finds (irq/accel.h,
+ * finds_sleepers). So behind 4, before anybody can be accelerated by the new mask, all who sleep are woken, and fall
+ * asleep anew; who is about to fall asleep has the request of 2.
+ *
  * The lock is waited for with interrupts open, by vCPUs that are outside of the guest; 3 waits only for
  * those inside, who leave without any lock. So two requesters, or one whose own vCPU is asked, wait for
  * nobody who waits for them (requirement S3.7).

@@ -51,7 +51,7 @@ static __noinline u32 words_to_look_at(struct lapic *lapic)
 		lapic_harvest(lapic);
 	if (lapic_is_accelerated(lapic))
 		return BIT(IRR_WORDS) - 1;
-	return atomic32_read(&lapic->irr_summary) & (BIT(IRR_WORDS) - 1);
+	return atomic32_read(&lapic->irr_summary);
 }
 
 /* Highest vector requested in these words of IRR, or -1. Owner. */
@@ -214,23 +214,26 @@ static void request_vector(struct lapic *lapic, u8 vector)
 
 /*
  * The processor's deliveries are not told apart by source: their account needs the sum. true: the request is set,
- * apart from the page.
+ * apart from the page, and, if it is to be told, the vCPU has been.
  */
-static __noinline bool accept_specially(struct lapic *lapic, u8 vector)
+static __noinline bool accept_specially(struct lapic *lapic, u8 vector, bool tell)
 {
 	counter_add_shared(&lapic->vcpu->account.counters[COUNTER_ACCEPTED], 1);
 	if (lapic->acceptance != LAPIC_ACCEPT_APART)
 		return false;
-	lapic_post(lapic, vector);
+	if (lapic_post(lapic, vector) && tell)
+		accel_posted(lapic->vcpu);
 	return true;
 }
 
 /*
  * The order of stores: TMR and source before IRR, so that whoever sees the request sees its kind;
  * IRR before the summary, so that whoever sees the summary finds the request; both before
- * vcpu_request(), whose barrier and mode check finish the job (core/vcpu.h).
+ * vcpu_request(), whose barrier and mode check finish the job (core/vcpu.h). true: it is apart from the page, and
+ * nothing is left to be done.
  */
-static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_source source)
+static __inlined bool set_request(struct lapic *lapic, u8 vector, bool level,
+                                  enum irq_source source, bool tell)
 {
 	struct atomic32 *tmr = lapic_vector_word(lapic, APIC_TMR, vector);
 	u32 bit = lapic_vector_bit(vector);
@@ -243,9 +246,10 @@ static void set_request(struct lapic *lapic, u8 vector, bool level, enum irq_sou
 		atomic32_fetch_and(tmr, ~bit);
 
 	atomic32_set_relaxed(&lapic->source[vector], source);
-	if (lapic->acceptance && accept_specially(lapic, vector))
-		return;
+	if (lapic->acceptance && accept_specially(lapic, vector, tell))
+		return true;
 	request_vector(lapic, vector);
+	return false;
 }
 
 bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source source)
@@ -256,8 +260,8 @@ bool lapic_accept(struct lapic *lapic, u8 vector, bool level, enum irq_source so
 		lapic_error(lapic, APIC_ESR_RECV_ILLEGAL);
 		return false;
 	}
-	set_request(lapic, vector, level, source);
-	lapic_posted(lapic->vcpu);
+	if (!set_request(lapic, vector, level, source, true))
+		lapic_posted(lapic->vcpu);
 	return true;
 }
 
@@ -265,7 +269,7 @@ bool lapic_accept_own(struct lapic *lapic, u8 vector, enum irq_source source)
 {
 	if (!lapic_hardware_enabled(lapic) || !lapic_software_enabled(lapic))
 		return false;
-	set_request(lapic, vector, false, source);
+	set_request(lapic, vector, false, source, false);
 	return true;
 }
 
@@ -641,8 +645,8 @@ void lapic_reset_registers(struct lapic *lapic)
 {
 	static const u16 lvts[] = {APIC_LVTT, APIC_LVTTHMR, APIC_LVTPC,
 	                           APIC_LVT0, APIC_LVT1,    APIC_LVTERR};
-	static const u16 zeros[] = {APIC_TPR, APIC_PPR,  APIC_LDR,   APIC_ESR,
-	                            APIC_ICR, APIC_ICR2, APIC_TMICT, APIC_TDCR};
+	static const u16 zeros[] = {APIC_TPR,     APIC_PPR,  APIC_LDR,   APIC_ESR, APIC_ICR,
+	                            APIC_ICR + 4, APIC_ICR2, APIC_TMICT, APIC_TDCR};
 
 	lapic_timer_stop(lapic);
 	/* Disabled by software first: nothing is accepted while the rest goes. */
@@ -672,7 +676,7 @@ void lapic_reset(struct vcpu *vcpu, bool init)
 	lapic_load_identity(lapic);
 	if (init)
 		lapic_set(lapic, APIC_ID, id); /* INIT keeps even an ID that software chose */
-	lapic_changed(lapic);
+	lapic_changed_by_reset(lapic);
 }
 
 bool lapic_create(struct vcpu *vcpu)

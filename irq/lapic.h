@@ -30,8 +30,6 @@ struct vm;
 #define LAPIC_SIGNAL_EXTINT            BIT(4) /* an ExtINT message asks for one INTA cycle */
 #define LAPIC_SIGNAL_SIPI_VECTOR_SHIFT 8      /* 15:8 */
 
-#define LAPIC_SUMMARY_APART BIT(8) /* in lapic->irr_summary */
-
 /* lapic->by: who works on the page. */
 #define LAPIC_BY_PROCESSOR BIT(0) /* it is accelerated */
 #define LAPIC_BY_OWNER     BIT(1) /* (i) requests are apart, and the owner sets them in the page */
@@ -55,7 +53,7 @@ struct lapic {
 	/*
 	 * [a] Bit i: IRR word i may hold something; clear means that it does not. Asked at every
 	 * entry, so that the usual answer, "nothing", costs one load. See lapic_ack() for the race.
-	 * LAPIC_SUMMARY_APART: so may what is apart from the page (irq/accel.h).
+	 * What is apart from the page is not in it: irq/accel.h.
 	 */
 	struct atomic32 irr_summary;
 	u32 isr_summary; /* [o] one bit a word of ISR: set where the word is not 0 */
@@ -69,6 +67,8 @@ struct lapic {
 	u8 by;
 	bool status_changed;
 	u8 acceptance; /* (i) enum lapic_acceptance */
+	/* (i) In x2APIC mode ICR's upper half is at APIC_ICR + 4, as Intel's processors have it. */
+	bool icr_in_one;
 	u32 kept[LAPIC_KEPT];
 	struct atomic32 esr_pending; /* [a] errors since the last ESR write */
 
@@ -99,6 +99,8 @@ void lapic_reset(struct vcpu *vcpu, bool init);
 /* --- hardware delivery; own processor, outside of the guest (irq/lapic_accel.c) --- */
 /* The VM may be accelerated; requests are set in the page, or apart from it. Before it runs. */
 void lapic_may_accelerate(struct vcpu *vcpu, bool apart);
+/* Where the page has ICR in x2APIC mode goes by lapic->icr_in_one. Before it runs. */
+void lapic_keep_icr_in_one(struct vcpu *vcpu);
 /* Acceleration begins or ends. */
 void lapic_accelerated(struct vcpu *vcpu, bool on);
 /*

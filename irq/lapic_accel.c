@@ -14,14 +14,19 @@
  *
  *      a sender                               the vCPU's processor
  *      --------                               --------------------
- *      1 bit apart                            a summary: nothing is apart
- *      2 summary: something is apart          b bits apart to IRR, look at IRR
- *      3 request                              c mode = IN_GUEST; requests? then not
- *      4 in the guest? kick                   d in the guest
+ *      1 bit apart                            a mode = IN_GUEST
+ *      2 ON; it was set? then done            b ON? clear it: else to d
+ *      3 asleep? wake it, done                c bits apart to IRR; decide by IRR, then to a
+ *      4 in the guest? notify its processor   d in the guest
  *
- * 1 behind b: 2 is behind a and stays, and either 3 is before c, which goes back and looks, or 4 sees c. At b each
- * bit is set in IRR before it is cleared apart, so that nobody who looks for it (lapic_holds()) finds it in
- * neither; a sender that finds it still apart has become one with a request that nobody has taken yet.
+ * Whoever sets ON tells the vCPU: those who find it set rely on him. 2 before b: it is seen there. 2 behind b: 4 sees a.
+ * A bit that c has not seen is 1 behind c, so that 2 is behind b's clearing, and the next look finds it. An
+ * accelerated vCPU decides nothing by software: the back end looks (b) and moves (c) while it prepares the entry. One that
+ * goes to sleep has BLOCKED in a's place, and does not sleep if it finds ON.
+ *
+ * At c each bit is set in IRR before it is cleared apart, so that nobody who looks for it (lapic_holds()) finds it in
+ * neither; a sender that finds it still apart has become one with a request that nobody has taken yet. Processors that
+ * collect by themselves do it the other way round.
  */
 #include "irq/lapic_priv.h"
 
@@ -50,13 +55,14 @@ static void count_coalesced(struct lapic *lapic, u64 n)
 	counter_add_shared(&lapic->vcpu->account.counters[COUNTER_COALESCED], n);
 }
 
-void lapic_post(struct lapic *lapic, u8 vector)
+bool lapic_post(struct lapic *lapic, u8 vector)
 {
+	struct accel_requests *apart = &lapic->vcpu->accel.apart;
 	u64 bit = BIT64(vector % 64);
 
-	if (atomic64_fetch_or(&lapic->vcpu->accel.apart.word[vector / 64], bit) & bit)
+	if (atomic64_fetch_or(&apart->word[vector / 64], bit) & bit)
 		count_coalesced(lapic, 1);
-	atomic32_fetch_or(&lapic->irr_summary, LAPIC_SUMMARY_APART);
+	return !(atomic64_fetch_or(&apart->control, ACCEL_REQUESTS_ON) & ACCEL_REQUESTS_ON);
 }
 
 bool lapic_is_posted(const struct lapic *lapic, u8 vector)
@@ -81,13 +87,13 @@ static void request_word(struct lapic *lapic, u32 i, u32 bits)
 		atomic32_fetch_or(&lapic->irr_summary, BIT(i));
 }
 
-void lapic_harvest(struct lapic *lapic)
+bool lapic_harvest(struct lapic *lapic)
 {
 	struct atomic64 *word = lapic->vcpu->accel.apart.word;
 
-	if (!(atomic32_read(&lapic->irr_summary) & LAPIC_SUMMARY_APART))
-		return;
-	atomic32_fetch_and(&lapic->irr_summary, ~LAPIC_SUMMARY_APART);
+	if (!lapic_has_posted(lapic))
+		return false;
+	atomic64_fetch_and(&lapic->vcpu->accel.apart.control, ~ACCEL_REQUESTS_ON);
 	for (u32 i = 0; i < WORDS / 2; i++) {
 		u64 bits = atomic64_read(&word[i]);
 
@@ -97,10 +103,13 @@ void lapic_harvest(struct lapic *lapic)
 		request_word(lapic, 2 * i + 1, (u32)(bits >> 32));
 		atomic64_fetch_and(&word[i], ~bits);
 	}
+	return true;
 }
 
+/* ON first: who has it set from here on finds what it was set for. */
 void lapic_forget_posted(struct lapic *lapic)
 {
+	atomic64_fetch_and(&lapic->vcpu->accel.apart.control, ~ACCEL_REQUESTS_ON);
 	for (u32 i = 0; i < WORDS / 2; i++)
 		atomic64_set(&lapic->vcpu->accel.apart.word[i], 0);
 }
@@ -109,6 +118,11 @@ void lapic_may_accelerate(struct vcpu *vcpu, bool apart)
 {
 	vcpu->lapic.acceptance = apart ? LAPIC_ACCEPT_APART : LAPIC_ACCEPT_COUNTED;
 	vcpu->lapic.by = apart ? LAPIC_BY_OWNER : 0;
+}
+
+void lapic_keep_icr_in_one(struct vcpu *vcpu)
+{
+	vcpu->lapic.icr_in_one = true;
 }
 
 /* --- on and off --- */
@@ -136,9 +150,9 @@ void lapic_accelerated(struct vcpu *vcpu, bool on)
 	}
 	lapic->by |= LAPIC_BY_PROCESSOR;
 	lapic->status_changed = true;
-	/* From here on the summary only says whether there is something apart. */
+	/* From here on the summary says nothing, and is not looked at closer for that. */
 	if (lapic->by & LAPIC_BY_OWNER)
-		atomic32_fetch_and(&lapic->irr_summary, LAPIC_SUMMARY_APART);
+		atomic32_set(&lapic->irr_summary, 0);
 	lapic_keep(lapic);
 }
 

@@ -70,8 +70,8 @@ static inline bool lapic_is_accelerated(const struct lapic *lapic)
 }
 
 /*
- * A request has been set for `vcpu`, by software or by a sender's processor: see that it is looked at. Any
- * processor; a device may hold its lock. The race: irq/accel.c.
+ * A request has been set in the page of `vcpu`, by software or by a sender's processor: see that it is looked at. Any
+ * processor; a device may hold its lock. The race: irq/accel.c. Of one apart from the page: accel_posted().
  */
 static inline void lapic_posted(struct vcpu *vcpu)
 {
@@ -95,14 +95,21 @@ void lapic_eoi(struct lapic *lapic);
 void lapic_write_again(struct lapic *lapic, u32 offset, u32 value);
 /* Mode, base or enables have changed: whoever has to know. */
 void lapic_changed(struct lapic *lapic);
+/* The same, the registers having been reset, in which the APIC is disabled by software. */
+void lapic_changed_by_reset(struct lapic *lapic);
 /* ID and LDR as they are on entering the present mode. */
 void lapic_load_identity(struct lapic *lapic);
 
 /* lapic_accel.c */
-/* Set a request apart from the page. Any processor. */
-void lapic_post(struct lapic *lapic, u8 vector);
-/* Move what is apart into the page, outside of the guest. Own processor. */
-void lapic_harvest(struct lapic *lapic);
+/* Set a request apart from the page. Any processor. true: nobody else tells the vCPU, accel_posted() is to. */
+bool lapic_post(struct lapic *lapic, u8 vector);
+/* Something may be apart that the owner has not seen. Any processor. */
+static inline bool lapic_has_posted(const struct lapic *lapic)
+{
+	return atomic64_read(&lapic->vcpu->accel.apart.control) & ACCEL_REQUESTS_ON;
+}
+/* Move what is apart into the page, outside of the guest. Own processor. false: nothing was. */
+bool lapic_harvest(struct lapic *lapic);
 /* This vector's bit is set apart. A snapshot; any processor. */
 bool lapic_is_posted(const struct lapic *lapic, u8 vector);
 /* Nothing is apart any more. Own processor. */

@@ -47,6 +47,14 @@ void lapic_changed(struct lapic *lapic)
 	apic_map_rebuild(lapic->vcpu->vm);
 }
 
+/* What a sender's processor has posted until its table said otherwise belongs to what was before. */
+void lapic_changed_by_reset(struct lapic *lapic)
+{
+	lapic_changed(lapic);
+	if (lapic->by & LAPIC_BY_OWNER)
+		lapic_forget_posted(lapic);
+}
+
 /* ID, LDR, DFR: who is reached by what. */
 static void write_mapped(struct lapic *lapic, u32 offset, u32 value)
 {
@@ -94,10 +102,26 @@ static void write_esr(struct lapic *lapic, u32 offset, u32 value)
 	lapic_set(lapic, offset, atomic32_xchg(&lapic->esr_pending, 0));
 }
 
+/*
+ * Where the page has ICR's upper half. In x2APIC mode it is the MSR's: AMD's interrupt virtualization finds it in the
+ * register beside, Intel's IPI virtualization has eight bytes at 300h.
+ */
+static u32 icr_high_offset(const struct lapic *lapic)
+{
+	return lapic_in_x2apic(lapic) && lapic->icr_in_one ? APIC_ICR + 4 : APIC_ICR2;
+}
+
+static u32 icr_dest(const struct lapic *lapic)
+{
+	u32 high = lapic_get(lapic, icr_high_offset(lapic));
+
+	return lapic_in_x2apic(lapic) ? high : high >> 24;
+}
+
 static void write_icr(struct lapic *lapic, u32 offset, u32 value)
 {
 	lapic_set(lapic, offset, value);
-	lapic_send(lapic, value, lapic_get(lapic, APIC_ICR2) >> 24);
+	lapic_send(lapic, value, icr_dest(lapic));
 }
 
 static void write_self(struct lapic *lapic, u32 offset, u32 value)
@@ -299,13 +323,8 @@ static bool x2apic_read(struct lapic *lapic, u32 offset, u64 *value)
 	if (!lapic_in_x2apic(lapic) || !reg || !(reg->access & MSR_READ))
 		return false;
 	*value = read_register(lapic, reg, offset);
-	/*
-	 * The page keeps ICR in two registers in this mode too. AMD's interrupt virtualization
-	 * reads it there; Intel's wants eight bytes at 300h, for which its back end will have to
-	 * ask.
-	 */
 	if (offset == APIC_ICR)
-		*value |= (u64)lapic_get(lapic, APIC_ICR2) << 32;
+		*value |= (u64)lapic_get(lapic, icr_high_offset(lapic)) << 32;
 	return true;
 }
 
@@ -322,9 +341,8 @@ static bool x2apic_write(struct lapic *lapic, u32 offset, u64 value)
 	if ((u32)value & ~allowed)
 		return false;
 	if (offset == APIC_ICR) {
-		lapic_set(lapic, APIC_ICR, (u32)value & reg->mask);
-		lapic_set(lapic, APIC_ICR2, high);
-		lapic_send(lapic, (u32)value & reg->mask, high);
+		lapic_set(lapic, icr_high_offset(lapic), high);
+		write_icr(lapic, APIC_ICR, (u32)value & reg->mask);
 		return true;
 	}
 	if (high)
@@ -378,10 +396,13 @@ static void change_mode(struct lapic *lapic, u64 old, u64 base)
 		lapic_reset_registers(lapic);
 	if (base_mode(base) == MODE_X2APIC) {
 		lapic_set(lapic, APIC_ICR, 0);
-		lapic_set(lapic, APIC_ICR2, 0);
+		lapic_set(lapic, icr_high_offset(lapic), 0);
 	}
 	lapic_load_identity(lapic);
-	lapic_changed(lapic);
+	if ((old ^ base) & APIC_BASE_EN)
+		lapic_changed_by_reset(lapic);
+	else
+		lapic_changed(lapic);
 }
 
 static bool write_base(struct lapic *lapic, u64 value)

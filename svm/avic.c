@@ -100,9 +100,8 @@ static bool vm_init(struct vm *vm)
 	return true;
 }
 
-static void vm_exit(struct vm *vm)
+void svm_avic_vm_exit(struct svm_vm *svm)
 {
-	struct svm_vm *svm = vm->arch;
 	struct svm_avic *avic = svm->avic;
 
 	if (!avic)
@@ -224,7 +223,7 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 	set_root(vcpu, with_page);
 }
 
-static void running(struct vcpu *vcpu, struct cpu *cpu)
+static void running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps __unused)
 {
 	const struct svm_avic *avic = avic_of(vcpu->vm);
 	struct atomic64 *entry = &avic->ids[vcpu->apic_id];
@@ -241,15 +240,15 @@ static void running(struct vcpu *vcpu, struct cpu *cpu)
 	} while (!atomic64_cmpxchg(entry, old, (old & ~RUNNING_BITS) | bits));
 }
 
-static void notify(struct cpu *cpu)
+static void notify(struct vcpu *vcpu, struct cpu *cpu)
 {
 	insn_doorbell(cpu->apic_id);
+	counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
 }
 
 const struct accel_ops svm_avic_ops = {
         .modes = modes,
         .vm_init = vm_init,
-        .vm_exit = vm_exit,
         .set = set,
         .running = running,
         .notify = notify,

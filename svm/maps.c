@@ -93,6 +93,7 @@ void svm_vm_exit(struct vm *vm)
 {
 	struct svm_vm *svm = vm->arch;
 
+	svm_avic_vm_exit(svm);
 	if (svm->msrpm_x2avic)
 		port_free(svm->msrpm_x2avic, SVM_MSRPM_SIZE);
 	if (svm->msrpm)

@@ -180,6 +180,8 @@ bool svm_fast_exit(void *vcpu);
 
 /* svm/avic.c */
 extern const struct accel_ops svm_avic_ops;
+/* Free what acceleration has of a VM, if anything. */
+void svm_avic_vm_exit(struct svm_vm *svm);
 /* Exits of AVIC (svm/avic_exit.c), decoded into vcpu->exit. */
 void svm_avic_ipi_exit(struct vcpu *vcpu);
 void svm_avic_noaccel_exit(struct vcpu *vcpu);

@@ -257,7 +257,7 @@ check-model: $(MODEL_TESTS)
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
 # Those that name their processors by themselves.
-NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits avic entry_timer inhibit inhibit_apic nested_vmx vmx \
+NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits avic entry_timer inhibit inhibit_apic ipiv nested_vmx posted vmx \
 	vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be

@@ -16,7 +16,7 @@
  *    mode, or that is not accelerated for a reason of its own, is on a root without the APIC-access page. What
  *    translations say of that page depends on the control and on the root: both go with a flush.
  *  - In x2APIC mode the processor answers any RDMSR that is let through with what the page has, and #GP never; so
- *    the bitmap lets through what the page answers rightly. ICR is not among it: the page keeps its halves apart.
+ *    the bitmap lets through what the page answers rightly. ICR is among it only with vmx/ipiv.c.
  *  - TPR threshold: 0, since nothing of the local APIC waits for software.
  *  - Interrupt-window exiting suppresses the delivery while it is on, and an event is injected before a virtual
  *    interrupt is delivered: so what is not the local APIC's is injected as without acceleration.
@@ -34,9 +34,10 @@
 _Static_assert(sizeof(struct accel_requests) == sizeof(struct pi_desc) &&
                        _Alignof(struct accel_requests) == _Alignof(struct pi_desc) &&
                        offsetof(struct accel_requests, word) == offsetof(struct pi_desc, pir) &&
-                       offsetof(struct accel_requests, back_end) ==
-                               offsetof(struct pi_desc, control),
-               "requests that are apart can be posted-interrupt requests");
+                       offsetof(struct accel_requests, control) ==
+                               offsetof(struct pi_desc, control) &&
+                       ACCEL_REQUESTS_ON == PI_ON,
+               "requests that are apart are a posted-interrupt descriptor");
 
 #define IN_BOTH_MODES (VMX_PROC2_APIC_REGISTER | VMX_PROC2_VID)
 #define IN_XAPIC      (VMX_PROC2_APIC_ACCESS | IN_BOTH_MODES)
@@ -51,21 +52,8 @@ static u32 modes(void)
 
 static bool vm_init(struct vm *vm)
 {
-	return vmx_create_x2apic_bitmap(vm);
-}
-
-/* The bitmap goes with the other one. */
-static void vm_exit(struct vm *vm __unused)
-{
-}
-
-/* Nobody sends by himself: there is no table to say it in. */
-static void running(struct vcpu *vcpu __unused, struct cpu *cpu __unused)
-{
-}
-
-static void identify(struct vm *vm __unused)
-{
+	vmx_posted_vm_init(vm);
+	return vmx_create_x2apic_bitmap(vm) && vmx_ipiv_vm_init(vm);
 }
 
 static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
@@ -77,6 +65,9 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 
 	vmx->own.want.secondary &= ~(IN_XAPIC | IN_X2APIC);
 	vmx->own.want.secondary |= controls[mode];
+	vmx->own.want.pin &= ~VMX_PIN_POSTED;
+	vmx->own.want.pin |= vmx_posted_pin(mode);
+	vmx->own.want.primary |= vmx_ipiv_primary();
 	vmx->own.want.eptp = vmx_eptp(root);
 	vmx->apicv.x2apic = mode == ACCEL_X2APIC;
 	vmx->apicv.changed = true;
@@ -93,16 +84,26 @@ static void eoi_exits(struct vcpu *vcpu, const u64 *bitmap)
 	apicv->changed = true;
 }
 
+static enum vmx_bitmap bitmap_of(const struct vcpu *vcpu)
+{
+	const struct vmx_vcpu *vmx = vcpu->arch;
+
+	if (!vmx->apicv.x2apic)
+		return VMX_BITMAP_PLAIN;
+	return vmx_ipiv_active(vcpu) ? VMX_BITMAP_IPIV : VMX_BITMAP_X2APIC;
+}
+
 static void store_controls(struct vcpu *vcpu)
 {
 	const struct vmx_apicv *apicv = &vmx_of(vcpu)->apicv;
 	const struct vmx_vm *vm = vcpu->vm->arch;
 
 	vmcs_write(VMCS_APIC_ACCESS, ptr_to_hpa(vcpu->vm->accel.page).v);
-	vmcs_write(VMCS_MSR_BITMAP,
-	           ptr_to_hpa(apicv->x2apic ? vm->msr_bitmap_x2apic : vm->msr_bitmap).v);
+	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap[bitmap_of(vcpu)]).v);
 	for (u32 i = 0; i < EOI_EXIT_WORDS; i++)
 		vmcs_write(VMCS_EOI_EXIT(i), apicv->eoi_exit[i]);
+	vmx_posted_store(vcpu);
+	vmx_ipiv_store(vcpu);
 }
 
 void vmx_apicv_store(struct vcpu *vcpu)
@@ -122,10 +123,11 @@ void vmx_apicv_store(struct vcpu *vcpu)
 const struct accel_ops vmx_apicv_ops = {
         .modes = modes,
         .vm_init = vm_init,
-        .vm_exit = vm_exit,
         .set = set,
-        .running = running,
-        .identify = identify,
+        .running = vmx_posted_running,
+        .wake = vmx_posted_wake,
+        .notify = vmx_posted_notify,
+        .identify = vmx_ipiv_identify,
         .eoi_exits = eoi_exits,
         .requests_apart = true,
 };

@@ -6,7 +6,7 @@
  * Four parts of 1 KiB: reads of 0000_0000 - 0000_1FFF, reads of C000_0000 - C000_1FFF, writes of the same
  * two; 1 exits, and so does any MSR that is in neither. Everything exits but what the VMCS switches or
  * vmx/vmcs.c moves with the vCPU, and, while x2APIC mode is virtualized, of the local APIC what its page answers
- * and what the processor does by itself (vmx/apicv.c). Every port exits, without a bitmap.
+ * and what the processor does by itself (vmx/apicv.c, vmx/ipiv.c). Every port exits, without a bitmap.
  */
 #include "postern/port.h"
 #include "postern/string.h"
@@ -67,14 +67,14 @@ void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write)
 {
 	struct vmx_vm *vmx = vm->arch;
 
-	intercept(vmx->msr_bitmap, msr, read, write);
-	if (vmx->msr_bitmap_x2apic)
-		intercept(vmx->msr_bitmap_x2apic, msr, read, write);
+	for (u32 i = 0; i < VMX_BITMAPS; i++)
+		if (vmx->msr_bitmap[i])
+			intercept(vmx->msr_bitmap[i], msr, read, write);
 }
 
 /*
  * Registers that are there and whose word in the page is the answer: not the current count, which only the
- * timer knows, not ICR, and none that is only written.
+ * timer knows, not ICR, which has 64 bits, and none that is only written.
  */
 static const u16 x2apic_reads[] = {
         APIC_ID,   APIC_VERSION, APIC_TPR,    APIC_PPR,     APIC_LDR,
@@ -90,21 +90,41 @@ static u32 x2apic_msr(u32 offset)
 	return MSR_X2APIC_FIRST + offset / 16;
 }
 
-bool vmx_create_x2apic_bitmap(struct vm *vm)
+/* A copy of the one before it. NULL: out of memory. */
+static u8 *copy_bitmap(struct vm *vm, enum vmx_bitmap which)
 {
 	struct vmx_vm *vmx = vm->arch;
 	u8 *map = port_alloc(VMX_BITMAP_SIZE, PAGE_SIZE);
 
+	if (map)
+		memcpy(map, vmx->msr_bitmap[which - 1], VMX_BITMAP_SIZE);
+	vmx->msr_bitmap[which] = map;
+	return map;
+}
+
+bool vmx_create_ipiv_bitmap(struct vm *vm)
+{
+	u8 *map = copy_bitmap(vm, VMX_BITMAP_IPIV);
+
 	if (!map)
 		return false;
-	memcpy(map, vmx->msr_bitmap, VMX_BITMAP_SIZE);
+	set_bit(map, x2apic_msr(APIC_ICR), false);
+	set_bit(map, x2apic_msr(APIC_ICR) + WRITE_BITS, false);
+	return true;
+}
+
+bool vmx_create_x2apic_bitmap(struct vm *vm)
+{
+	u8 *map = copy_bitmap(vm, VMX_BITMAP_X2APIC);
+
+	if (!map)
+		return false;
 	for (u32 i = 0; i < ARRAY_SIZE(x2apic_reads); i++)
 		set_bit(map, x2apic_msr(x2apic_reads[i]), false);
 	for (u32 i = 0; i < ARRAY_SIZE(x2apic_vectors) * 8; i++)
 		set_bit(map, x2apic_msr(x2apic_vectors[i / 8]) + i % 8, false);
 	for (u32 i = 0; i < ARRAY_SIZE(x2apic_writes); i++)
 		set_bit(map, x2apic_msr(x2apic_writes[i]) + WRITE_BITS, false);
-	vmx->msr_bitmap_x2apic = map;
 	return true;
 }
 
@@ -115,10 +135,10 @@ bool vmx_vm_init(struct vm *vm)
 	if (!vmx)
 		return false;
 	vm->arch = vmx;
-	vmx->msr_bitmap = port_alloc(VMX_BITMAP_SIZE, PAGE_SIZE);
-	if (!vmx->msr_bitmap)
+	vmx->msr_bitmap[VMX_BITMAP_PLAIN] = port_alloc(VMX_BITMAP_SIZE, PAGE_SIZE);
+	if (!vmx->msr_bitmap[VMX_BITMAP_PLAIN])
 		return false;
-	memset(vmx->msr_bitmap, 0xff, VMX_BITMAP_SIZE);
+	memset(vmx->msr_bitmap[VMX_BITMAP_PLAIN], 0xff, VMX_BITMAP_SIZE);
 	for (u32 i = 0; i < ARRAY_SIZE(guest_owned_msrs); i++)
 		vmx_msr_intercept(vm, guest_owned_msrs[i], false, false);
 	return true;
@@ -128,10 +148,10 @@ void vmx_vm_exit(struct vm *vm)
 {
 	struct vmx_vm *vmx = vm->arch;
 
-	if (vmx->msr_bitmap_x2apic)
-		port_free(vmx->msr_bitmap_x2apic, VMX_BITMAP_SIZE);
-	if (vmx->msr_bitmap)
-		port_free(vmx->msr_bitmap, VMX_BITMAP_SIZE);
+	vmx_ipiv_vm_exit(vmx);
+	for (u32 i = 0; i < VMX_BITMAPS; i++)
+		if (vmx->msr_bitmap[i])
+			port_free(vmx->msr_bitmap[i], VMX_BITMAP_SIZE);
 	port_free(vmx, sizeof(*vmx));
 	vm->arch = NULL;
 }

@@ -22,7 +22,7 @@ static void merge_msrs(struct vcpu *vcpu, const struct vmx_block *block)
 	    !vm_read(vcpu->vm, bitmap, nested->asked_msrs, VMX_BITMAP_SIZE))
 		memset(nested->asked_msrs, 0xff, VMX_BITMAP_SIZE);
 	for (u32 i = 0; i < VMX_BITMAP_SIZE; i++)
-		nested->msr_bitmap[i] = vm->msr_bitmap[i] | nested->asked_msrs[i];
+		nested->msr_bitmap[i] = vm->msr_bitmap[VMX_BITMAP_PLAIN][i] | nested->asked_msrs[i];
 }
 
 void vmx_nested_ask(struct vcpu *vcpu, const struct vmx_block *block)

@@ -5,7 +5,8 @@
  * Physical interrupts: with external-interrupt exiting they make the guest exit whatever RFLAGS.IF says, the
  * host's at the entry included. It is clear from host_irqs_block() on, so one that arrives after the last look
  * at the requests is pending at the entry and makes the guest exit at once; it is taken when the host sets IF
- * again, since exits do not acknowledge. NMIs exit too, and are raised again for the host.
+ * again. With posted interrupts (vmx/posted.c) the exit has to acknowledge it at the APIC, which tells the vector: then
+ * the host takes it here. NMIs exit too, and are raised again for the host.
  *
  * Bochs 2.7 looks at them only once RFLAGS.IF has changed in the guest (docs/emulators.md): not in one that is
  * entered with IF clear, as the host's is. Such an entry ends by the preemption timer, where there is one
@@ -137,6 +138,15 @@ static u32 enter(struct vcpu *vcpu, bool force_immediate_exit)
 	return reason;
 }
 
+/* "Acknowledge interrupt on exit": nobody else will hear of it. */
+static void take_interrupt(void)
+{
+	u32 info = (u32)vmcs_read(VMCS_EXIT_INFO);
+
+	if (info & VMX_EVENT_VALID)
+		insn_take_interrupt(info & VMX_EVENT_VECTOR);
+}
+
 static void decode(struct vcpu *vcpu, u32 reason)
 {
 	if (vmx_in_nested(vmx_of(vcpu)))
@@ -155,6 +165,8 @@ void vmx_run(struct vcpu *vcpu, bool force_immediate_exit)
 		if (reason == VMX_EXIT_PREEMPTION_TIMER)
 			timer = vmx_timer_exited(vcpu, force_immediate_exit);
 	} while (reason == VMX_EXIT_PREEMPTION_TIMER && timer == VMX_TIMER_AGAIN);
+	if (reason == VMX_EXIT_EXTERNAL && vmx_posted_usable())
+		take_interrupt();
 	if (vmx_of(vcpu)->steps)
 		vmx_debug_exited(vmx_of(vcpu), reason);
 	decode(vcpu, reason);

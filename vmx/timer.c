@@ -22,6 +22,7 @@
 #include "core/timer.h"
 #include "core/vm.h"
 #include "irq/extint.h"
+#include "irq/lapic_priv.h"
 #include "postern/port.h"
 #include "vmx/vmx.h"
 
@@ -146,9 +147,9 @@ static bool is_for_run_loop(struct vcpu *vcpu)
 
 /*
  * What has come of the deadline is decided upon as before any entry, but by the local APIC's vectors alone: ExtINT
- * may come right behind the look for it, and its answer takes a lock. The request that expiry has made is taken; if
- * somebody else's goes with it, his interrupt is pending, and the entry ends at once. A deadline that is not this
- * timer's (a debugger's step) is not looked at.
+ * may come right behind the look for it, and its answer takes a lock. What is apart from the page goes there first.
+ * The request that expiry has made is taken; if somebody else's goes with it, his interrupt is pending, and the entry
+ * ends at once. A deadline that is not this timer's (a debugger's step) is not looked at.
  */
 static enum vmx_timer_exit expire(struct vcpu *vcpu)
 {
@@ -156,6 +157,8 @@ static enum vmx_timer_exit expire(struct vcpu *vcpu)
 		lapic_timer_expired(vcpu);
 	if (is_for_run_loop(vcpu))
 		return VMX_TIMER_DONE;
+	if (vcpu->lapic.by & LAPIC_BY_OWNER)
+		lapic_harvest(&vcpu->lapic);
 	atomic32_fetch_and(&vcpu->requests, ~(u32)VCPU_REQUEST_EVENT);
 	if (is_wanted(vcpu))
 		return VMX_TIMER_DONE;

@@ -122,8 +122,10 @@ static void write_constants(struct vcpu *vcpu)
 	const struct vmx_vm *vm = vcpu->vm->arch;
 
 	vmcs_write(VMCS_VPID, vmx->vmcs->vpid);
-	vmcs_write(VMCS_EXIT_CONTROLS, vmx_allowed(&vmx_features.exit, EXIT_CONTROLS));
-	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap).v);
+	vmcs_write(VMCS_EXIT_CONTROLS,
+	           vmx_allowed(&vmx_features.exit,
+	                       EXIT_CONTROLS | (vmx_posted_usable() ? VMX_EXIT_CTL_ACK_INTR : 0)));
+	vmcs_write(VMCS_MSR_BITMAP, ptr_to_hpa(vm->msr_bitmap[VMX_BITMAP_PLAIN]).v);
 	vmcs_write(VMCS_VIRTUAL_APIC, ptr_to_hpa(vcpu->lapic.page).v);
 	vmcs_write(VMCS_LINK, ~0ull);
 	vmcs_write(VMCS_PF_ERROR_MASK, 0);

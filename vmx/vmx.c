@@ -27,6 +27,7 @@ static bool vmx_cpu_init(struct cpu *cpu)
 	if (!vmx->vmxon)
 		return false;
 	cpu->arch = vmx;
+	vmx_posted_cpu_init(cpu);
 	host_cpu_init(port_machine());
 	control = insn_rdmsr(MSR_FEATURE_CONTROL);
 	if (!(control & FEATURE_CONTROL_LOCK))
@@ -54,6 +55,19 @@ static u32 vmx_insn_bytes(struct vcpu *vcpu __unused, const u8 **bytes __unused)
 	return 0;
 }
 
+/* Behind what is there, if it has room. */
+static u32 append(char *text, u32 size, u32 used, const char *name)
+{
+	u32 length = (u32)strlen(name);
+
+	if (used + length + 2 > size)
+		return used;
+	if (used)
+		text[used++] = ' ';
+	memcpy(text + used, name, length + 1);
+	return used + length;
+}
+
 static void vmx_features_text(char *text, u32 size)
 {
 	static const struct {
@@ -74,17 +88,12 @@ static void vmx_features_text(char *text, u32 size)
 	};
 	u32 used = 0;
 
-	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
-		u32 length = (u32)strlen(names[i].name);
-
-		if (!vmx_may(names[i].from, names[i].bit) || used + length + 2 > size)
-			continue;
-		if (used)
-			text[used++] = ' ';
-		memcpy(text + used, names[i].name, length);
-		used += length;
-	}
-	text[used] = 0;
+	text[0] = 0;
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++)
+		if (vmx_may(names[i].from, names[i].bit))
+			used = append(text, size, used, names[i].name);
+	if (vmx_features.tertiary & VMX_PROC3_IPIV)
+		append(text, size, used, "ipi-virtualization");
 }
 
 #define X(id, name, scope, needed, what, set_by, cleared_by, test)                                 \

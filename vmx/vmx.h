@@ -12,19 +12,44 @@
 
 #include "core/machine.h"
 #include "insn.h"
+#include "postern/port.h"
 #include "x86/vmx.h"
+#include "x86/vmx_apic.h"
 
 /* Per processor (cpu->arch). */
 struct vmx_cpu {
 	u8 *vmxon; /* (i) the processor's own region */
+	u32 ndst;  /* (i) what it is called in descriptors */
+	struct spinlock sleepers_lock;
+	struct vcpu *sleepers; /* [sleepers_lock] to be woken by CPU_VECTOR_WAKEUP: vmx/posted.c */
+};
+
+/* A vCPU's place on that list. */
+struct vmx_sleeper {
+	struct vmx_cpu *on; /* [o] whose list; NULL: none */
+	struct vcpu *next;  /* [on->sleepers_lock] */
+	struct vcpu **link; /* [on->sleepers_lock] what points to it */
+};
+
+/* MSR bitmaps of a VM. Without the VM's acceleration, or without IPI virtualization, there are fewer. */
+enum vmx_bitmap {
+	VMX_BITMAP_PLAIN,
+	VMX_BITMAP_X2APIC, /* while x2APIC mode is virtualized */
+	VMX_BITMAP_IPIV,   /* and IPIs, too */
+	VMX_BITMAPS
 };
 
 /* Per VM (vm->arch). */
 struct vmx_vm {
-	u8 *msr_bitmap; /* [all vCPUs outside] */
-	/* [all vCPUs outside] While x2APIC mode is virtualized; NULL: the VM is not to be accelerated. */
-	u8 *msr_bitmap_x2apic;
+	u8 *msr_bitmap[VMX_BITMAPS]; /* [all vCPUs outside] NULL: there is none */
+	/* IPI virtualization's PID-pointer table, by APIC ID; NULL: none. */
+	struct atomic64 *pi_table; /* (i) [a] entries: written by who rebuilds the APIC-ID map */
+	u32 last_pi_index;         /* (i) */
 };
+static inline u64 vmx_ipiv_table_size(const struct vmx_vm *vmx)
+{
+	return (vmx->last_pi_index + 1ull) * sizeof(struct atomic64);
+}
 
 /*
  * What an entry is controlled by: X(name, VMCS field, type). Each is in `want` and in `have`.
@@ -113,10 +138,11 @@ struct vmx_vcpu {
 	u32 deaf_most;  /* [o] what it is at most; 0: not known yet */
 	u64 msr[VMX_GUEST_MSRS]; /* [o] while not loaded */
 	struct vmx_apicv apicv;  /* [o] of its own VMCS */
-	u32 traps;               /* [o] exceptions that a debugger wants */
-	bool steps;              /* [o] a debugger's step is under way */
-	bool stepped;            /* [o] a debugger's step has executed an instruction */
-	u64 dr6, cr2;            /* [o] while not loaded */
+	struct vmx_sleeper sleeper;
+	u32 traps;    /* [o] exceptions that a debugger wants */
+	bool steps;   /* [o] a debugger's step is under way */
+	bool stepped; /* [o] a debugger's step has executed an instruction */
+	u64 dr6, cr2; /* [o] while not loaded */
 };
 
 /* Of the controls: what must be 1, and what may be. Found by vmx_probe(), constant afterwards. */
@@ -149,6 +175,16 @@ bool vmx_find_features(const char **why);
 static inline bool vmx_may(const struct vmx_capability *capability, u32 bits)
 {
 	return (capability->may & bits) == bits;
+}
+
+/*
+ * The processor can collect posted interrupts, and may: --set posted. What goes with them, interrupts that exits
+ * acknowledge, holds for all VMCSs.
+ */
+static inline bool vmx_posted_usable(void)
+{
+	return port_machine()->posted && vmx_may(&vmx_features.pin, VMX_PIN_POSTED) &&
+	       vmx_may(&vmx_features.exit, VMX_EXIT_CTL_ACK_INTR);
 }
 
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
@@ -212,8 +248,9 @@ s32 vmx_msr_bit(u32 msr, bool write);
 bool vmx_vm_init(struct vm *vm);
 void vmx_vm_exit(struct vm *vm);
 void vmx_msr_intercept(struct vm *vm, u32 msr, bool read, bool write);
-/* vmx_vm.msr_bitmap_x2apic, from the other one. false: out of memory. */
+/* VMX_BITMAP_X2APIC, and VMX_BITMAP_IPIV, each from the one before. false: out of memory. */
 bool vmx_create_x2apic_bitmap(struct vm *vm);
+bool vmx_create_ipiv_bitmap(struct vm *vm);
 
 /* vmx/run.c */
 void vmx_host_irqs_block(void);
@@ -292,14 +329,41 @@ enum vmx_timer_exit vmx_timer_exited(struct vcpu *vcpu, bool force_immediate_exi
 /* vmx/apicv.c */
 extern const struct accel_ops vmx_apicv_ops;
 void vmx_apicv_store(struct vcpu *vcpu);
-/* Before an entry: what has changed of what the processor is to know. It is all in the vCPU's own VMCS. */
+/*
+ * Before an entry: what has changed of what the processor is to know, and what has come apart from the page, which
+ * is known to nobody else for an accelerated vCPU. It is all in the vCPU's own VMCS.
+ */
 static inline void vmx_apicv_sync(struct vcpu *vcpu)
 {
 	const struct vmx_vcpu *vmx = vmx_of(vcpu);
 
-	if (vmx->vmcs == &vmx->own && (vmx->apicv.changed | vcpu->lapic.status_changed))
+	if (vmx->vmcs == &vmx->own && (vmx->apicv.changed | vcpu->lapic.status_changed |
+	                               (atomic64_read(&vcpu->accel.apart.control) & PI_ON)))
 		vmx_apicv_store(vcpu);
 }
+
+/* vmx/posted.c */
+void vmx_posted_cpu_init(struct cpu *cpu);
+void vmx_posted_vm_init(struct vm *vm);
+void vmx_posted_running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps);
+void vmx_posted_wake(struct cpu *cpu);
+void vmx_posted_notify(struct vcpu *vcpu, struct cpu *cpu);
+/* Of the pin-based controls, that of its own VMCS which goes with this mode. */
+u32 vmx_posted_pin(enum accel_mode mode);
+/* The fields that go with it. */
+void vmx_posted_store(struct vcpu *vcpu);
+
+/* vmx/ipiv.c */
+/* The processor can send IPIs by itself, and may: --set ipiv. */
+bool vmx_ipiv_usable(void);
+/* The same, and this vCPU, which is accelerated, does: as its controls are to be computed. */
+bool vmx_ipiv_active(const struct vcpu *vcpu);
+bool vmx_ipiv_vm_init(struct vm *vm);
+void vmx_ipiv_vm_exit(struct vmx_vm *vmx);
+void vmx_ipiv_identify(struct vm *vm);
+/* Of the primary controls, that which goes with the fields; and these. */
+u32 vmx_ipiv_primary(void);
+void vmx_ipiv_store(struct vcpu *vcpu);
 
 /* vmx/apicv_exit.c */
 void vmx_apicv_access_exit(struct vcpu *vcpu, u64 qualification);

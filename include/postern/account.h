@@ -71,7 +71,7 @@ enum exit_kind {
 	  "IPIs to the sender that the processor sent by itself")                                  \
 	X(HW_COALESCED, "hw-coalesced", "by the processor: the vector was pending already")        \
 	X(HW_REQUESTS, "hw-requests", "requests that it put into pages, one for each target")      \
-	X(HW_DOORBELLS, "hw-doorbells", "doorbells that it rang")
+	X(HW_DOORBELLS, "hw-doorbells", "doorbells that it rang, notifications that it sent")
 
 enum hw_count {
 #define X(id, name, what) id,
@@ -110,7 +110,7 @@ enum hw_count {
 	X(IPI_BAD_TARGET, "incomplete-target", "of them: a target that the tables do not have")    \
 	X(IPI_BAD_PAGE, "incomplete-page", "of them: a target whose page is refused")              \
 	X(IPI_BAD_VECTOR, "incomplete-vector", "of them: a vector that no interrupt has")          \
-	X(DOORBELLS, "doorbells", "doorbells rung by software for this vCPU")                      \
+	X(DOORBELLS, "doorbells", "doorbells rung, notifications sent by software for this vCPU")  \
 	X(ACCEL_CHANGES, "accel-changes", "times that acceleration was switched on or off")        \
 	X(ACCEL_MISMATCHES, "accel-mismatches", "entries in a wrong state of acceleration: a bug") \
 	X(IRQ_WINDOWS, "irq-windows", "windows that acceleration had to be off for")               \
@@ -131,6 +131,8 @@ enum hw_count {
 	X(RUN_NS, "run-ns", "nanoseconds on a processor")                                          \
 	X(WAIT_NS, "wait-ns", "nanoseconds runnable, waiting for a processor")                     \
 	X(WAKEUPS, "wakeups", "wake-ups from HLT")                                                 \
+	X(POSTED_WAKEUPS, "posted-wakeups",                                                        \
+	  "of them: by the wakeup vector, without software on the sender's side")                  \
 	X(PREEMPTED, "preempted", "times the slice ended with others waiting")                     \
 	X(KICKS, "kicks", "physical IPIs sent to make this vCPU leave the guest")                  \
 	X(MIGRATIONS, "migrations", "moves to another physical CPU")                               \

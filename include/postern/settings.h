@@ -32,6 +32,9 @@
 	  "let a spinning vCPU give up its turn while others wait")                                \
 	X(PREEMPTION_TIMER, "preemption-timer", BOOL, 1, 0, 1,                                     \
 	  "use the processor's preemption timer, if it has one")                                   \
+	X(POSTED, "posted", BOOL, 1, 0, 1, "use posted interrupts, if the processor has them")     \
+	X(IPIV, "ipiv", BOOL, 1, 0, 1,                                                             \
+	  "use IPI virtualization, if the processor has it and posted interrupts")                 \
 	X(STALE_VECTORING, "stale-vectoring", BOOL, 0, 0, 1,                                       \
 	  "the processor says wrongly which virtual interrupt an exit has cut short, as Bochs")    \
 	X(PIT_REINJECT, "pit.reinject", BOOL, 0, 0, 1,                                             \
@@ -91,6 +94,8 @@ enum setting_id {
 	X(SLICE_US)                                                                                \
 	X(PAUSE_YIELD)                                                                             \
 	X(PREEMPTION_TIMER)                                                                        \
+	X(POSTED)                                                                                  \
+	X(IPIV)                                                                                    \
 	X(STALE_VECTORING)                                                                         \
 	X(TRACE_ENTRIES)                                                                           \
 	X(DEBUG_PANIC)                                                                             \
@@ -107,7 +112,8 @@ enum cpu_acceleration {
 	CPU_ACCEL_NONE,
 	CPU_ACCEL_AVIC,   /* guests in xAPIC mode */
 	CPU_ACCEL_X2AVIC, /* in both modes */
-	CPU_ACCEL_APICV,  /* Intel's, in both modes; posted interrupts: no version has them yet */
+	CPU_ACCEL_APICV,  /* Intel's, in both modes, with posted interrupts */
+	CPU_ACCEL_IPIV,   /* and with IPI virtualization */
 };
 #define CPU_MODELS(X)                                                                              \
 	X("barcelona", "AMD", 1, NONE, "AMD with nested paging, no interrupt acceleration")        \
@@ -116,7 +122,7 @@ enum cpu_acceleration {
 	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
 	X("westmere", "Intel", 1, NONE, "Intel before APICv")                                      \
 	X("broadwell", "Intel", 1, APICV, "Intel with APICv and posted interrupts")                \
-	X("sapphire-rapids", "Intel", 0, APICV,                                                    \
+	X("sapphire-rapids", "Intel", 0, IPIV,                                                     \
 	  "Intel with APICv, posted interrupts, IPI virtualization")
 
 #endif

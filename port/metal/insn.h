@@ -254,6 +254,12 @@ static inline void insn_vmsave(hpa_t vmcb)
 }
 
 /*
+ * An exit has acknowledged this interrupt of the physical APIC: do what the interrupt descriptor table leads to,
+ * its end at the APIC included. Interrupts blocked.
+ */
+void insn_take_interrupt(u8 vector);
+
+/*
  * The physical local APIC, whatever its mode (port/metal/apic.c).
  * insn_apic_send: write the ICR (destination APIC ID, low half as in APIC_ICR).
  * insn_apic_pending: the vector's IRR bit, read back from the APIC.

@@ -104,27 +104,18 @@ void trap_init_cpu(struct cpu *cpu)
 	insn_wrmsr(MSR_GS_BASE, (uintptr_t)cpu);
 }
 
-void trap_handle(struct trap_frame *frame)
+/* The physical APIC has delivered it. Interrupts blocked. */
+static __inlined void take_interrupt(struct cpu *cpu, u8 vector)
 {
-	u8 vector = (u8)frame->vector;
-	struct cpu *cpu;
-	struct cpu_port *port;
+	struct cpu_port *port = cpu->port;
 
-	if (vector < 32 && vector != VECTOR_NMI)
-		panic_exception(frame);
-	if (vector == VECTOR_NMI && panic_is_on())
-		panic_halt();
-
-	cpu = this_cpu();
-	port = cpu->port;
 	switch (vector) {
-	case VECTOR_NMI:
-		port->nmis++;
-		break;
 	case CPU_VECTOR_TIMER:
 	case CPU_VECTOR_KICK:
 	case CPU_VECTOR_FORCE:
 	case CPU_VECTOR_DOORBELL:
+	case CPU_VECTOR_NOTIFY:
+	case CPU_VECTOR_WAKEUP:
 		insn_apic_eoi();
 		cpu_handle_interrupt(cpu, vector);
 		break;
@@ -137,6 +128,31 @@ void trap_handle(struct trap_frame *frame)
 		insn_apic_eoi();
 		break;
 	}
+}
+
+void insn_take_interrupt(u8 vector)
+{
+	take_interrupt(this_cpu(), vector);
+}
+
+void trap_handle(struct trap_frame *frame)
+{
+	u8 vector = (u8)frame->vector;
+	struct cpu *cpu;
+	struct cpu_port *port;
+
+	if (vector < 32 && vector != VECTOR_NMI)
+		panic_exception(frame);
+	if (vector == VECTOR_NMI && panic_is_on())
+		panic_halt();
+
+	cpu = this_cpu();
+	if (vector != VECTOR_NMI) {
+		take_interrupt(cpu, vector);
+		return;
+	}
+	port = cpu->port;
+	port->nmis++;
 }
 
 void port_irqs_block(void)

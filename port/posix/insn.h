@@ -56,6 +56,7 @@ void insn_svm_run(hpa_t vmcb, u64 *gpr, hpa_t host, bool (*again)(void *), void 
 void insn_svm_floor(hpa_t vmcb, u64 *gpr, hpa_t host, u64 rounds);
 void insn_vmsave(hpa_t vmcb);
 
+void insn_take_interrupt(u8 vector);
 void insn_apic_send(u32 dest, u32 icr_low);
 bool insn_apic_pending(u8 vector);
 void insn_apic_eoi(void);

@@ -624,6 +624,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	for (u32 i = 0; fuzz_left(&in) && i < MOST_OPERATIONS; i++)
 		operate();
 	accel_destroy(fake.vm);
+	svm_avic_vm_exit(&svm_vm);
 	fake_destroy();
 	return 0;
 }

@@ -199,6 +199,8 @@ void harness_create(const struct harness *config)
 	vm_config.tsc_deadline = !harness.no_tsc_deadline;
 	if (!machine_init(port_machine(), &why))
 		fail_msg("machine_init: %s", why);
+	port_machine()->posted = !harness.no_posted;
+	port_machine()->ipiv = !harness.no_ipiv;
 	port_machine()->first_cpu = harness.device ? 1 : 0;
 	harness_vm = vm_create(port_machine(), &vm_config);
 	assert_non_null(harness_vm);

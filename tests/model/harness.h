@@ -51,6 +51,7 @@ struct harness {
 	bool no_x2apic, no_tsc_deadline; /* not offered to the guest */
 	bool no_accel;                   /* the processor's acceleration, if any, is not used */
 	bool no_avic;                    /* nor AVIC, if that is what it has */
+	bool no_posted, no_ipiv;         /* --set posted=off, ipiv=off */
 	bool xapic;                      /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject; /* irqchip=split, pit.reinject=on */

@@ -292,7 +292,9 @@ static __unused void exchange_with_l1(u32 rounds)
 	G_CHECK_EQUAL(l2[1].exits[L2_INTR], left + rounds);
 	if (!can_accelerate())
 		return;
-	G_CHECK(exits(0, sent) >= incomplete + rounds);
+	/* With IPI virtualization a target in L2 is one like any other: its own exit is all there is. */
+	if (!model_has(MODEL_IPIV))
+		G_CHECK(exits(0, sent) >= incomplete + rounds);
 	/* The others do not notice. */
 	G_CHECK_EQUAL(injected(2), injected_2);
 	G_CHECK(accel_is_on(&vcpu(0)->accel) && accel_is_on(&vcpu(2)->accel));

@@ -52,14 +52,14 @@ static void sleep(void *arg __unused)
 }
 
 /* Its APIC is enabled; its first entry switches acceleration on. */
-static void create(guest_script script)
+static void create_on(u32 features, guest_script script)
 {
 	const struct vm_config config = {
 	        .vcpus = 1, .memory = 16ull << 20, .x2apic = true, .accel_modes = ~0u};
 	const char *why = "";
 	u64 base;
 
-	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, MODEL_BROADWELL);
+	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, features);
 	if (!machine_init(port_machine(), &why))
 		port_panic("machine_init: %s", why);
 	vm = vm_create(port_machine(), &config);
@@ -74,17 +74,28 @@ static void create(guest_script script)
 	port_machine()->housekeeping_due = TSC_NEVER - 1;
 }
 
+static void create(guest_script script)
+{
+	create_on(MODEL_BROADWELL, script);
+}
+
 static void setup_on(void)
 {
 	create(spin);
 }
 
-static void ready(guest_script script)
+/* Its acceleration is on. */
+static void begin_on(void)
 {
-	create(script);
 	posix_set_current(&model()->cpu[0]);
 	vcpu_handle_requests(target);
 	ASSERT(accel_is_on(&target->accel));
+}
+
+static void ready(guest_script script)
+{
+	create(script);
+	begin_on();
 }
 
 static void setup_spin(void)
@@ -104,11 +115,24 @@ static void setup_off(void)
 }
 
 /* One was requested before acceleration begins. */
+static void hold(void)
+{
+	atomic32_fetch_or(lapic_vector_word(&target->lapic, APIC_IRR, VECTOR),
+	                  lapic_vector_bit(VECTOR));
+}
+
 static void setup_held(void)
 {
 	ready(spin);
-	atomic32_fetch_or(lapic_vector_word(&target->lapic, APIC_IRR, VECTOR),
-	                  lapic_vector_bit(VECTOR));
+	hold();
+}
+
+/* With posted interrupts there is more to be told than what the page holds. */
+static void setup_held_unposted(void)
+{
+	create_on(MODEL_BROADWELL & ~(u32)MODEL_POSTED, spin);
+	begin_on();
+	hold();
 }
 
 static void begin(void)
@@ -142,12 +166,22 @@ static void to_irr(u32 word, u64 bits)
 	                  (u32)bits);
 }
 
+static void unmark(void)
+{
+	atomic64_fetch_and(&target->accel.apart.control, ~ACCEL_REQUESTS_ON);
+}
+
+static void mark(void)
+{
+	atomic64_fetch_or(&target->accel.apart.control, ACCEL_REQUESTS_ON);
+}
+
 /* What comes between the look and the store is gone. */
 static void harvest_drops(void)
 {
 	struct atomic64 *word = &target->accel.apart.word[VECTOR / 64];
 
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 	to_irr(VECTOR / 64, atomic64_read(word));
 	atomic64_set(word, 0);
 }
@@ -160,13 +194,13 @@ static void harvest_unmarks_last(void)
 
 	to_irr(VECTOR / 64, bits);
 	atomic64_fetch_and(word, ~bits);
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 }
 
 /* For a moment it is in neither. */
 static void harvest_with_gap(void)
 {
-	atomic32_fetch_and(&target->lapic.irr_summary, ~LAPIC_SUMMARY_APART);
+	unmark();
 	to_irr(VECTOR / 64, atomic64_xchg(&target->accel.apart.word[VECTOR / 64], 0));
 }
 
@@ -244,24 +278,22 @@ static void send_nothing(void)
 
 static void send_marks_first(void)
 {
-	atomic32_fetch_or(&target->lapic.irr_summary, LAPIC_SUMMARY_APART);
+	mark();
 	atomic64_fetch_or(&target->accel.apart.word[VECTOR / 64], BIT64(VECTOR % 64));
-	vcpu_request(target, VCPU_REQUEST_EVENT);
+	accel_posted(target);
 }
 
-static void send_asks_first(void)
+static void send_tells_first(void)
 {
-	vcpu_request(target, VCPU_REQUEST_EVENT);
+	accel_posted(target);
 	lapic_post(&target->lapic, VECTOR);
 }
 
-/* A kick, if it is in the guest: it looks at what is apart before, and not again. */
-static void send_without_request(void)
+/* It is told, and finds nothing marked. */
+static void send_without_mark(void)
 {
-	lapic_post(&target->lapic, VECTOR);
-	smp_mb();
-	if (atomic32_read(&target->mode) == VCPU_IN_GUEST)
-		cpu_kick(ptr_read(&target->cpu));
+	atomic64_fetch_or(&target->accel.apart.word[VECTOR / 64], BIT64(VECTOR % 64));
+	accel_posted(target);
 }
 
 /* As to an APIC whose processor goes by the page. */
@@ -306,14 +338,14 @@ LOOP(race_apicv_sleep, "APICv: an interrupt meets the run loop of a vCPU that sl
      processor, send);
 LOOP(race_apicv_held, "APICv: what the page held is delivered", setup_held, processor,
      send_nothing);
-LOOP(race_apicv_untold, "APICv: RVI and SVI as they were when acceleration begins", setup_held,
-     processor_untold, send_nothing);
+LOOP(race_apicv_untold, "APICv: RVI and SVI as they were when acceleration begins",
+     setup_held_unposted, processor_untold, send_nothing);
 LOOP(race_apicv_marks_first, "APICv: a sender that marks before it requests", setup_spin, processor,
      send_marks_first);
-LOOP(race_apicv_asks_first, "APICv: a sender that asks before it requests", setup_spin, processor,
-     send_asks_first);
-LOOP(race_apicv_no_request, "APICv: a sender that kicks and does not ask", setup_spin, processor,
-     send_without_request);
+LOOP(race_apicv_tells_first, "APICv: a sender that tells before it requests", setup_spin, processor,
+     send_tells_first);
+LOOP(race_apicv_no_mark, "APICv: a sender that tells and does not mark", setup_spin, processor,
+     send_without_mark);
 LOOP(race_apicv_to_page, "APICv: a sender that writes the page", setup_spin, processor,
      send_to_page);
 

@@ -275,7 +275,7 @@ static void post_asks_first(void)
 	if (!on)
 		vcpu_request(avic_target, VCPU_REQUEST_EVENT);
 	else if (atomic32_read(&avic_target->mode) == VCPU_IN_GUEST)
-		port_machine()->backend->accel->notify(ptr_read(&avic_target->cpu));
+		port_machine()->backend->accel->notify(avic_target, ptr_read(&avic_target->cpu));
 }
 
 /* In the guest without acceleration, what is pending has to bring the vCPU out again. */

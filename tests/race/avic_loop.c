@@ -147,7 +147,7 @@ static void post_looks_first(void)
 	if (!lapic_accept_own(&avic_target->lapic, AVIC_VECTOR_POST, IRQ_SOURCE_MSI))
 		posix_fail("the interrupt was not accepted");
 	if (inside)
-		port_machine()->backend->accel->notify(ptr_read(&avic_target->cpu));
+		port_machine()->backend->accel->notify(avic_target, ptr_read(&avic_target->cpu));
 }
 
 /* The end of a turn on a processor that has something better to do. */

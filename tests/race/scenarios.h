@@ -86,8 +86,8 @@ extern const struct race_scenario race_apicv_toggle;
 extern const struct race_scenario race_apicv_held;
 extern const struct race_scenario race_apicv_untold;      /* must fail */
 extern const struct race_scenario race_apicv_marks_first; /* must fail */
-extern const struct race_scenario race_apicv_asks_first;  /* must fail */
-extern const struct race_scenario race_apicv_no_request;  /* must fail */
+extern const struct race_scenario race_apicv_tells_first; /* must fail */
+extern const struct race_scenario race_apicv_no_mark;     /* must fail */
 extern const struct race_scenario race_apicv_to_page;     /* must fail */
 /* vapic.c */
 extern const struct race_scenario race_posted;

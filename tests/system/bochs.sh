@@ -160,7 +160,6 @@ test_bochs_self_ipi() {
 		[ "$writes" -le 10 ] || wrong "$writes exits for MSRs"
 		[ -z "$(account tpr-below-threshold)$(account eoi)$(account virtualized-eoi)$(account apic-write)" ] ||
 			wrong "exits that there is no need of"
-		grep -q '^  without posted interrupts' "$log" || wrong "the account does not say what is missing"
 		grep -q '"hw_counted":[[:space:]]*false' "$json" || wrong "the report takes what it does not know for known"
 	else
 		[ "$writes" -ge $((2 * ipis)) ] || wrong "$writes exits for MSRs"

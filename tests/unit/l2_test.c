@@ -122,10 +122,6 @@ static bool vm_init(struct vm *vm __unused)
 	return true;
 }
 
-static void vm_exit(struct vm *vm __unused)
-{
-}
-
 static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 {
 	if (vcpu->index)
@@ -135,11 +131,11 @@ static void set(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 	back.set_in_l2 += back.now;
 }
 
-static void running(struct vcpu *vcpu __unused, struct cpu *on __unused)
+static void running(struct vcpu *vcpu __unused, struct cpu *on __unused, bool sleeps __unused)
 {
 }
 
-static void notify(struct cpu *on __unused)
+static void notify(struct vcpu *vcpu __unused, struct cpu *on __unused)
 {
 }
 
@@ -149,7 +145,6 @@ static void identify(struct vm *vm __unused)
 
 static const struct accel_ops ops = {.modes = modes,
                                      .vm_init = vm_init,
-                                     .vm_exit = vm_exit,
                                      .set = set,
                                      .running = running,
                                      .notify = notify,

@@ -53,7 +53,7 @@ static void test_apart_until_the_owner_looks(void **state __unused)
 {
 	arrive(V);
 	assert_true(is_apart(V) && !bits(APIC_IRR, V));
-	assert_true(fake.requests[0] & VCPU_REQUEST_EVENT);
+	assert_true(lapic_has_posted(lapic()) && fake.requests[0] & VCPU_REQUEST_EVENT);
 	assert_true(lapic_holds(lapic(), V));
 	assert_int_equal(lapic_deliverable(fake.vm->vcpu[0]), V);
 	assert_true(!is_apart(V) && bits(APIC_IRR, V));
@@ -62,11 +62,46 @@ static void test_apart_until_the_owner_looks(void **state __unused)
 	assert_int_equal(lapic_deliverable(fake.vm->vcpu[0]), -1);
 }
 
+/* Who finds the mark set has told nobody: the one who set it does. */
+static void test_first_one_tells(void **state __unused)
+{
+	assert_true(lapic_post(lapic(), V));
+	assert_false(lapic_post(lapic(), LOWER));
+	assert_false(lapic_post(lapic(), V)); /* coalesced, and still somebody else's to tell */
+	assert_true(lapic_harvest(lapic()));
+	assert_true(lapic_post(lapic(), V));
+	lapic_forget_posted(lapic());
+	fake.requests[0] = 0;
+	arrive(LOWER);
+	assert_int_equal(fake.requests[0], VCPU_REQUEST_EVENT);
+	fake.requests[0] = 0;
+	arrive(V);
+	assert_int_equal(fake.requests[0], 0);
+}
+
+/* What a back end keeps beside the mark stays as it is. */
+static void test_rest_of_the_word_is_kept(void **state __unused)
+{
+	struct atomic64 *control = &fake.vm->vcpu[0]->accel.apart.control;
+	const u64 rest = 0x1234567800f40002;
+
+	atomic64_set(control, rest);
+	arrive(V);
+	assert_true(atomic64_read(control) == (rest | ACCEL_REQUESTS_ON));
+	lapic_harvest(lapic());
+	assert_true(atomic64_read(control) == rest);
+	arrive(V);
+	lapic_reset(fake.vm->vcpu[0], true);
+	assert_true(atomic64_read(control) == rest);
+	assert_false(is_apart(V));
+}
+
 /* The same vCPU asks itself: it has not been moved yet, either. */
 static void test_own_requests_are_no_exception(void **state __unused)
 {
 	assert_true(lapic_accept_own(lapic(), V, IRQ_SOURCE_IPI));
-	assert_true(is_apart(V));
+	assert_true(is_apart(V) && lapic_has_posted(lapic()));
+	assert_int_equal(fake.requests[0], 0);
 	assert_int_equal(lapic_deliverable(fake.vm->vcpu[0]), V);
 }
 
@@ -93,7 +128,8 @@ static void test_every_request_is_accounted_for(void **state __unused)
 	assert_int_equal(counted(COUNTER_ACCEPTED), 4);
 	assert_true(bits(APIC_IRR, V) && bits(APIC_IRR, LOWER));
 	/* Nothing is left, and it is not looked for. */
-	assert_false(atomic32_read(&lapic()->irr_summary) & LAPIC_SUMMARY_APART);
+	assert_false(lapic_has_posted(lapic()));
+	assert_false(lapic_harvest(lapic()));
 }
 
 static void test_reset_forgets(void **state __unused)
@@ -158,6 +194,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        T(test_apart_until_the_owner_looks),
+	        T(test_first_one_tells),
+	        T(test_rest_of_the_word_is_kept),
 	        T(test_own_requests_are_no_exception),
 	        T(test_level_is_noted),
 	        T(test_every_request_is_accounted_for),

@@ -147,6 +147,7 @@ static void create(void)
 static void destroy(void)
 {
 	accel_destroy(fake.vm);
+	svm_avic_vm_exit(&svm_vm);
 	fake_destroy();
 }
 
@@ -284,8 +285,8 @@ static void expect_table(u32 max_index, u32 pages, u32 too_big)
 	                 too_big ? INHIBIT_BIT(PHYSICAL_ID_TOO_BIG) : 0);
 	all_to_x2apic();
 	for (u32 i = 0; i < VCPUS; i++) {
-		svm_avic_ops.running(vcpu(i), &fake.machine->cpu[0]);
-		svm_avic_ops.running(vcpu(i), NULL);
+		svm_avic_ops.running(vcpu(i), &fake.machine->cpu[0], false);
+		svm_avic_ops.running(vcpu(i), NULL, false);
 	}
 	for (u32 i = 0; i < avic->table_size / 8; i++)
 		found += avic->ids[i].v != 0;
