@@ -305,7 +305,8 @@ check-tsan: $(TSAN)/threads $(TSAN)/soak
 	@$(TAP) tsan-soak 1800 $(TSAN)/soak $(if $(POSTERN_TEST_FULL),1000000,90000)
 
 check-soak: $(RACE)/soak
-	@$(TAP) soak 7200 $(RACE)/soak $(if $(POSTERN_TEST_FULL),100000000,1200000)
+	@$(TAP) soak 7200 $(RACE)/soak $(if $(POSTERN_TEST_FULL),100000000,900000) others
+	@$(TAP) soak-posted 7200 $(RACE)/soak $(if $(POSTERN_TEST_FULL),100000000,600000) posted
 
 check-race: $(RACE)/explorer
 	@$(TAP) explorer $(if $(POSTERN_TEST_FULL),3600,900) $(RACE)/explorer
