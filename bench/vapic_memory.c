@@ -13,6 +13,7 @@
 #include "core/main.h"
 #include "core/sched.h"
 #include "irq/inhibit.h"
+#include "insn.h"
 #include "postern/backend.h"
 #include "postern/port.h"
 #include "tests/unit/irq_fake.h"
@@ -35,6 +36,8 @@ struct vmx_features vmx_features = {
         .exit = {0, ~0u},
         .tertiary = VMX_PROC3_IPIV,
 };
+
+struct insn_slots insn_slots; /* of none is made use */
 
 void port_send_ipi(u32 apic_id, u8 vector)
 {

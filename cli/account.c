@@ -213,8 +213,11 @@ static void print_inhibits(const struct table *table, const struct report_vm *vm
 /* What a row's absence does not say by itself. */
 static void print_unknown(FILE *out, const struct report_apicv *apicv)
 {
-	if (apicv->able && !apicv->hw_counted)
+	if (apicv->able && apicv->hw_counted == REPORT_HW_NOTHING)
 		fputs("  what the processor does by itself is not known: it does not tell\n", out);
+	if (apicv->hw_counted == REPORT_HW_SENDS)
+		fputs("  modelled: what it sends; what it delivers by itself is not known: it does not tell\n",
+		      out);
 }
 
 static void print_apicv(const struct table *table, const struct report_vm *vm,

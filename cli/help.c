@@ -134,7 +134,7 @@ static const struct {
 	const char *name;
 	const char *vendor; /* NULL: both */
 	enum cpu_acceleration since;
-	bool native; /* the emulated processor has it, if it is of that vendor */
+	bool native; /* the emulated processor has it */
 } cpu_features[] = {
         {"svm", "AMD", CPU_ACCEL_NONE, true},
         {"vmx", "Intel", CPU_ACCEL_NONE, true},
@@ -148,7 +148,7 @@ static const struct {
 
 /*
  * On the emulated processor. QEMU's has what every model of AMD has and nothing beyond; Bochs's has APICv,
- * too.
+ * too, but neither of the two that came later.
  */
 static const char *feature_state(u32 feature, const char *vendor,
                                  enum cpu_acceleration acceleration)
@@ -162,19 +162,22 @@ static const char *feature_state(u32 feature, const char *vendor,
 	return cpu_features[feature].native ? "native" : "modelled";
 }
 
+#define FEATURE_WIDTH(name) (sizeof(name) > 11 ? (int)sizeof(name) - 1 : 10)
+
 static void list_features(FILE *out)
 {
 	fprintf(out, "\n%-18s", "FEATURE");
 #define X(name, vendor, available, accel, what)                                                    \
 	if (available)                                                                             \
-		fprintf(out, " %10s", name);
+		fprintf(out, " %*s", FEATURE_WIDTH(name), name);
 	CPU_MODELS(X)
 #undef X
 	for (u32 i = 0; i < ARRAY_SIZE(cpu_features); i++) {
 		fprintf(out, "\n%-18s", cpu_features[i].name);
 #define X(name, vendor, available, accel, what)                                                    \
 	if (available)                                                                             \
-		fprintf(out, " %10s", feature_state(i, vendor, CPU_ACCEL_##accel));
+		fprintf(out, " %*s", FEATURE_WIDTH(name),                                          \
+		        feature_state(i, vendor, CPU_ACCEL_##accel));
 		CPU_MODELS(X)
 #undef X
 	}

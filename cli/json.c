@@ -188,7 +188,8 @@ static bool add_apicv(cJSON *object, const struct report_vm *vm, u32 vcpus,
 	cJSON *in = cJSON_AddObjectToObject(object, "apicv");
 
 	return in && cJSON_AddBoolToObject(in, "able", apicv->able) &&
-	       cJSON_AddBoolToObject(in, "hw_counted", apicv->hw_counted) &&
+	       cJSON_AddBoolToObject(in, "hw_counted", apicv->hw_counted == REPORT_HW_ALL) &&
+	       cJSON_AddBoolToObject(in, "hw_sends_counted", apicv->hw_counted) &&
 	       add_count(in, "active_ns", apicv->active_ns) && add_inhibits(in, vm, vcpus) &&
 	       add_pair(in, "lock", "shared", apicv->lock_shared, "exclusive",
 	                apicv->lock_exclusive) &&

@@ -250,7 +250,8 @@ static bool take_apicv(struct report_vm *vm, const u8 *payload)
 	struct report_apicv apicv;
 
 	memcpy(&apicv, payload, sizeof(apicv));
-	if (apicv.able > 1 || apicv.hw_counted > apicv.able)
+	if (apicv.able > 1 || apicv.hw_counted >= REPORT_HW_COUNT ||
+	    (apicv.hw_counted && !apicv.able))
 		return false;
 	vm->apicv = apicv;
 	return true;

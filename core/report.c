@@ -132,7 +132,8 @@ static void report_apicv(struct vm *vm)
 	} __packed record = {.header = header(REPORT_APICV, vm->id, sizeof(record.apicv))};
 
 	record.apicv.able = vm->accel.modes != 0;
-	record.apicv.hw_counted = record.apicv.able && port_hw_counts();
+	if (record.apicv.able && port_hw_counts())
+		record.apicv.hw_counted = port_hw_counts_all() ? REPORT_HW_ALL : REPORT_HW_SENDS;
 	record.apicv.active_ns = inhibit_active_ns(vm);
 	record.apicv.lock_shared = counter_read(&inhibit->shared);
 	record.apicv.lock_exclusive = counter_read(&inhibit->exclusive);

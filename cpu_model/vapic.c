@@ -199,13 +199,14 @@ static u8 collect(struct vapic *vapic, u32 index)
 	u64 requests = atomic64_xchg(&vapic->pi_desc->pir[index], 0);
 
 	for (u32 half = 0; half < 2; half++) {
-		u32 word = (u32)(requests >> 32 * half), old;
+		u32 at = vector_offset(APIC_IRR, index * 64 + half * 32);
+		u32 word = (u32)(requests >> 32 * half), both;
 
 		if (!word)
 			continue;
-		old = atomic32_fetch_or(
-		        vapic_word(vapic, vector_offset(APIC_IRR, index * 64 + half * 32)), word);
-		vapic->counts[HW_COALESCED] += (u32)__builtin_popcount(old & word);
+		both = word & atomic32_fetch_or(vapic_word(vapic, at), word);
+		for (; both; both &= both - 1)
+			vapic->counts[HW_COALESCED]++;
 	}
 	return requests ? (u8)(index * 64 + 63 - (u32)__builtin_clzll(requests)) : 0;
 }

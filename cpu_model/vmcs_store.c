@@ -4,8 +4,8 @@
  *
  *  - a 64-bit field has a second encoding, for its high half; no other field has one;
  *  - a write loses the bits above the field's width, and a read has zeros there;
- *  - a field that the processor does not have fails with error 12, a write of a read-only one with 13
- *    (IA32_VMX_MISC bit 29 is 0);
+ *  - a field that the processor does not have fails with error 12, a write of a read-only one with 13 where
+ *    IA32_VMX_MISC bit 29 is 0: processors with APIC virtualization have it;
  *  - a field exists if the processor may set a control that needs it.
  */
 #include "cpu_model/vmcs_store.h"
@@ -104,7 +104,7 @@ u32 vmcs_store_write(struct model_vmcs *vmcs, u32 features, u32 encoding, u64 va
 
 	if (!exists(features, encoding))
 		return VMX_ERROR_FIELD;
-	if (VMCS_TYPE(encoding) == VMCS_TYPE_READ_ONLY)
+	if (VMCS_TYPE(encoding) == VMCS_TYPE_READ_ONLY && !(features & MODEL_APICV))
 		return VMX_ERROR_READ_ONLY;
 	if (VMCS_HIGH(encoding)) {
 		old = vmcs_store_get(vmcs, encoding & ~1u);

@@ -66,7 +66,8 @@ struct vmx_caps vmx_caps(u32 features)
 	        .entry = CAPABILITY(ENTRY_MUST, ENTRY_MAY),
 	        .secondary = secondary(features),
 	        .tertiary = ipiv ? VMX_PROC3_IPIV : 0,
-	        .misc = TIMER_RATE | BIT64(5) | VMX_MISC_HLT | CR3_TARGETS,
+	        .misc = TIMER_RATE | BIT64(5) | VMX_MISC_HLT | CR3_TARGETS |
+	                (features & MODEL_APICV ? VMX_MISC_WRITE_ALL : 0),
 	        .ept_vpid = features & MODEL_NO_NPT
 	                            ? 0
 	                            : VMX_EPT_4_LEVELS | VMX_EPT_WB | VMX_EPT_2M | VMX_EPT_INVEPT |

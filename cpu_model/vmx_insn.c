@@ -181,6 +181,13 @@ bool insn_vmptrld(hpa_t region)
 	return true;
 }
 
+hpa_t insn_vmptrst(void)
+{
+	const struct model_vmx *vmx = vmx_operation("VMPTRST");
+
+	return vmx->current ? ptr_to_hpa(vmx->current) : HPA(~0ull);
+}
+
 bool insn_vmread(u32 field, u64 *value)
 {
 	struct model_vmx *vmx = vmx_operation("VMREAD");

@@ -271,8 +271,8 @@ check-model: $(MODEL_TESTS)
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
 	extint msi nmi)),$(MODEL_TESTS))
 # Those that name their processors by themselves.
-NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits avic entry_timer inhibit inhibit_apic ipiv nested_vmx posted vmx \
-	vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid witness)
+NAMED_TESTS := $(patsubst %,$(HOST)/tests/model/%_test,apicv apicv_exits assist_vmx avic entry_timer inhibit inhibit_apic ipiv \
+	nested_vmx posted vmx vmx_apic vmx_backend vmx_fast vmx_ipiv vmx_posted vmx_posting vmx_replay vmx_rules vmx_vid witness)
 
 # The same scripts on processors with AVIC, native to the model and by the assist: what they see must be
 # the same. All of these in check-full.
@@ -286,7 +286,7 @@ check-model-avic: $(MODEL_TESTS)
 # The same scripts on the VMX back end. Left out besides: those about AVIC.
 VMX_TESTS := $(filter-out $(NAMED_TESTS) %/hv_test %/model_test,$(MODEL_TESTS))
 # With APICv: those about interrupts, all of them in check-full.
-APICV_CPUS := broadwell broadwell-unposted sapphire-rapids
+APICV_CPUS := broadwell broadwell-unposted sapphire-rapids $(if $(POSTERN_TEST_FULL),assist-broadwell) assist-sapphire-rapids
 APICV_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(INTERRUPT_TESTS))
 # Without a preemption timer: those about interrupts, all of them in check-full.
 UNTIMED_TESTS := $(if $(POSTERN_TEST_FULL),$(VMX_TESTS),$(filter %/nmi_test %/rules_timer_test,$(VMX_TESTS)))
@@ -303,8 +303,8 @@ check-model-vmx: $(VMX_TESTS)
 # in check-full.
 INHIBIT_RUNS := genoa/toggled milan/toggled broadwell/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
 	rome/inhibited milan/inhibited broadwell/inhibited broadwell-unposted/toggled broadwell-unposted/inhibited \
-	sapphire-rapids/toggled sapphire-rapids/inhibited $(foreach cpu,rome milan genoa,assist-$(cpu)/toggled \
-	assist-$(cpu)/inhibited))
+	sapphire-rapids/toggled sapphire-rapids/inhibited $(foreach cpu,rome milan genoa broadwell sapphire-rapids, \
+	assist-$(cpu)/toggled assist-$(cpu)/inhibited))
 check-model-inhibit: $(INTERRUPT_TESTS)
 	@for run in $(INHIBIT_RUNS); do for test in $(INTERRUPT_TESTS); do \
 		echo "$$run $(TAP) $$(echo $$run | tr / -)-$$(basename $$test) 1200 $$test"; \

@@ -49,7 +49,7 @@ static const struct {
 
 static struct vmx_capability capability(u32 msr)
 {
-	u64 value = insn_rdmsr(msr);
+	u64 value = insn_vmx_capability(msr);
 
 	return (struct vmx_capability){VMX_MUST(value), VMX_MAY(value)};
 }
@@ -80,17 +80,17 @@ static void read_features(void)
 	f->primary = capability(MSR_VMX_TRUE_PROC);
 	f->exit = capability(MSR_VMX_TRUE_EXIT);
 	f->entry = capability(MSR_VMX_TRUE_ENTRY);
-	f->misc = insn_rdmsr(MSR_VMX_MISC);
-	f->cr0_must = insn_rdmsr(MSR_VMX_CR0_FIXED0);
-	f->cr0_may = insn_rdmsr(MSR_VMX_CR0_FIXED1);
-	f->cr4_must = insn_rdmsr(MSR_VMX_CR4_FIXED0);
-	f->cr4_may = insn_rdmsr(MSR_VMX_CR4_FIXED1);
+	f->misc = insn_vmx_capability(MSR_VMX_MISC);
+	f->cr0_must = insn_vmx_capability(MSR_VMX_CR0_FIXED0);
+	f->cr0_may = insn_vmx_capability(MSR_VMX_CR0_FIXED1);
+	f->cr4_must = insn_vmx_capability(MSR_VMX_CR4_FIXED0);
+	f->cr4_may = insn_vmx_capability(MSR_VMX_CR4_FIXED1);
 	if (f->primary.may & VMX_PROC_SECONDARY)
 		f->secondary = capability(MSR_VMX_PROC2);
 	if (f->secondary.may & (VMX_PROC2_EPT | VMX_PROC2_VPID))
-		f->ept_vpid = insn_rdmsr(MSR_VMX_EPT_VPID);
+		f->ept_vpid = insn_vmx_capability(MSR_VMX_EPT_VPID);
 	if (f->primary.may & VMX_PROC_TERTIARY)
-		f->tertiary = insn_rdmsr(MSR_VMX_PROC3);
+		f->tertiary = insn_vmx_capability(MSR_VMX_PROC3);
 }
 
 bool vmx_find_features(const char **why)
@@ -98,7 +98,7 @@ bool vmx_find_features(const char **why)
 	vmx_features = (struct vmx_features){0};
 	if (!is_enabled(why))
 		return false;
-	vmx_features.basic = insn_rdmsr(MSR_VMX_BASIC);
+	vmx_features.basic = insn_vmx_capability(MSR_VMX_BASIC);
 	if (!(vmx_features.basic & VMX_BASIC_TRUE)) {
 		*why = "VMX: no TRUE capability registers (IA32_VMX_BASIC bit 55)";
 		return false;

@@ -99,7 +99,7 @@ static u32 run_guest(struct vcpu *vcpu)
 	struct vmx_vcpu *vmx = vmx_of(vcpu);
 	u32 reason = VMX_EXIT_ENTRY_GUEST_STATE | VMX_EXIT_ENTRY_FAILED;
 
-	if (insn_vmx_run(vcpu->regs.gpr, vmx->vmcs->launched, vmx_fast_exit, vcpu))
+	if (insn_enter_vmx(vcpu->regs.gpr, vmx->vmcs->launched, vmx_fast_exit, vcpu))
 		reason = (u32)vmcs_read(VMCS_EXIT_REASON);
 	else if (!vmx_in_nested(vmx))
 		port_panic("vCPU %u: VM entry fails: error %u", vcpu->index,

@@ -147,9 +147,9 @@ static bool is_for_run_loop(struct vcpu *vcpu)
 
 /*
  * What has come of the deadline is decided upon as before any entry, but by the local APIC's vectors alone: ExtINT
- * may come right behind the look for it, and its answer takes a lock. What is apart from the page goes there first.
- * The request that expiry has made is taken; if somebody else's goes with it, his interrupt is pending, and the entry
- * ends at once. A deadline that is not this timer's (a debugger's step) is not looked at.
+ * may come right behind the look for it, and its answer takes a lock. The request that expiry has made is taken, and
+ * what is apart from the page goes there; if somebody else's request goes with it, his interrupt is pending, and the
+ * entry ends at once. A deadline that is not this timer's (a debugger's step) is not looked at.
  */
 static enum vmx_timer_exit expire(struct vcpu *vcpu)
 {

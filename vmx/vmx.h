@@ -189,17 +189,29 @@ static inline bool vmx_posted_usable(void)
 
 /* vmx/vmcs.c. Fields of the current VMCS; there is none that does not exist. */
 __noreturn void vmcs_fail(u32 field);
-static inline u64 vmcs_read(u32 field)
+/*
+ * One of those that a processor may lack and be helped out with (x86/insn_slots.h). They are named where they are
+ * used, so no other access is longer for this.
+ */
+static __inlined bool vmcs_is_modelled(u32 field)
+{
+	return __builtin_constant_p(field) &&
+	       (field == VMCS_PI_VECTOR || field == VMCS_PI_DESC || field == VMCS_TERTIARY ||
+	        field == VMCS_LAST_PI_INDEX || field == VMCS_PI_TABLE);
+}
+static __inlined u64 vmcs_read(u32 field)
 {
 	u64 value = 0;
 
-	if (!insn_vmread(field, &value))
+	if (!(vmcs_is_modelled(field) ? insn_vmread_modelled(field, &value)
+	                              : insn_vmread(field, &value)))
 		vmcs_fail(field);
 	return value;
 }
-static inline void vmcs_write(u32 field, u64 value)
+static __inlined void vmcs_write(u32 field, u64 value)
 {
-	if (!insn_vmwrite(field, value))
+	if (!(vmcs_is_modelled(field) ? insn_vmwrite_modelled(field, value)
+	                              : insn_vmwrite(field, value)))
 		vmcs_fail(field);
 }
 /* `want` with what must be 1, without what may not. */

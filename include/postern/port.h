@@ -63,6 +63,8 @@ bool port_show_processor(const char *name);
  * not tell. Own processor.
  */
 const u64 *port_hw_counts(void);
+/* If it does: that is all. false: a part of it is another's, who does not tell; what is sent is known. */
+bool port_hw_counts_all(void);
 void port_timer_arm(u64 deadline);
 void port_irqs_block(void);
 void port_irqs_unblock(void);

@@ -82,10 +82,17 @@ struct report_item {
 	u64 value;
 } __packed;
 
+enum report_hw {
+	REPORT_HW_NOTHING,
+	REPORT_HW_ALL,
+	REPORT_HW_SENDS, /* requests, IPIs and notifications; the rest is a processor's that does not tell */
+	REPORT_HW_COUNT
+};
+
 /* A VM's acceleration, in total. What its vCPUs count themselves is in their accounts. */
 struct report_apicv {
 	u8 able;       /* its processors have acceleration that it may use */
-	u8 hw_counted; /* and tell what they do by themselves: HW_COUNTERS */
+	u8 hw_counted; /* and tell of what they do by themselves, HW_COUNTERS: enum report_hw */
 	u64 active_ns; /* that no reason of scope VM stood */
 	u64 lock_shared, lock_exclusive;
 	u64 rounds, kicked; /* updates of all vCPUs; vCPUs that had to leave the guest for them */

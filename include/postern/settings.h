@@ -113,7 +113,7 @@ enum cpu_acceleration {
 	CPU_ACCEL_AVIC,   /* guests in xAPIC mode */
 	CPU_ACCEL_X2AVIC, /* in both modes */
 	CPU_ACCEL_APICV,  /* Intel's, in both modes, with posted interrupts */
-	CPU_ACCEL_IPIV,   /* and with IPI virtualization */
+	CPU_ACCEL_IPIV,   /* the same, and IPI virtualization */
 };
 #define CPU_MODELS(X)                                                                              \
 	X("barcelona", "AMD", 1, NONE, "AMD with nested paging, no interrupt acceleration")        \
@@ -122,7 +122,7 @@ enum cpu_acceleration {
 	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
 	X("westmere", "Intel", 1, NONE, "Intel before APICv")                                      \
 	X("broadwell", "Intel", 1, APICV, "Intel with APICv and posted interrupts")                \
-	X("sapphire-rapids", "Intel", 0, IPIV,                                                     \
+	X("sapphire-rapids", "Intel", 1, IPIV,                                                     \
 	  "Intel with APICv, posted interrupts, IPI virtualization")
 
 #endif

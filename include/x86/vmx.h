@@ -304,6 +304,7 @@ enum vmcs_width {
 #define VMX_MISC_TIMER_RATE      0x1full /* the preemption timer counts TSC >> rate */
 #define VMX_MISC_HLT             BIT64(6)
 #define VMX_MISC_WAIT_SIPI       BIT64(8)
+#define VMX_MISC_WRITE_ALL       BIT64(29) /* VMWRITE writes the read-only fields, too */
 #define VMX_MISC_NO_LENGTH       BIT64(30) /* software events are injected with length 0, too */
 /* A control's MSR: 31:0 those that must be 1, 63:32 those that may be. */
 #define VMX_MUST(msr) ((u32)(msr))

@@ -179,6 +179,15 @@ static inline bool insn_vmptrld(hpa_t vmcs)
 	return ok;
 }
 
+/* The current VMCS; ~0: none. */
+static inline hpa_t insn_vmptrst(void)
+{
+	u64 region;
+
+	__asm__ volatile("vmptrst %0" : "=m"(region) : : "cc");
+	return HPA(region);
+}
+
 static inline bool insn_vmread(u32 field, u64 *value)
 {
 	bool ok;

@@ -7,8 +7,8 @@
 IMAGE_LIMIT := 524288
 IMAGE_DIR := $(BUILD)/image
 # Of the processor model the microcode, and what puts it between the back end and the processor.
-IMAGE_MODEL := cpu_model/assist.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c \
-	cpu_model/slots.c
+IMAGE_MODEL := $(addprefix cpu_model/,assist.c assist_avic.c assist_vmx.c avic.c avic_ipi.c avic_regs.c slots.c vapic.c \
+	vapic_ipi.c vapic_regs.c)
 IMAGE_SRC := $(CORE_SRC) $(IMAGE_MODEL) $(sort $(wildcard port/metal/*.c))
 IMAGE_ASM := $(sort $(wildcard port/metal/*.S))
 IMAGE_OBJ := $(IMAGE_SRC:%.c=$(IMAGE_DIR)/%.o) $(IMAGE_ASM:%.S=$(IMAGE_DIR)/%.o)

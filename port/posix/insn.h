@@ -44,6 +44,7 @@ bool insn_vmxon(hpa_t region);
 void insn_vmxoff(void);
 bool insn_vmclear(hpa_t vmcs);
 bool insn_vmptrld(hpa_t vmcs);
+hpa_t insn_vmptrst(void);
 bool insn_vmread(u32 field, u64 *value);
 bool insn_vmwrite(u32 field, u64 value);
 bool insn_invept(u64 how, u64 eptp);

@@ -167,11 +167,27 @@ bool port_show_processor(const char *name __unused)
 	return true;
 }
 
+/* What the processor does by itself, and what the assist adds to that. */
+static const u64 *vapic_counts(void)
+{
+	static __thread u64 sum[HW_COUNT];
+	const u64 *own = model_current()->vapic.counts, *assisted = assist_counts();
+
+	for (u32 i = 0; assisted && i < HW_COUNT; i++)
+		sum[i] = own[i] + assisted[i];
+	return assisted ? sum : own;
+}
+
 const u64 *port_hw_counts(void)
 {
 	if (model_has(MODEL_APICV))
-		return model_current()->vapic.counts;
+		return vapic_counts();
 	return model_has(MODEL_AVIC) ? model_current()->avic.counts : assist_counts();
+}
+
+bool port_hw_counts_all(void)
+{
+	return true;
 }
 
 void port_timer_arm(u64 deadline)

@@ -277,6 +277,9 @@ bool insn_vmread(u32 field, u64 *value)
 	return true;
 }
 
+/* Fields that a processor may lack are written by another way. */
+struct insn_slots insn_slots = {.vmread = insn_vmread, .vmwrite = insn_vmwrite};
+
 /* --- entering and leaving the guest, turns --- */
 
 void leave(u32 i)

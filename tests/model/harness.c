@@ -22,6 +22,14 @@ static void run_device(void)
 	cpu_main(&port_machine()->cpu[0]);
 }
 
+/* What a processor of this name is made from by the assist. */
+static u32 assisted_features(const char *name)
+{
+	bool intel = !strcmp(name, "broadwell") || !strcmp(name, "sapphire-rapids");
+
+	return intel ? MODEL_WESTMERE | MODEL_APICV : MODEL_BARCELONA;
+}
+
 /*
  * The processor that the hypervisor finds: the model with its features, or, with "assist-" before the
  * name, one without them, shown as that one by the assist. Unless the test names one, the variable
@@ -50,7 +58,7 @@ static u32 processor(const char **assisted)
 		return MODEL_BARCELONA;
 	if (!strncmp(name, prefix, strlen(prefix))) {
 		*assisted = name + strlen(prefix);
-		return MODEL_BARCELONA;
+		return assisted_features(*assisted);
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(processors); i++)
 		if (!strcmp(name, processors[i].name))
@@ -98,7 +106,7 @@ static void show(const char *assisted)
 	if (!assisted)
 		return;
 	assert_true(assist_find(assisted, &shown));
-	shown.switches ^= turned_switch();
+	shown.switches ^= model_has(MODEL_INTEL) ? turned_vapic_switch() : turned_switch();
 	shown.memory = model_memory();
 	assert_true(assist_start(&shown));
 }

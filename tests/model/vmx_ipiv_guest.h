@@ -138,7 +138,8 @@ static inline void expect_left(u32 dest, u32 icr)
 
 	begin_ipi(dest, icr);
 	expect(VMX_EXIT_APIC_WRITE, APIC_ICR);
-	assert_true(guest_engine()->guest[0].insn->done);
+	/* The script's engine sees by RIP alone what the assist has executed, at the next entry. */
+	assert_true(vmx_assisted || guest_engine()->guest[0].insn->done);
 	assert_int_equal(rip(), at + guest_engine()->guest[0].insn->length);
 	assert_int_equal(*apic(APIC_ICR), icr);
 	assert_int_equal(stored_dest(), dest);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A VMCS by hand: words for tests of a processor itself, of the model and, from a machine's own image, of one
- * that others have made. They write to the current VMCS. The guest starts in 64-bit mode at ENTRY.
+ * that others have made. They write to the current VMCS, fields that the assist has included. The guest starts in
+ * 64-bit mode at ENTRY.
  */
 #ifndef TESTS_MODEL_VMX_WORDS_H
 #define TESTS_MODEL_VMX_WORDS_H
@@ -38,14 +39,14 @@ static inline u64 vmx_hpa(const void *p)
 
 static inline void vmx_write(u32 field, u64 value)
 {
-	ASSERT(insn_vmwrite(field, value));
+	ASSERT(insn_vmwrite_modelled(field, value));
 }
 
 static inline u64 vmx_read(u32 field)
 {
 	u64 value = 0;
 
-	ASSERT(insn_vmread(field, &value));
+	ASSERT(insn_vmread_modelled(field, &value));
 	return value;
 }
 
