@@ -3,28 +3,25 @@
  * What an IPI costs that AVIC's microcode sends, in instructions, by the number of entries in the
  * physical ID table, and what memory the tables take.
  *
- * As bench/lookup.c: each instruction under the trap flag is a SIGTRAP, and those are counted. The
- * microcode is compiled as it is for the image, without the explorer's hooks, and so is bare_send() beside
- * it: what the processor has to do to memory and to another processor for such an IPI, and nothing
+ * Counted as bench/trap.h says. The microcode is compiled as it is for the image, without the explorer's hooks, and
+ * so is bare_send() beside it: what the processor has to do to memory and to another processor for such an IPI, and nothing
  * that makes it AVIC: no check, no mode, no exit, no counting.
  *
  * Output: one line "avic KIND ENTRIES FIGURE" each.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "bench/avic.h"
+#include "bench/trap.h"
 #include "cpu_model/avic.h"
 #include "postern/port.h"
 #include "x86/msr.h"
 
-#define RFLAGS_TRAP "0x100"
-#define VECTOR      0x61
-#define HOST_ID     0x25u
-#define ALT_STACK   (64u << 10)
-#define MSR_ICR     (MSR_X2APIC_FIRST + APIC_ICR / 16)
-#define PAGES       (2 + (AVIC_X2APIC_EXT_MAX + 1) / AVIC_PHYSICAL_PER_PAGE)
+#define VECTOR  0x61
+#define HOST_ID 0x25u
+#define MSR_ICR (MSR_X2APIC_FIRST + APIC_ICR / 16)
+#define PAGES   (2 + (AVIC_X2APIC_EXT_MAX + 1) / AVIC_PHYSICAL_PER_PAGE)
 
 enum kind {
 	KIND_NOTHING, /* what the counting itself executes */
@@ -44,7 +41,6 @@ static const char *const names[KIND_COUNT] = {
 
 static u8 memory[PAGES][PAGE_SIZE] __aligned(4096);
 static struct avic avic;
-static volatile u64 steps;
 static volatile u32 rung;
 
 static void on_ring(void *context __unused, u32 host_id)
@@ -80,11 +76,6 @@ static void (*volatile const bare)(const struct avic *a, u32 index, u32 vector) 
 
 /* --- counting --- */
 
-static void on_trap(int signal __unused)
-{
-	steps++;
-}
-
 static void do_nothing(u32 index __unused)
 {
 }
@@ -109,22 +100,10 @@ static void do_wrmsr(u32 index)
 	avic_msr_write(&avic, MSR_ICR, (u64)index << 32 | VECTOR);
 }
 
-/* The same call for all, so that what is around them is subtracted with do_nothing()'s. */
 static void (*volatile const acts[KIND_COUNT])(u32 index) = {
         [KIND_NOTHING] = do_nothing, [KIND_BARE] = do_bare,   [KIND_PHYSICAL] = do_physical,
         [KIND_LOGICAL] = do_logical, [KIND_WRMSR] = do_wrmsr,
 };
-
-static __noinline u64 count(enum kind kind, u32 index)
-{
-	void (*act)(u32 index) = acts[kind];
-
-	steps = 0;
-	__asm__ volatile("pushfq; orq $" RFLAGS_TRAP ", (%%rsp); popfq" ::: "cc", "memory");
-	act(index);
-	__asm__ volatile("pushfq; andq $~" RFLAGS_TRAP ", (%%rsp); popfq" ::: "cc", "memory");
-	return steps;
-}
 
 static void set_up(u32 entries)
 {
@@ -157,7 +136,7 @@ static u64 measure(enum kind kind, u32 entries)
 	set_up(entries);
 	irr->v = 0;
 	rung = 0;
-	figure = count(kind, entries - 1);
+	figure = trap_count(acts[kind], entries - 1);
 	if (kind != KIND_NOTHING && (irr->v != BIT(VECTOR % 32) || rung != HOST_ID)) {
 		fprintf(stderr, "avic: %s did not arrive\n", names[kind]);
 		exit(1);
@@ -167,11 +146,7 @@ static u64 measure(enum kind kind, u32 entries)
 
 int main(void)
 {
-	static char stack[ALT_STACK];
-	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
-	struct sigaction action = {.sa_handler = on_trap, .sa_flags = SA_ONSTACK};
-
-	if (sigaltstack(&alternate, NULL) || sigaction(SIGTRAP, &action, NULL)) {
+	if (!trap_begin()) {
 		perror("avic");
 		return 1;
 	}

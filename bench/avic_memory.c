@@ -60,7 +60,7 @@ u64 bench_avic_bytes(u32 vcpus)
 	if (!svm_avic_ops.vm_init(fake.vm))
 		abort();
 	tables = fake.allocated - before;
-	svm_avic_ops.vm_exit(fake.vm);
+	svm_avic_vm_exit(&svm);
 
 	vcpu = fake.vm->vcpu[0];
 	lapic_destroy(vcpu);

@@ -232,7 +232,15 @@ struct vapic_result vapic_send(struct vapic *vapic, u32 dest, u8 vector);
  * Is this low half of ICR one that goes to vapic_send()? Its vector and destination are not looked
  * at.
  */
-bool vapic_is_ipi(u32 icr);
+static inline bool vapic_is_ipi(u32 icr)
+{
+	/* All but vector and level (14), which is free. */
+	const u32 zero = 0xfff00000u | APIC_DEST_SHORTHAND | BIT(17) | BIT(16) |
+	                 APIC_TRIGGER_LEVEL | BIT(13) | APIC_ICR_BUSY | APIC_DEST_LOGICAL |
+	                 APIC_DM_MASK;
+
+	return !(icr & zero);
+}
 
 /* --- between these files --- */
 #define VAPIC_STRIDE 16u /* from one register to the next */

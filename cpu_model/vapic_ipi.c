@@ -31,16 +31,6 @@ static struct vapic_result not_virtualized(void)
 	return vapic_exit(VAPIC_AFTER, VMX_EXIT_APIC_WRITE, APIC_ICR);
 }
 
-bool vapic_is_ipi(u32 icr)
-{
-	/* All but vector and level (14), which is free. */
-	const u32 zero = 0xfff00000u | APIC_DEST_SHORTHAND | BIT(17) | BIT(16) |
-	                 APIC_TRIGGER_LEVEL | BIT(13) | APIC_ICR_BUSY | APIC_DEST_LOGICAL |
-	                 APIC_DM_MASK;
-
-	return !(icr & zero);
-}
-
 /* NULL: the table has none, or what it says is no descriptor's address. */
 static struct pi_desc *find(const struct vapic *vapic, u32 dest)
 {

@@ -79,7 +79,9 @@ struct accel_vm {
 	bool apart; /* (i) its back end's requests_apart */
 	bool finds_sleepers; /* (i) vm_init: processors post by themselves (as devices may, irq/assigned.h), so who falls asleep sees to it that he is found */
 	bool icr_in_one; /* (i) vm_init: in x2APIC mode the page has ICR's 64 bits together at APIC_ICR */
-	u8 *page;        /* (i) what the guest's APIC page is mapped to: never read */
+	/* (i) accel_ops.notify, or what vm_init has put in its place */
+	void (*notify)(struct vcpu *vcpu, struct cpu *cpu);
+	u8 *page; /* (i) what the guest's APIC page is mapped to: never read */
 };
 
 /*

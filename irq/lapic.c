@@ -447,6 +447,12 @@ static void local_fixed(struct lapic *lapic, u32 lvt_register, u32 lvt)
 	if (level && (atomic32_fetch_or(lapic_word(lapic, APIC_LVT0), APIC_LVT_REMOTE_IRR) &
 	              APIC_LVT_REMOTE_IRR))
 		return;
+	/* The deadline goes with the entry: behind its exit the vCPU looks by itself (vmx/timer.c). */
+	if (lvt_register == APIC_LVTT && lapic->timer_on_entry && lapic->by & LAPIC_BY_OWNER &&
+	    (lvt & 0xff) >= FIRST_LEGAL) {
+		lapic_accept_own(lapic, (u8)lvt, IRQ_SOURCE_TIMER);
+		return;
+	}
 	if (!lapic_accept(lapic, (u8)lvt, level, lvt_source(lvt_register)) && level)
 		atomic32_fetch_and(lapic_word(lapic, APIC_LVT0), ~APIC_LVT_REMOTE_IRR);
 }

@@ -55,16 +55,6 @@ static void count_coalesced(struct lapic *lapic, u64 n)
 	counter_add_shared(&lapic->vcpu->account.counters[COUNTER_COALESCED], n);
 }
 
-bool lapic_post(struct lapic *lapic, u8 vector)
-{
-	struct accel_requests *apart = &lapic->vcpu->accel.apart;
-	u64 bit = BIT64(vector % 64);
-
-	if (atomic64_fetch_or(&apart->word[vector / 64], bit) & bit)
-		count_coalesced(lapic, 1);
-	return !(atomic64_fetch_or(&apart->control, ACCEL_REQUESTS_ON) & ACCEL_REQUESTS_ON);
-}
-
 bool lapic_is_posted(const struct lapic *lapic, u8 vector)
 {
 	return atomic64_read_acquire(&lapic->vcpu->accel.apart.word[vector / 64]) &

@@ -153,12 +153,20 @@ void vmx_posted_running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 		suppress(desc_of(vcpu));
 }
 
+static void kick(struct vcpu *vcpu, struct cpu *cpu)
+{
+	counter_add_shared(&vcpu->account.counters[COUNTER_KICKS], 1);
+	cpu_kick(cpu);
+}
+
 void vmx_posted_vm_init(struct vm *vm)
 {
 	struct vcpu *vcpu;
 
 	for_each_vcpu (vcpu, vm)
 		suppress(desc_of(vcpu));
+	if (!vmx_posted_usable())
+		vm->accel.notify = kick;
 }
 
 void vmx_posted_wake(struct cpu *cpu)
@@ -178,14 +186,12 @@ void vmx_posted_wake(struct cpu *cpu)
 void vmx_posted_notify(struct vcpu *vcpu, struct cpu *cpu)
 {
 	/* By a mode that is no longer right it is told all the same, by an exit too many or too few. */
-	bool by_processor = vmx_posted_usable() && atomic32_read(&vcpu->accel.mode) != ACCEL_OFF;
-	enum counter_id counter = by_processor ? COUNTER_DOORBELLS : COUNTER_KICKS;
-
-	counter_add_shared(&vcpu->account.counters[counter], 1);
-	if (by_processor)
-		port_send_ipi(cpu->apic_id, CPU_VECTOR_NOTIFY);
-	else
-		cpu_kick(cpu);
+	if (atomic32_read(&vcpu->accel.mode) == ACCEL_OFF) {
+		kick(vcpu, cpu);
+		return;
+	}
+	counter_add_shared(&vcpu->account.counters[COUNTER_DOORBELLS], 1);
+	port_send_ipi(cpu->apic_id, CPU_VECTOR_NOTIFY);
 }
 
 /* --- what the processor is told --- */

@@ -360,6 +360,7 @@ void vmx_posted_cpu_init(struct cpu *cpu);
 void vmx_posted_vm_init(struct vm *vm);
 void vmx_posted_running(struct vcpu *vcpu, struct cpu *cpu, bool sleeps);
 void vmx_posted_wake(struct cpu *cpu);
+/* Where posted interrupts are used; else vm_init has put a kick in its place. */
 void vmx_posted_notify(struct vcpu *vcpu, struct cpu *cpu);
 /* Of the pin-based controls, that of its own VMCS which goes with this mode. */
 u32 vmx_posted_pin(enum accel_mode mode);

@@ -12,7 +12,7 @@
  *
  *      make BUILD=build build/fuzz/irq && build/fuzz/irq build/fuzz/irq-crash-SUM
  *      printf "$(sed 's/../\\x&/g' <<<HEX)" >input             from the check's output alone
- *      FUZZ_TRACE=1 build/fuzz/irq input                       with each operation named (irq, accel)
+ *      FUZZ_TRACE=1 build/fuzz/irq input                       with each operation named (irq, accel, apicv)
  *      build/fuzz/irq -minimize_crash=1 -runs=100000 input     a shorter one
  *
  * A bug that was found becomes a unit test of the rule that was broken.

@@ -140,14 +140,14 @@ static void begin_inhibits(void)
 {
 	const char *what = getenv("POSTERN_TEST_INHIBIT");
 
-	if (!what || harness.by_hand || !harness_vm->accel.modes)
+	if ((!what && !harness.toggled) || harness.by_hand || !harness_vm->accel.modes)
 		return;
-	if (!strcmp(what, "inhibited")) {
+	if (!harness.toggled && !strcmp(what, "inhibited")) {
 		inhibit_set(harness_vm, INHIBIT_STORM);
 		return;
 	}
-	toggle_every = 1;
-	if (strcmp(what, "toggled") &&
+	toggle_every = harness.toggled ? harness.toggled : 1;
+	if (!harness.toggled && strcmp(what, "toggled") &&
 	    (sscanf(what, "toggled/%u", &toggle_every) != 1 || !toggle_every))
 		fail_msg("POSTERN_TEST_INHIBIT=%s: neither inhibited nor toggled", what);
 	toggle_count = 0;

@@ -52,7 +52,8 @@ struct harness {
 	bool no_accel;                   /* the processor's acceleration, if any, is not used */
 	bool no_avic;                    /* nor AVIC, if that is what it has */
 	bool no_posted, no_ipiv;         /* --set posted=off, ipiv=off */
-	bool xapic;                      /* the guest's choice, for g_apic_*() */
+	u32 toggled; /* as POSTERN_TEST_INHIBIT, every so many instructions; 0: as that says */
+	bool xapic;  /* the guest's choice, for g_apic_*() */
 	bool threads;
 	bool split, reinject;  /* irqchip=split, pit.reinject=on */
 	u32 msidevs;           /* PCI test devices */

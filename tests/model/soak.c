@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Soak of the interrupt path, accelerated and not: eight vCPUs on threads interrupt each other by all forms of
- * IPI that AVIC carries out, sleep at random, share processors and move between them. The guest's
- * protocol makes each interrupt count:
+ * IPI that AVIC carries out, sleep at random, share processors and move between them; on some rows acceleration
+ * comes and goes meanwhile. The guest's protocol makes each interrupt count:
  *
  *  - PING: a sender writes a number for each target and sends to all with one write of ICR; it goes on
  *    when each has answered. The handler must find exactly the next number: an interrupt that came
@@ -16,12 +16,14 @@
  * At the end an interrupt of the lowest class goes to all: nothing that was sent before can be on its
  * way when it has been handled. Then, by the guest's own count and by the accounts: each request of a form that
  * the processor carries out was put into a page by it, and all others were software's; 0->1 transitions ==
- * deliveries == handlers that ran; and nothing is left pending.
+ * deliveries == handlers that ran; and nothing is left pending. Where processors post by themselves, the sleepers that
+ * they wake are woken by the wakeup vector alone, and nobody else's are.
  *
  * A thread that only watches ends the program when nobody has handled an interrupt for a while, and
  * says where everybody stands.
  *
- * Usage: soak [INTERRUPTS], in total. Not instrumented by ThreadSanitizer: it is a script.
+ * Usage: soak [INTERRUPTS [posted | others]]: in total, and of which rows, those of processors with posted interrupts
+ * or the others; else of all. Not instrumented by ThreadSanitizer: it is a script.
  */
 #include "tests/model/harness.h"
 
@@ -39,7 +41,8 @@
 #define SLICE_TSC  (POSIX_TSC_KHZ / 10) /* a tenth of a millisecond */
 #define BROADCAST  0xffu
 #define EVERYBODY  (BIT(VCPUS) - 1)
-#define BIG_BURSTS 4 /* one in so many goes to more than one target */
+#define BIG_BURSTS 4    /* one in so many goes to more than one target */
+#define TOGGLED    3000 /* instructions from one change of acceleration to the next */
 
 enum {
 	VECTOR_QUIET = 0x21,
@@ -62,6 +65,9 @@ enum form {
 #define BY_NOBODY 0
 #define BY_AVIC   (BIT(FORMS) - 1)
 #define BY_APICV  BIT(FORM_SELF)
+#define BY_IPIV   (BIT(FORM_SELF) | BIT(FORM_ONE))
+
+#define UNPOSTED (MODEL_BROADWELL & ~MODEL_POSTED)
 
 static const struct soak {
 	const char *name;
@@ -69,19 +75,33 @@ static const struct soak {
 	u32 forms; /* that the processor carries out, once its vCPU is accelerated */
 	u32 cpus;
 	bool xapic, cluster;
+	bool toggled; /* acceleration comes and goes */
 } soaks[] = {
-        {"rome xAPIC, flat, 8 processors", MODEL_ROME, BY_AVIC, 8, true, false},
-        {"rome xAPIC, cluster, 3 processors", MODEL_ROME, BY_AVIC, 3, true, true},
-        {"milan xAPIC, cluster, 8 processors", MODEL_MILAN, BY_AVIC, 8, true, true},
-        {"milan xAPIC, flat, 3 processors", MODEL_MILAN, BY_AVIC, 3, true, false},
-        {"genoa xAPIC, flat, 2 processors", MODEL_GENOA, BY_AVIC, 2, true, false},
-        {"genoa x2APIC, 8 processors", MODEL_GENOA, BY_AVIC, 8, false, false},
-        {"genoa x2APIC, 3 processors", MODEL_GENOA, BY_AVIC, 3, false, false},
-        {"broadwell xAPIC, flat, 8 processors", MODEL_BROADWELL, BY_APICV, 8, true, false},
-        {"broadwell xAPIC, cluster, 3 processors", MODEL_BROADWELL, BY_APICV, 3, true, true},
-        {"broadwell x2APIC, 8 processors", MODEL_BROADWELL, BY_APICV, 8, false, false},
-        {"broadwell x2APIC, 2 processors", MODEL_BROADWELL, BY_APICV, 2, false, false},
-        {"westmere x2APIC, 3 processors", MODEL_WESTMERE, BY_NOBODY, 3, false, false},
+        {"rome xAPIC, flat, 8 processors", MODEL_ROME, BY_AVIC, 8, true, false, false},
+        {"rome xAPIC, cluster, 3 processors", MODEL_ROME, BY_AVIC, 3, true, true, false},
+        {"milan xAPIC, cluster, 8 processors", MODEL_MILAN, BY_AVIC, 8, true, true, false},
+        {"milan xAPIC, flat, 3 processors", MODEL_MILAN, BY_AVIC, 3, true, false, false},
+        {"genoa xAPIC, flat, 2 processors", MODEL_GENOA, BY_AVIC, 2, true, false, false},
+        {"genoa x2APIC, 8 processors", MODEL_GENOA, BY_AVIC, 8, false, false, false},
+        {"genoa x2APIC, 3 processors", MODEL_GENOA, BY_AVIC, 3, false, false, false},
+        {"broadwell unposted x2APIC, 3 processors", UNPOSTED, BY_APICV, 3, false, false, false},
+        {"broadwell xAPIC, flat, 8 processors", MODEL_BROADWELL, BY_APICV, 8, true, false, false},
+        {"broadwell xAPIC, cluster, 3 processors", MODEL_BROADWELL, BY_APICV, 3, true, true, false},
+        {"broadwell x2APIC, 8 processors", MODEL_BROADWELL, BY_APICV, 8, false, false, false},
+        {"broadwell x2APIC, 2 processors", MODEL_BROADWELL, BY_APICV, 2, false, false, false},
+        {"broadwell x2APIC, 3 processors, toggled", MODEL_BROADWELL, BY_APICV, 3, false, false,
+         true},
+        {"sapphire-rapids xAPIC, flat, 8 processors", MODEL_SAPPHIRE_RAPIDS, BY_IPIV, 8, true,
+         false, false},
+        {"sapphire-rapids xAPIC, cluster, 3 processors, toggled", MODEL_SAPPHIRE_RAPIDS, BY_IPIV, 3,
+         true, true, true},
+        {"sapphire-rapids x2APIC, 8 processors", MODEL_SAPPHIRE_RAPIDS, BY_IPIV, 8, false, false,
+         false},
+        {"sapphire-rapids x2APIC, 3 processors", MODEL_SAPPHIRE_RAPIDS, BY_IPIV, 3, false, false,
+         false},
+        {"sapphire-rapids x2APIC, 2 processors, toggled", MODEL_SAPPHIRE_RAPIDS, BY_IPIV, 2, false,
+         false, true},
+        {"westmere x2APIC, 3 processors", MODEL_WESTMERE, BY_NOBODY, 3, false, false, false},
 };
 
 /* Of one vCPU, and only its script touches it, but for what is atomic. */
@@ -98,6 +118,7 @@ struct person {
 } __aligned(64);
 
 static u64 total = TOTAL;
+static u32 rows; /* that are run */
 static struct {
 	const struct soak *soak;
 	u32 senders;
@@ -427,7 +448,8 @@ static void say_where(void)
 		for (u32 i = ARRAY_SIZE(vcpu->accel.apart.word); i--;)
 			printf(" %016llx",
 			       (unsigned long long)atomic64_read(&vcpu->accel.apart.word[i]));
-		printf("\n");
+		printf(", control %llx\n",
+		       (unsigned long long)atomic64_read(&vcpu->accel.apart.control));
 	}
 }
 
@@ -459,6 +481,7 @@ static void *watch(void *arg __unused)
 struct sum {
 	u64 sent, pings, handled, delivered, by_hardware, coalesced;
 	u64 wakeups, migrations, preempted, stopped, doorbells;
+	u64 posted, posted_wakeups, changes;
 };
 
 static void check_lapic(const struct vcpu *vcpu)
@@ -484,17 +507,32 @@ static void check_shares(u64 sent, u64 by_form[FORMS])
 		carried += soak->forms >> i & 1 ? by_form[i] : 0;
 	/*
 	 * AVIC: left to software are INIT and start-up, and, while some are in the flat model and some in the
-	 * cluster model, those few. On VMX there is no such time, and all that is taken the processor delivers.
+	 * cluster model, those few. On VMX there is no such time, and all that is taken the processor delivers; unless
+	 * acceleration is off at times.
 	 */
 	assert_int_equal(harness_counter(COUNTER_IPI_EMULATED), avic ? 2 : 0);
 	assert_in_range(carried - harness_counter(COUNTER_HW_REQUESTS), 0,
-	                avic && soak->cluster ? sent / 2 : 0);
+	                soak->toggled           ? carried
+	                : avic && soak->cluster ? sent / 2
+	                                        : 0);
 	assert_int_equal(harness_both(COUNTER_HW_REQUESTS, COUNTER_ACCEPTED),
 	                 accelerated ? sent : 0);
 	if (!accelerated)
 		assert_int_equal(harness_counter(COUNTER_HW_DELIVERED), 0);
-	else if (!avic)
+	else if (!avic && !soak->toggled)
 		assert_int_equal(harness_counter(COUNTER_INJ_IPI), 0);
+}
+
+/* Who is woken by the wakeup vector had its notification sent by a processor. */
+static void check_posting(void)
+{
+	u64 woken = harness_counter(COUNTER_POSTED_WAKEUPS);
+
+	assert_in_range(
+	        woken, 0,
+	        min_u64(harness_counter(COUNTER_WAKEUPS), harness_counter(COUNTER_HW_DOORBELLS)));
+	if (!(run.soak->features & MODEL_IPIV))
+		assert_int_equal(woken, 0);
 }
 
 static void account(struct sum *sum)
@@ -519,6 +557,7 @@ static void account(struct sum *sum)
 	for_each_vcpu (vcpu, harness_vm)
 		check_lapic(vcpu);
 	check_shares(sent, by_form);
+	check_posting();
 	assert_int_equal(sent - coalesced, delivered);
 	assert_int_equal(handled(), delivered);
 	sum->sent += sent;
@@ -531,6 +570,9 @@ static void account(struct sum *sum)
 	sum->preempted += harness_counter(COUNTER_PREEMPTED);
 	sum->stopped += harness_counter(COUNTER_IPI_STOPPED);
 	sum->doorbells += harness_both(COUNTER_DOORBELLS, COUNTER_HW_DOORBELLS);
+	sum->posted += harness_counter(COUNTER_HW_IPI);
+	sum->posted_wakeups += harness_counter(COUNTER_POSTED_WAKEUPS);
+	sum->changes += harness_counter(COUNTER_ACCEL_CHANGES);
 }
 
 static void run_chunk(const struct soak *soak, u32 seed, u64 interrupts, struct sum *sum)
@@ -546,6 +588,7 @@ static void run_chunk(const struct soak *soak, u32 seed, u64 interrupts, struct 
 	                                 .cpus = soak->cpus,
 	                                 .features = soak->features,
 	                                 .xapic = soak->xapic,
+	                                 .toggled = soak->toggled ? TOGGLED : 0,
 	                                 .threads = true});
 	port_machine()->slice_tsc = SLICE_TSC;
 	guest_bind(HARNESS_BSP, bsp, NULL);
@@ -568,6 +611,11 @@ static void say(const struct soak *soak, const struct sum *sum, double seconds)
 	       (unsigned long long)sum->doorbells, (unsigned long long)sum->stopped,
 	       (unsigned long long)sum->wakeups, (unsigned long long)sum->migrations,
 	       (unsigned long long)sum->preempted);
+	if (soak->features & MODEL_POSTED)
+		printf("#   %llu posted by processors, %llu of the wake-ups by their wakeup vector, %llu changes of "
+		       "acceleration\n",
+		       (unsigned long long)sum->posted, (unsigned long long)sum->posted_wakeups,
+		       (unsigned long long)sum->changes);
 	fflush(stdout);
 }
 
@@ -582,7 +630,7 @@ static double seconds_now(void)
 static void test_soak(void **state)
 {
 	const struct soak *soak = *state;
-	u64 share = total / ARRAY_SIZE(soaks);
+	u64 share = total / rows;
 	u64 chunk = min_u64(CHUNK, share / 4 + 1);
 	double start = seconds_now();
 	struct sum sum = {0};
@@ -596,22 +644,36 @@ static void test_soak(void **state)
 	pthread_join(watchdog, NULL);
 	assert_true(sum.coalesced > 0);
 	assert_true(sum.wakeups > 0);
+	assert_int_equal(sum.posted_wakeups > 0, !!(soak->features & MODEL_IPIV));
+	/* By hardware and without it, then. */
+	if (soak->toggled)
+		assert_in_range(sum.by_hardware, 1, sum.delivered - 1);
 	/* With a processor for each, how many there are is the host's affair. */
 	assert_true(sum.migrations > 0 || soak->cpus >= VCPUS);
 	say(soak, &sum, seconds_now() - start);
 }
 
+/* Is the row one of `which`? */
+static bool is_wanted(const struct soak *soak, const char *which)
+{
+	if (!strcmp(which, "posted"))
+		return soak->features & MODEL_POSTED;
+	return strcmp(which, "others") || !(soak->features & MODEL_POSTED);
+}
+
 int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[ARRAY_SIZE(soaks)];
+	const char *which = argc > 2 ? argv[2] : "";
 
 	if (argc > 1)
 		total = strtoull(argv[1], NULL, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(soaks); i++)
-		tests[i] = (struct CMUnitTest){
-		        .name = soaks[i].name,
-		        .test_func = test_soak,
-		        .initial_state = (void *)(uintptr_t)&soaks[i],
-		};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+		if (is_wanted(&soaks[i], which))
+			tests[rows++] = (struct CMUnitTest){
+			        .name = soaks[i].name,
+			        .test_func = test_soak,
+			        .initial_state = (void *)(uintptr_t)&soaks[i],
+			};
+	return _cmocka_run_group_tests("tests", tests, rows, NULL, NULL);
 }
