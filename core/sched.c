@@ -183,6 +183,10 @@ void sched_block_publish(struct vcpu *vcpu)
 	atomic32_xchg(&vcpu->sched_state, VCPU_BLOCKED);
 }
 
+/*
+ * The look may collect what has been posted (irq/lapic_accel.c), though a waker may have the vCPU on a queue by now: it is
+ * still loaded here, so nobody else runs it. What is posted behind that finds ON clear, and wakes it.
+ */
 bool sched_block_recheck(struct vcpu *vcpu)
 {
 	return vcpu_has_work(vcpu) &&
@@ -196,7 +200,9 @@ bool sched_block(struct vcpu *vcpu)
 
 	vcpu_count_n(vcpu, COUNTER_RUN_NS, timer_tsc_to_ns(now - vcpu->state_since));
 	vcpu->state_since = now;
-	/* From the publication on a waker may hand the vCPU to a queue: nothing of it is touched.
+	/*
+	 * From the publication on a waker may hand the vCPU to a queue: nothing of it is touched, but by the
+	 * recheck.
 	 */
 	cpu->current = NULL;
 	accel_sleeps(vcpu);
