@@ -94,6 +94,12 @@ u64 bench_vapic_bytes(u32 vcpus)
 		abort();                                                                           \
 	}
 
+/* No device is assigned. */
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
+NOT_CALLED(bool, vmx_vtd_can_post, (void))
 NOT_CALLED(void, vmcs_fail, (u32 field __unused))
 NOT_CALLED(void, cpu_kick, (struct cpu * cpu __unused))
 NOT_CALLED(void, inhibit_lock_shared, (struct vm * vm __unused))

@@ -557,6 +557,16 @@ static void make_host(u8 choice)
 		make_processor(p);
 }
 
+/* No device is assigned. */
+void assigned_follow(struct vm *vm __unused)
+{
+}
+
+bool vmx_vtd_can_post(void)
+{
+	return false;
+}
+
 void machine_begin(u8 choice, u32 switches)
 {
 	acting = 0;
