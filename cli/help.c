@@ -167,17 +167,13 @@ static const char *feature_state(u32 feature, const char *vendor,
 static void list_features(FILE *out)
 {
 	fprintf(out, "\n%-18s", "FEATURE");
-#define X(name, vendor, available, accel, what)                                                    \
-	if (available)                                                                             \
-		fprintf(out, " %*s", FEATURE_WIDTH(name), name);
+#define X(name, vendor, accel, what) fprintf(out, " %*s", FEATURE_WIDTH(name), name);
 	CPU_MODELS(X)
 #undef X
 	for (u32 i = 0; i < ARRAY_SIZE(cpu_features); i++) {
 		fprintf(out, "\n%-18s", cpu_features[i].name);
-#define X(name, vendor, available, accel, what)                                                    \
-	if (available)                                                                             \
-		fprintf(out, " %*s", FEATURE_WIDTH(name),                                          \
-		        feature_state(i, vendor, CPU_ACCEL_##accel));
+#define X(name, vendor, accel, what)                                                               \
+	fprintf(out, " %*s", FEATURE_WIDTH(name), feature_state(i, vendor, CPU_ACCEL_##accel));
 		CPU_MODELS(X)
 #undef X
 	}
@@ -186,9 +182,8 @@ static void list_features(FILE *out)
 
 void options_list_cpus(FILE *out)
 {
-	fprintf(out, "%-16s %-6s %-10s %s\n", "MODEL", "VENDOR", "AVAILABLE", "STANDS FOR");
-#define X(name, vendor, available, accel, what)                                                    \
-	fprintf(out, "%-16s %-6s %-10s %s\n", name, vendor, (available) ? "yes" : "not yet", what);
+	fprintf(out, "%-16s %-6s %s\n", "MODEL", "VENDOR", "STANDS FOR");
+#define X(name, vendor, accel, what) fprintf(out, "%-16s %-6s %s\n", name, vendor, what);
 	CPU_MODELS(X)
 #undef X
 	list_features(out);

@@ -43,9 +43,8 @@ static const char apic_ids_key[] =
 
 static const struct {
 	const char *name, *vendor;
-	bool available;
 } cpu_models[] = {
-#define X(name, vendor, available, accel, what) {name, vendor, available},
+#define X(name, vendor, accel, what) {name, vendor},
         CPU_MODELS(X)
 #undef X
 };
@@ -192,12 +191,6 @@ static bool parse_cpu(const char *text, const char **cpu)
 	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++) {
 		if (strcmp(text, cpu_models[i].name) != 0)
 			continue;
-		if (!cpu_models[i].available) {
-			say("--cpu %s: this version does not have that processor yet; "
-			    "'postern cpus' lists those it has",
-			    text);
-			return false;
-		}
 		*cpu = cpu_models[i].name;
 		return true;
 	}

@@ -154,10 +154,9 @@ static u32 accel_modes(enum cpu_acceleration acceleration)
 
 static const struct {
 	const char *name, *vendor;
-	int available;
 	enum cpu_acceleration acceleration;
 } models[] = {
-#define X(name, vendor, available, accel, what) {name, vendor, available, CPU_ACCEL_##accel},
+#define X(name, vendor, accel, what) {name, vendor, CPU_ACCEL_##accel},
         CPU_MODELS(X)
 #undef X
 };
@@ -194,8 +193,6 @@ static const char *parse_cpu(struct config *config, const char *text)
 	for (u32 i = 0; i < ARRAY_SIZE(models); i++) {
 		if (strcmp(models[i].name, text))
 			continue;
-		if (!models[i].available)
-			return "this version does not have that processor";
 		name_processor(config, config->vm_count - 1, text);
 		config->vm[config->vm_count - 1].accel_modes = accel_modes(models[i].acceleration);
 		return NULL;

@@ -109,7 +109,7 @@ enum setting_id {
 #define MAX_VMS 4
 
 /*
- * X("name", "vendor", available in this version, what accelerates interrupts, "what it stands for")
+ * X("name", "vendor", what accelerates interrupts, "what it stands for")
  * What the processor itself has is used natively, what it lacks is modelled (cpu_model/assist.h), what
  * it has beyond the named one is hidden.
  */
@@ -121,13 +121,13 @@ enum cpu_acceleration {
 	CPU_ACCEL_IPIV,   /* the same, and IPI virtualization */
 };
 #define CPU_MODELS(X)                                                                              \
-	X("barcelona", "AMD", 1, NONE, "AMD with nested paging, no interrupt acceleration")        \
-	X("rome", "AMD", 1, AVIC, "AMD family 17h, AVIC with its erratum")                         \
-	X("milan", "AMD", 1, AVIC, "AMD Zen 3, AVIC")                                              \
-	X("genoa", "AMD", 1, X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                 \
-	X("westmere", "Intel", 1, NONE, "Intel before APICv")                                      \
-	X("broadwell", "Intel", 1, APICV, "Intel with APICv and posted interrupts")                \
-	X("sapphire-rapids", "Intel", 1, IPIV,                                                     \
+	X("barcelona", "AMD", NONE, "AMD with nested paging, no interrupt acceleration")           \
+	X("rome", "AMD", AVIC, "AMD family 17h, AVIC with its erratum")                            \
+	X("milan", "AMD", AVIC, "AMD Zen 3, AVIC")                                                 \
+	X("genoa", "AMD", X2AVIC, "AMD Zen 4, AVIC and x2AVIC")                                    \
+	X("westmere", "Intel", NONE, "Intel before APICv")                                         \
+	X("broadwell", "Intel", APICV, "Intel with APICv and posted interrupts")                   \
+	X("sapphire-rapids", "Intel", IPIV,                                                        \
 	  "Intel with APICv, posted interrupts, IPI virtualization")
 
 #endif

@@ -582,8 +582,8 @@ for words in "--help" "run --help" "cpus" "--version"; do
 	check "postern $words: nothing on standard error" silent_err
 done
 "$postern" cpus >"$dir/out/out"
-check "cpus: available" out "^barcelona  *AMD  *yes "
-check "cpus: the last" out "^sapphire-rapids  *Intel  *yes "
+check "cpus: the first" out "^barcelona  *AMD  *AMD with "
+check "cpus: the last" out "^sapphire-rapids  *Intel  *Intel with "
 "$postern" cpus >"$dir/out/out"
 check "cpus: what is modelled" out "^avic  *hidden  *modelled  *modelled  *modelled  *-  *-  *-$"
 check "cpus: what is hidden" out "^x2avic  *hidden  *hidden  *hidden  *modelled  *-  *-  *-$"
