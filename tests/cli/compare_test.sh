@@ -6,6 +6,9 @@
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 script=$(realpath "$(dirname "$0")/../../scripts/compare") || exit 2
+output=$work
+subject="compare: "
+. "$(dirname "$0")/check.sh"
 cd "$work" || exit 2
 mkdir reports
 export CPUS="rome broadwell" POSTERN=$work/postern
@@ -59,20 +62,6 @@ cat >expected <<'END'
 | acceleration in a wrong state | 0 | 0 |
 | acceleration on, in ms | 8 | 8 |
 END
-
-passed=0
-failed=0
-check() { # NAME CONDITION...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "ok compare: $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok compare: $name"
-	fi
-}
 
 compares() {
 	"$script" reports -c 4 >out 2>err && diff expected out >&2

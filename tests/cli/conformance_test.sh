@@ -6,6 +6,9 @@
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 script=$(realpath "$(dirname "$0")/../../scripts/conformance") || exit 2
+output=$work
+subject="conformance: "
+. "$(dirname "$0")/check.sh"
 mkdir -p "$work/suite/x86" "$work/empty"
 touch "$work/suite/x86/apic.flat" "$work/suite/x86/eventinj.flat" "$work/suite/x86/msr.flat"
 export BUILD=$work POSTERN=$work/postern
@@ -20,21 +23,6 @@ done
 exit "$FAKE_STATUS"
 END
 chmod +x "$POSTERN"
-
-passed=0
-failed=0
-check() { # NAME CONDITION...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "ok conformance: $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok conformance: $name"
-		sed 's/^/# /' "$work/out" "$work/err"
-	fi
-}
 
 # run PASSES LINE STATUS ARGUMENT...: the stand-in's output and status; then the script
 run() {

@@ -24,21 +24,9 @@ mkdir "$dir/root"
 echo content >"$dir/root/file"
 (cd "$dir/root" && find . | cpio -o -H newc 2>/dev/null) >"$dir/initrd"
 
-passed=0
-failed=0
-check() { # NAME CONDITION...: the condition is a command
-	name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "ok $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $name"
-		sed 's/^/# out: /' "$dir/out/out" | head -n 20
-		sed 's/^/# err: /' "$dir/out/err" | head -n 20
-	fi
-}
+output=$dir/out
+subject=
+. "$(dirname "$0")/check.sh"
 
 # run MODE ARGUMENT...: sets $status; output in out/out and out/err
 run() {

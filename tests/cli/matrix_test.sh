@@ -5,6 +5,9 @@
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 script=$(realpath "$(dirname "$0")/../../scripts/matrix") || exit 2
+output=$work
+subject="matrix: "
+. "$(dirname "$0")/check.sh"
 cd "$work" || exit 2
 
 cat >log <<'END'
@@ -48,20 +51,6 @@ END
 
 printf '%s\n' before '<!-- matrix -->' old '<!-- /matrix -->' behind >document
 printf '%s\n' before '<!-- matrix -->' "$(cat expected)" '<!-- /matrix -->' behind >wanted
-
-passed=0
-failed=0
-check() { # NAME CONDITION...
-	local name=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "ok matrix: $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok matrix: $name"
-	fi
-}
 
 prints_table() {
 	diff expected <("$script" log) >&2
