@@ -145,41 +145,41 @@ static void end_legal(const char *what)
 		hw_say("ok legal: %s: exit %lu", what, detail);
 }
 
-static void run_rows(void)
-{
-#define X(rule_name, ...)                                                                          \
+/* What each row comes to. */
+#define BREAKS(rule_name, ...)                                                                     \
 	begin();                                                                                   \
 	__VA_ARGS__;                                                                               \
 	end(rule_name);
-	VMX_ROWS(X)
-	VMX_PCID_ROW(X)
-#undef X
-}
-
+#define IS_LEGAL(...)                                                                              \
+	begin();                                                                                   \
+	__VA_ARGS__;                                                                               \
+	end_legal(#__VA_ARGS__);
 /* Broken or not, by what the processor has. */
-static void run_old_rows(void)
-{
-#define X(rule_name, ...)                                                                          \
+#define MAY_BREAK(rule_name, ...)                                                                  \
 	begin();                                                                                   \
 	__VA_ARGS__;                                                                               \
 	if (broken_rule())                                                                         \
 		end(rule_name);                                                                    \
 	else                                                                                       \
 		end_legal(#__VA_ARGS__);
-	VMX_OLD_ROWS(X)
-#undef X
+#define IS_LEFT_OUT(...) left_out++;
+
+static void run_rows(void)
+{
+	VMX_ROWS(BREAKS)
+	VMX_PCID_ROW(BREAKS)
+}
+
+static void run_old_rows(void)
+{
+	VMX_OLD_ROWS(MAY_BREAK)
 }
 
 static void run_legal_rows(void)
 {
 	begin();
 	end_legal("as it is");
-#define X(...)                                                                                     \
-	begin();                                                                                   \
-	__VA_ARGS__;                                                                               \
-	end_legal(#__VA_ARGS__);
-	VMX_LEGAL_ROWS(X)
-#undef X
+	VMX_LEGAL_ROWS(IS_LEGAL)
 }
 
 /*
@@ -188,54 +188,24 @@ static void run_legal_rows(void)
  */
 static void run_posted_rows(void)
 {
-	bool has = VMX_MAY(m.caps.pin) & VMX_PIN_POSTED;
-
-#define X(rule_name, ...)                                                                          \
-	if (has) {                                                                                 \
-		begin();                                                                           \
-		__VA_ARGS__;                                                                       \
-		end(rule_name);                                                                    \
-	} else {                                                                                   \
-		left_out++;                                                                        \
+	if (VMX_MAY(m.caps.pin) & VMX_PIN_POSTED) {
+		VMX_POSTED_ROWS(BREAKS)
+		VMX_POSTED_LEGAL_ROWS(IS_LEGAL)
+	} else {
+		VMX_POSTED_ROWS(IS_LEFT_OUT)
+		VMX_POSTED_LEGAL_ROWS(IS_LEFT_OUT)
 	}
-	VMX_POSTED_ROWS(X)
-#undef X
-#define X(...)                                                                                     \
-	if (has) {                                                                                 \
-		begin();                                                                           \
-		__VA_ARGS__;                                                                       \
-		end_legal(#__VA_ARGS__);                                                           \
-	} else {                                                                                   \
-		left_out++;                                                                        \
-	}
-	VMX_POSTED_LEGAL_ROWS(X)
-#undef X
 }
 
 static void run_ipiv_rows(void)
 {
-	bool has = m.caps.tertiary & VMX_PROC3_IPIV;
-
-#define X(rule_name, ...)                                                                          \
-	if (has) {                                                                                 \
-		begin();                                                                           \
-		__VA_ARGS__;                                                                       \
-		end(rule_name);                                                                    \
-	} else {                                                                                   \
-		left_out++;                                                                        \
+	if (m.caps.tertiary & VMX_PROC3_IPIV) {
+		VMX_IPIV_ROWS(BREAKS)
+		VMX_IPIV_LEGAL_ROWS(IS_LEGAL)
+	} else {
+		VMX_IPIV_ROWS(IS_LEFT_OUT)
+		VMX_IPIV_LEGAL_ROWS(IS_LEFT_OUT)
 	}
-	VMX_IPIV_ROWS(X)
-#undef X
-#define X(...)                                                                                     \
-	if (has) {                                                                                 \
-		begin();                                                                           \
-		__VA_ARGS__;                                                                       \
-		end_legal(#__VA_ARGS__);                                                           \
-	} else {                                                                                   \
-		left_out++;                                                                        \
-	}
-	VMX_IPIV_LEGAL_ROWS(X)
-#undef X
 }
 
 bool hw_checks(void)
