@@ -14,12 +14,11 @@ struct vcpu;
 #define MAX_CPUS 17 /* 16 that run vCPUs, and one that is reserved */
 
 /* Physical vectors that Postern uses. Nothing else is ever unmasked. */
-#define CPU_VECTOR_DEVICE  0xe0 /* and the next ones: assigned devices, irq/assigned.h */
-#define CPU_VECTOR_DEVICES 16
-#define CPU_VECTOR_TIMER   0xf0 /* this processor's one-shot timer */
-#define CPU_VECTOR_KICK    0xf1 /* leave the guest, look at your requests */
-#define CPU_VECTOR_FORCE   0xf2 /* self-IPI of a forced immediate exit */
-/* From here on: not for the run loop, or not in the first place. */
+#define CPU_VECTOR_DEVICE      0xe0 /* and the next ones: assigned devices, irq/assigned.h */
+#define CPU_VECTOR_DEVICE_LAST 0xef
+#define CPU_VECTOR_TIMER       0xf0 /* this processor's one-shot timer */
+#define CPU_VECTOR_KICK        0xf1 /* leave the guest, look at your requests */
+#define CPU_VECTOR_FORCE       0xf2 /* self-IPI of a forced immediate exit */
 #define CPU_VECTOR_DOORBELL                                                                        \
 	0xf3 /* of a modelled processor: cpu_model/assist.h. Means nothing outside */
 #define CPU_VECTOR_NOTIFY                                                                          \

@@ -239,30 +239,27 @@ void cpu_main(struct cpu *cpu)
 	atomic32_set(&cpu->online, 0);
 }
 
-static bool is_device(u8 vector)
-{
-	return vector >= CPU_VECTOR_DEVICE && vector < CPU_VECTOR_DEVICE + CPU_VECTOR_DEVICES;
-}
-
-static bool is_for_run_loop(struct cpu *cpu, u8 vector)
-{
-	if (vector == CPU_VECTOR_WAKEUP)
-		atomic32_set_relaxed(&cpu->wakeups, 1);
-	return vector != CPU_VECTOR_DOORBELL && vector != CPU_VECTOR_NOTIFY;
-}
-
 void cpu_handle_interrupt(struct cpu *cpu, u8 vector)
 {
-	if (vector == CPU_VECTOR_TIMER) {
+	switch (vector) {
+	case CPU_VECTOR_DOORBELL:
+	case CPU_VECTOR_NOTIFY:
+		return;
+	case CPU_VECTOR_TIMER:
 		counter_add(&cpu->ticks, 1);
 		if (debug_loses_tick(cpu))
 			return;
 		/* The one-shot timer has fired: the next sched_arm_timer() must program it again. */
 		cpu->armed_deadline = TSC_NEVER;
-	} else if (is_device(vector)) {
+		break;
+	case CPU_VECTOR_WAKEUP:
+		atomic32_set_relaxed(&cpu->wakeups, 1);
+		break;
+	case CPU_VECTOR_DEVICE ... CPU_VECTOR_DEVICE_LAST:
 		atomic32_fetch_or(&cpu->devices, BIT(vector - CPU_VECTOR_DEVICE));
-	} else if (vector >= CPU_VECTOR_DOORBELL && !is_for_run_loop(cpu, vector)) {
-		return;
+		break;
+	default:
+		break;
 	}
 	atomic32_set_relaxed(&cpu->interrupted, 1);
 }

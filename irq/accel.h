@@ -77,8 +77,13 @@ struct accel_ops {
 struct accel_vm {
 	u32 modes;  /* (i) what may be used; 0: no acceleration, and nothing below is used */
 	bool apart; /* (i) its back end's requests_apart */
-	bool finds_sleepers; /* (i) vm_init: processors post by themselves (as devices may, irq/assigned.h), so who falls asleep sees to it that he is found */
-	bool icr_in_one; /* (i) vm_init: in x2APIC mode the page has ICR's 64 bits together at APIC_ICR */
+	/*
+	 * (i) vm_init: processors post by themselves, as devices may (irq/assigned.h), so who falls asleep sees to
+	 * it that he is found.
+	 */
+	bool finds_sleepers;
+	/* (i) vm_init: in x2APIC mode the page has ICR's 64 bits together at APIC_ICR. */
+	bool icr_in_one;
 	/* (i) accel_ops.notify, or what vm_init has put in its place */
 	void (*notify)(struct vcpu *vcpu, struct cpu *cpu);
 	u8 *page; /* (i) what the guest's APIC page is mapped to: never read */

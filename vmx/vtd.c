@@ -26,7 +26,7 @@
 
 _Static_assert((2u << TABLE_SIZE_LOG) * sizeof(struct atomic128) == PAGE_SIZE, "one page");
 _Static_assert(ASSIGNED_MAX <= (2u << TABLE_SIZE_LOG), "a device's slot is its index");
-_Static_assert(ASSIGNED_MAX == CPU_VECTOR_DEVICES, "and its vector");
+_Static_assert(ASSIGNED_MAX == CPU_VECTOR_DEVICE_LAST - CPU_VECTOR_DEVICE + 1, "and its vector");
 
 /* All but `table` [machine->iommu_lock]. */
 struct vmx_vtd {

@@ -110,7 +110,7 @@ static __inlined void take_interrupt(struct cpu *cpu, u8 vector)
 	struct cpu_port *port = cpu->port;
 
 	switch (vector) {
-	case CPU_VECTOR_DEVICE ... CPU_VECTOR_DEVICE + CPU_VECTOR_DEVICES - 1:
+	case CPU_VECTOR_DEVICE ... CPU_VECTOR_DEVICE_LAST:
 	case CPU_VECTOR_TIMER:
 	case CPU_VECTOR_KICK:
 	case CPU_VECTOR_FORCE:
