@@ -30,7 +30,7 @@ static void run_one(const struct harness *config, guest_script script, guest_scr
 static void both_modes(struct harness config, guest_script script, guest_script ap,
                        void (*check)(void))
 {
-	u32 seeds = getenv("POSTERN_TEST_FULL") ? 40 : 4;
+	u32 seeds = harness_full() ? 40 : 4;
 
 	for (u32 i = 0; i < 4 * seeds; i++) {
 		struct harness h = config;

@@ -342,7 +342,7 @@ static void run_switched(const char *processor, u64 seed)
 
 static void test_fast_self_ipi_waits_for_no_inhibit(void **state __unused)
 {
-	u32 orders = getenv("POSTERN_TEST_FULL") ? 400 : 60;
+	u32 orders = harness_full() ? 400 : 60;
 
 	for (u64 seed = 0; seed < orders; seed++) {
 		run_switched("genoa", seed);

@@ -10,6 +10,11 @@
 
 #define HARNESS_MEMORY  (16ull << 20)
 #define SPURIOUS_VECTOR 0xff
+/*
+ * A turn, a tenth of the usual one: guests that wait for one whose turn it is not execute so much less until then, and
+ * turns end at more places.
+ */
+#define SLICE_TICKS (POSIX_TSC_KHZ / 5)
 
 struct harness harness;
 struct vm *harness_vm;
@@ -212,6 +217,7 @@ void harness_create(const struct harness *config)
 	port_machine()->ipiv = !harness.no_ipiv;
 	port_machine()->iommu_posting = !harness.no_iommu_posting;
 	port_machine()->first_cpu = harness.device ? 1 : 0;
+	port_machine()->slice_tsc = SLICE_TICKS;
 	harness_vm = vm_create(port_machine(), &vm_config);
 	assert_non_null(harness_vm);
 	model()->apic_frame = harness_vm->accel.page ? ptr_to_hpa(harness_vm->accel.page).v : 0;
@@ -235,12 +241,17 @@ void harness_destroy(void)
 	assert_int_equal(arena_live_bytes(), live_before);
 }
 
+bool harness_full(void)
+{
+	return getenv("POSTERN_TEST_FULL");
+}
+
 static void run(void)
 {
 	bool ok;
 
 	vm_start(harness_vm);
-	ok = harness.threads ? posix_run_threads(getenv("POSTERN_TEST_FULL") ? 900000 : 300000)
+	ok = harness.threads ? posix_run_threads(harness_full() ? 900000 : 300000)
 	                     : posix_run_stepper();
 	if (!ok)
 		fail_msg("%s", posix_failure());

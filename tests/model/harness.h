@@ -69,6 +69,9 @@ struct harness {
 	bool by_hand; /* the test enters by itself: POSTERN_TEST_INHIBIT is not for it */
 };
 
+/* check-full runs: more orders, more seeds, rows that are nobody's alone. */
+bool harness_full(void);
+
 /* State of the test that runs. */
 extern struct harness harness;
 extern struct vm *harness_vm;

@@ -370,7 +370,7 @@ static void run_once(struct harness config, void (*script)(void))
 /* In several orders: processors take turns between operations, or at any atomic access of the hypervisor. */
 static void run(struct harness config, void (*script)(void))
 {
-	u32 orders = getenv("POSTERN_TEST_FULL") ? 40 : 4;
+	u32 orders = harness_full() ? 40 : 4;
 
 	for (u32 i = 0; i < orders; i++) {
 		config.seed = i;

@@ -280,7 +280,7 @@ static void test_msi_pin_by_the_8259s(void **state __unused)
 
 static u32 seeds(void)
 {
-	return getenv("POSTERN_TEST_FULL") ? 40 : 6;
+	return harness_full() ? 40 : 6;
 }
 
 static u32 switch_ppm(u32 seed)

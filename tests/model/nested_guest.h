@@ -347,7 +347,7 @@ static __unused void run_x2apic(void (*script)(void), u32 what, bool masks)
 	}
 	/* On the assist, which is between the same two, in check-full. */
 	for (u32 i = 0; i < ARRAY_SIZE(processors); i++)
-		if (getenv("POSTERN_TEST_FULL") || strncmp(processors[i].name, "assist-", 7))
+		if (harness_full() || strncmp(processors[i].name, "assist-", 7))
 			run((struct harness){.processor = processors[i].name}, script);
 }
 

@@ -207,7 +207,7 @@ int main(void)
 	        cmocka_unit_test(test_threads_two_vms),
 	};
 
-	if (getenv("POSTERN_TEST_FULL"))
+	if (harness_full())
 		rounds *= 20;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,7 +137,7 @@ static void compare_all(const struct script *script, const struct witness_plan *
 
 static void compare_seeds(const struct script *script, enum witness_mode mode)
 {
-	u32 seeds = script->seeds * (getenv("POSTERN_TEST_FULL") ? 20 : 1);
+	u32 seeds = script->seeds * (harness_full() ? 20 : 1);
 	u64 sum[ARRAY_SIZE(processors)] = {0};
 
 	for (u32 seed = 0; seed < seeds; seed++)
@@ -221,7 +221,7 @@ static void compare_switches(const struct script *script, enum witness_mode mode
 static void test_switches_of_the_model_are_not_seen(void **state __unused)
 {
 	for (u32 mode = 0; mode < WITNESS_MODES; mode++) {
-		if (!getenv("POSTERN_TEST_FULL") && mode != WITNESS_FLAT && mode != WITNESS_X2APIC)
+		if (!harness_full() && mode != WITNESS_FLAT && mode != WITNESS_X2APIC)
 			continue;
 		compare_switches(&one, (enum witness_mode)mode);
 		compare_switches(&many, (enum witness_mode)mode);
