@@ -238,7 +238,6 @@ static const char *check_harvest(void)
 	        .name = what,                                                                      \
 	        .setup = setup_harvest,                                                            \
 	        .begin = begin_harvest,                                                            \
-	        .actors = 3,                                                                       \
 	        .actor = {owner, post_first, post_second},                                         \
 	        .cpu = {0, 1, 2},                                                                  \
 	        .check = check_harvest,                                                            \
@@ -322,7 +321,6 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {owner, sender},                                                          \
 	        .cpu = {0, 1},                                                                     \
 	        .check = check,                                                                    \
@@ -353,7 +351,6 @@ const struct race_scenario race_apicv_toggle = {
         .name = "APICv: an interrupt meets switching off and on and VM entry",
         .setup = setup_spin,
         .begin = begin,
-        .actors = 3,
         .actor = {processor, send, toggle},
         .cpu = {0, 1, 2},
         .preemptions = 1,

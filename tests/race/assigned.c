@@ -191,7 +191,6 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {processor, other},                                                       \
 	        .cpu = {0, 1},                                                                     \
 	        .preemptions = most,                                                               \
@@ -217,7 +216,6 @@ const struct race_scenario race_assigned_toggle = {
         .name = "assigned: a message meets switching off and on and a vCPU that goes to sleep",
         .setup = setup_assigned,
         .begin = begin,
-        .actors = 3,
         .actor = {processor, message, toggle},
         .cpu = {0, 1, 2},
         .preemptions = 1,

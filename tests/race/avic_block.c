@@ -164,7 +164,6 @@ static const char *check_sleep(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, AVIC_SENDER_CPU, 1},                                                    \
 	        .check = judge,                                                                    \

@@ -172,7 +172,6 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {processor, sender},                                                      \
 	        .cpu = {0, AVIC_SENDER_CPU},                                                       \
 	        .check = check,                                                                    \
@@ -208,7 +207,6 @@ LOOP(race_avic_sleep_workaround,
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 3,                                                                       \
 	        .actor = {processor, sender, other},                                               \
 	        .cpu = {0, AVIC_SENDER_CPU, OTHER_CPU},                                            \
 	        .preemptions = 2,                                                                  \

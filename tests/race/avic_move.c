@@ -105,7 +105,6 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 3,                                                                       \
 	        .actor = {taker, sender, giver},                                                   \
 	        .cpu = {0, AVIC_SENDER_CPU, OLD_CPU},                                              \
 	        .check = check,                                                                    \
@@ -156,7 +155,6 @@ const struct race_scenario race_avic_entry_writers = {
         .name = "AVIC: an APIC is switched off and on while another's turns end and begin",
         .setup = setup,
         .begin = begin,
-        .actors = 2,
         .actor = {turns, identifier},
         .cpu = {OLD_CPU, AVIC_SENDER_CPU},
         .check = check_entry,

@@ -87,7 +87,6 @@ static const char *check(void)
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = setup,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {one, other},                                                             \
 	        .cpu = {1, 2},                                                                     \
 	        .check = check,                                                                    \

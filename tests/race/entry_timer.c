@@ -176,7 +176,6 @@ static const char *check_expired(void)
 	const struct race_scenario id = {                                                          \
 	        .name = text,                                                                      \
 	        .setup = how,                                                                      \
-	        .actors = 2,                                                                       \
 	        .actor = {server_, owner},                                                         \
 	        .cpu = {0, 1},                                                                     \
 	        .check = check_,                                                                   \
@@ -449,7 +448,6 @@ static const char *check_force(void)
 	        .name = text,                                                                      \
 	        .setup = how,                                                                      \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {processor, sender},                                                      \
 	        .cpu = {0, 1},                                                                     \
 	        .preemptions = bound,                                                              \

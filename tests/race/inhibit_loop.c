@@ -370,7 +370,6 @@ static const char *check_hand_over(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = start,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, 1, AVIC_SENDER_CPU},                                                    \
 	        .preemptions = bound,                                                              \

@@ -231,7 +231,6 @@ static const char *check(void)
 	        .name = (what),                                                                    \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = CPUS,                                                                    \
 	        .actor = {runs, runs, target},                                                     \
 	        .cpu = {0, 1, TARGET},                                                             \
 	        .check = check,                                                                    \

@@ -319,7 +319,6 @@ static const char *check(void)
 	        .name = "posted: " what,                                                           \
 	        .setup = prepare,                                                                  \
 	        .begin = start,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU, POSTED_OTHER_CPU},                                   \
 	        .preemptions = bound,                                                              \

@@ -175,7 +175,6 @@ static const char *check_back(void)
 	        .name = "IPI virtualization: " what,                                               \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU},                                                     \
 	        .preemptions = bound,                                                              \

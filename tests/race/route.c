@@ -39,10 +39,6 @@ static void setup_high(void)
 	irq_set_line(vm, GSI, true);
 }
 
-static void begin(void)
-{
-}
-
 static void falling(void)
 {
 	irq_set_line(vm, GSI, false);
@@ -76,8 +72,6 @@ static const char *check_high(void)
 const struct race_scenario race_route_fall = {
         .name = "a line falls while it is routed elsewhere: no pin stays high",
         .setup = setup_high,
-        .begin = begin,
-        .actors = 2,
         .actor = {falling, wiring},
         .cpu = {0, 1},
         .check = check_low,
@@ -86,8 +80,6 @@ const struct race_scenario race_route_fall = {
 const struct race_scenario race_route_rise = {
         .name = "a line rises while it is routed elsewhere: the new pin is high",
         .setup = setup,
-        .begin = begin,
-        .actors = 2,
         .actor = {rising, wiring},
         .cpu = {0, 1},
         .check = check_high,

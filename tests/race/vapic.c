@@ -71,10 +71,6 @@ static void setup(void)
 	}
 }
 
-static void begin(void)
-{
-}
-
 static void sends(u32 sender)
 {
 	u8 vector = (u8)(FIRST + sender * STEP);
@@ -176,8 +172,6 @@ static const char *check(void)
 	const struct race_scenario id = {                                                          \
 	        .name = (what),                                                                    \
 	        .setup = setup,                                                                    \
-	        .begin = begin,                                                                    \
-	        .actors = SENDERS + 1,                                                             \
 	        .actor = {first, second, third},                                                   \
 	        .cpu = {0, 1, 2},                                                                  \
 	        .check = check,                                                                    \
