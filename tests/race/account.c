@@ -12,12 +12,9 @@
  * summary, the obvious order, hides a request; the explorer must find that.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/vm.h"
 #include "irq/lapic_priv.h"
-#include "posix.h"
-#include "postern/port.h"
 #include "x86/apic.h"
 
 #define VECTOR    0x41
@@ -31,14 +28,9 @@ static u32 taken;
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20, .x2apic = true};
-	const char *why = "";
 	struct vm *vm;
 
-	posix_machine_reset(&(struct posix_config){.cpus = 3}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(3, 0, &config);
 	vcpu = vm->vcpu[0];
 	atomic32_set(&vcpu->sched_state, VCPU_RUNNING);
 	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
@@ -51,8 +43,7 @@ static void begin(void)
 
 static void post(u8 vector)
 {
-	if (!lapic_accept(&vcpu->lapic, vector, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
+	stage_accept(vcpu, vector);
 	accepted++;
 }
 

@@ -9,8 +9,8 @@
  */
 #include "tests/race/avic.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/cpu.h"
 #include "core/machine.h"
 #include "core/sched.h"
 #include "cpu_model/model.h"
@@ -36,7 +36,7 @@ static void begin(void)
 static void halted(const struct avic_stage *stage)
 {
 	avic_stage_create(stage);
-	avic_stage_run_on(0);
+	stage_run_on(avic_target, 0);
 	atomic32_set(&avic_vm->live_vcpus, 1);
 	avic_target->activity = VCPU_HALTED;
 	avic_target->regs.rflags |= RFLAGS_IF;
@@ -94,22 +94,7 @@ static void sleeper_and_processor(void)
 	outcome = RUNS_AGAIN;
 }
 
-/* sched_block() that takes IsRunning back last: looks while senders still ring. */
-static bool looks_before_running_is_cleared(struct vcpu *v)
-{
-	struct cpu *cpu = this_cpu();
-
-	cpu->current = NULL;
-	sched_block_publish(v);
-	if (sched_block_recheck(v)) {
-		cpu->current = v;
-		return false;
-	}
-	accel_running(v, NULL);
-	return true;
-}
-
-/* ... that has taken it back, looks, and only then can be found asleep. */
+/* sched_block() that takes IsRunning back, looks, and only then can be found asleep. */
 static bool looks_before_it_is_blocked(struct vcpu *v)
 {
 	struct cpu *cpu = this_cpu();
@@ -125,9 +110,10 @@ static bool looks_before_it_is_blocked(struct vcpu *v)
 	return true;
 }
 
+/* IsRunning is taken back last: it looks while senders still ring. */
 static void sleeper_running_last(void)
 {
-	fall_asleep(looks_before_running_is_cleared);
+	fall_asleep(stage_block_tells_last);
 }
 
 static void sleeper_blocked_last(void)
@@ -198,7 +184,7 @@ SLEEP(race_avic_block_blocked_last, "AVIC: blocking looks at IRR before it can b
 static void switching_off(const struct avic_stage *stage)
 {
 	avic_stage_create(stage);
-	avic_stage_run_on(0);
+	stage_run_on(avic_target, 0);
 	avic_target->regs.rflags |= RFLAGS_IF;
 	inhibit_set(avic_vm, INHIBIT_STORM);
 }
@@ -213,17 +199,12 @@ static void setup_off_workaround(void)
 	switching_off(&(struct avic_stage){.erratum = true, .workaround = true});
 }
 
-/* core/run.c, enter(): the last look. false: a request, and the entry starts over. */
 static bool enter(void)
 {
-	atomic32_set(&avic_target->mode, VCPU_IN_GUEST);
-	smp_mb();
-	if (!atomic32_read(&avic_target->requests)) {
-		outcome = ENTERED;
-		return true;
-	}
-	atomic32_set_release(&avic_target->mode, VCPU_OUTSIDE);
-	return false;
+	if (!stage_enter(avic_target))
+		return false;
+	outcome = ENTERED;
+	return true;
 }
 
 static bool is_found(void)

@@ -9,11 +9,9 @@
  * Afterwards the new pin has the line's level, and the old one nothing.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/vm.h"
 #include "posix.h"
-#include "postern/port.h"
 
 #define GSI     16 /* beyond the 8259's */
 #define OLD_PIN 16
@@ -24,13 +22,8 @@ static struct vm *vm;
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(2, 0, &config);
 }
 
 static void setup_high(void)

@@ -11,12 +11,10 @@
  * find that, or it would prove nothing.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/sched.h"
-#include "core/vm.h"
-#include "cpu_model/model.h"
-#include "posix.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
@@ -33,17 +31,10 @@ static enum {
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20, .x2apic = true};
-	const char *why = "";
 	struct cpu *cpu;
 	struct vm *vm;
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	/* Housekeeping's timer would repair what is lost. */
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(2, 0, &config);
 	vcpu = vm->vcpu[0];
 	cpu = this_cpu();
 	/* As it is behind an HLT exit: running, loaded, halted, interrupts on. */
@@ -64,8 +55,7 @@ static void begin(void)
 
 static void waker(void)
 {
-	if (!lapic_accept(&vcpu->lapic, VECTOR, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
+	stage_accept(vcpu, VECTOR);
 }
 
 /* The part of the run loop behind an HLT exit. `block` is sched_block() or the wrong one. */
