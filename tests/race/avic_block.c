@@ -18,17 +18,17 @@
 #include "posix.h"
 #include "postern/port.h"
 
+/* Of who is switched off. */
 static enum {
 	UNDECIDED,
-	KEPT_RUNNING,
-	WENT_TO_SLEEP,
-	RUNS_AGAIN,
+	FOUND, /* what is pending, before it entered */
 	ENTERED,
 } outcome;
 
 static void begin(void)
 {
 	avic_stage_begin();
+	stage_begin();
 	outcome = UNDECIDED;
 }
 
@@ -64,34 +64,14 @@ static void setup_workaround_alone(void)
 
 /* --- going to sleep --- */
 
-static void fall_asleep(bool (*block)(struct vcpu *v))
-{
-	do {
-		vcpu_handle_requests(avic_target);
-		if (intr_has_deliverable(avic_target)) {
-			outcome = KEPT_RUNNING;
-			return;
-		}
-	} while (!block(avic_target));
-	outcome = WENT_TO_SLEEP;
-}
-
 static void sleeper(void)
 {
-	fall_asleep(sched_block);
+	stage_fall_asleep(avic_target, sched_block);
 }
 
-/* ... and the processor itself goes to sleep, until there is a vCPU to run. */
 static void sleeper_and_processor(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	sleeper();
-	if (outcome == KEPT_RUNNING)
-		return;
-	while (sched_pick(cpu) != avic_target)
-		sched_idle(cpu);
-	outcome = RUNS_AGAIN;
+	stage_fall_asleep_with_processor(avic_target, sched_block);
 }
 
 /* sched_block() that takes IsRunning back, looks, and only then can be found asleep. */
@@ -113,36 +93,17 @@ static bool looks_before_it_is_blocked(struct vcpu *v)
 /* IsRunning is taken back last: it looks while senders still ring. */
 static void sleeper_running_last(void)
 {
-	fall_asleep(stage_block_tells_last);
+	stage_fall_asleep(avic_target, stage_block_tells_last);
 }
 
 static void sleeper_blocked_last(void)
 {
-	fall_asleep(looks_before_it_is_blocked);
+	stage_fall_asleep(avic_target, looks_before_it_is_blocked);
 }
 
 static const char *check_sleep(void)
 {
-	u32 state = atomic32_read(&avic_target->sched_state);
-	const struct cpu *cpu = avic_target->cpu;
-
-	if (lapic_deliverable(avic_target) < AVIC_VECTOR)
-		return "the interrupt is no longer pending";
-	switch (outcome) {
-	case KEPT_RUNNING:
-	case RUNS_AGAIN:
-		if (state != VCPU_RUNNING || cpu->current != avic_target)
-			return "the vCPU runs, but is not marked so";
-		return cpu->rq.head ? "the vCPU runs and is on a queue as well" : NULL;
-	case WENT_TO_SLEEP:
-		if (state == VCPU_BLOCKED)
-			return "the vCPU sleeps with an interrupt pending: lost wake-up";
-		if (state != VCPU_RUNNABLE || cpu->rq.head != avic_target)
-			return "the vCPU was woken, but is on no queue";
-		return NULL;
-	default:
-		return "the sleeper did not decide";
-	}
+	return stage_check_sleep(avic_target, AVIC_VECTOR);
 }
 
 #define SCENARIO(id, what, prepare, judge, ...)                                                    \
@@ -211,7 +172,7 @@ static bool is_found(void)
 {
 	if (!atomic32_read(&avic_target->lapic.irr_summary) || !intr_has_deliverable(avic_target))
 		return false;
-	outcome = KEPT_RUNNING;
+	outcome = FOUND;
 	return true;
 }
 
@@ -233,7 +194,7 @@ static void owner_looks_first(void)
 		vcpu_handle_requests(avic_target);
 	} while (!found && !enter());
 	if (found)
-		outcome = KEPT_RUNNING;
+		outcome = FOUND;
 }
 
 /* accel_update() that sums up the page while senders' processors still ring. */
@@ -272,7 +233,7 @@ static const char *check_off(void)
 			return "a request is pending and not in the summary: lost";
 	if (vector < AVIC_VECTOR)
 		return "the interrupt is no longer pending";
-	if (outcome == KEPT_RUNNING)
+	if (outcome == FOUND)
 		return NULL;
 	if (outcome != ENTERED)
 		return "the owner did not decide";

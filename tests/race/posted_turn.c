@@ -227,6 +227,7 @@ static u64 to_us(u8 vector, const struct cpu *cpu)
 	return PI_TO(vector, ((const struct vmx_cpu *)cpu->arch)->ndst);
 }
 
+/* SN is cleared, and what was posted under it is not told of. */
 static void does_not_look(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (cpu)
@@ -235,6 +236,7 @@ static void does_not_look(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 		posted_right->running(vcpu, cpu, sleeps);
 }
 
+/* ... unless it was there before. */
 static void looks_first(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (cpu)
@@ -279,9 +281,9 @@ static void chores(struct cpu *cpu)
 		accel_wake(cpu);
 }
 
-/* The run loop's, until the interrupts are there; `idle`: sched_idle(), `look`: chores(). */
-static void sleep_and_look(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu),
-                           void (*look)(struct cpu *cpu))
+/* The run loop's, until the interrupts are there. `block`: sched_block(), `idle`: sched_idle(), `look`: chores(). */
+static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu),
+                          void (*look)(struct cpu *cpu))
 {
 	struct cpu *cpu = this_cpu();
 
@@ -297,27 +299,28 @@ static void sleep_and_look(bool (*block)(struct vcpu *v), void (*idle)(struct cp
 	guest(looks);
 }
 
-static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu))
-{
-	sleep_and_look(block, idle, chores);
-}
-
 static void sleeper(void)
 {
-	sleep_and_run(sched_block, sched_idle);
+	sleep_and_run(sched_block, sched_idle, chores);
 }
 
+static void arm_wakeup(struct vcpu *vcpu)
+{
+	change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+}
+
+/* Armed first; the right code puts it on the list, and arms once more. */
 static void list_behind_vector(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (!cpu && sleeps)
-		change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+		arm_wakeup(vcpu);
 	posted_right->running(vcpu, cpu, sleeps);
 }
 
 static void no_list(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (!cpu && sleeps)
-		change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+		arm_wakeup(vcpu);
 	else
 		posted_right->running(vcpu, cpu, sleeps);
 }
@@ -334,9 +337,10 @@ static void setup_no_list(void)
 	stage_accel_ops()->running = no_list;
 }
 
+/* The wakeup vector is armed by what the back end is told last. */
 static void sleeper_arms_last(void)
 {
-	sleep_and_run(stage_block_tells_last, sched_idle);
+	sleep_and_run(stage_block_tells_last, sched_idle, chores);
 }
 
 /* sched_block(), whose recheck knows requests and nothing else. */
@@ -358,7 +362,7 @@ static bool ignores_on(struct vcpu *v)
 
 static void sleeper_ignores_on(void)
 {
-	sleep_and_run(ignores_on, sched_idle);
+	sleep_and_run(ignores_on, sched_idle, chores);
 }
 
 /* sched_idle(), whose last look does not see that the wakeup vector has come. */
@@ -375,7 +379,7 @@ static void idle_without_mark(struct cpu *cpu)
 
 static void sleeper_without_mark(void)
 {
-	sleep_and_run(sched_block, idle_without_mark);
+	sleep_and_run(sched_block, idle_without_mark, chores);
 }
 
 /* accel_wake(), which forgets what has come while it looked. */
@@ -389,7 +393,7 @@ static void clears_mark_last(struct cpu *cpu)
 
 static void sleeper_clears_mark_last(void)
 {
-	sleep_and_look(sched_block, sched_idle, clears_mark_last);
+	sleep_and_run(sched_block, sched_idle, clears_mark_last);
 }
 
 /* --- asleep, and two processors idle --- */

@@ -19,6 +19,12 @@
 
 static struct vm *guest_vm; /* stage_guest()'s */
 static u32 handled;
+static enum {
+	UNDECIDED,
+	KEPT_RUNNING,
+	WENT_TO_SLEEP,
+	RUNS_AGAIN,
+} outcome; /* of falling asleep */
 
 /* --- creation --- */
 
@@ -81,6 +87,12 @@ void stage_accept(struct vcpu *vcpu, u8 vector)
 		posix_fail("the interrupt was not accepted");
 }
 
+void stage_begin(void)
+{
+	handled = 0;
+	outcome = UNDECIDED;
+}
+
 /* --- with the whole run loop --- */
 
 void stage_guest(struct vm *vm, guest_script script)
@@ -110,11 +122,6 @@ struct vm *stage_loop_accelerated(u32 features, guest_script script, u8 vector)
 	vcpu_handle_requests(vm->vcpu[0]);
 	ASSERT(accel_is_on(&vm->vcpu[0]->accel));
 	return vm;
-}
-
-void stage_begin(void)
-{
-	handled = 0;
 }
 
 void stage_spin(void *arg __unused)
@@ -224,6 +231,54 @@ void stage_take(struct vcpu *vcpu)
 	ptr_set(&vcpu->cpu, cpu);
 	sched_load(cpu, vcpu);
 	accel_running(vcpu, cpu);
+}
+
+void stage_fall_asleep(struct vcpu *vcpu, bool (*block)(struct vcpu *vcpu))
+{
+	do {
+		vcpu_handle_requests(vcpu);
+		if (intr_has_deliverable(vcpu)) {
+			outcome = KEPT_RUNNING;
+			return;
+		}
+	} while (!block(vcpu));
+	outcome = WENT_TO_SLEEP;
+}
+
+void stage_fall_asleep_with_processor(struct vcpu *vcpu, bool (*block)(struct vcpu *vcpu))
+{
+	struct cpu *cpu = this_cpu();
+
+	stage_fall_asleep(vcpu, block);
+	if (outcome == KEPT_RUNNING)
+		return;
+	while (sched_pick(cpu) != vcpu)
+		sched_idle(cpu);
+	outcome = RUNS_AGAIN;
+}
+
+const char *stage_check_sleep(struct vcpu *vcpu, u8 vector)
+{
+	u32 state = atomic32_read(&vcpu->sched_state);
+	const struct cpu *cpu = vcpu->cpu;
+
+	if (lapic_deliverable(vcpu) < vector)
+		return "the interrupt is no longer pending";
+	switch (outcome) {
+	case KEPT_RUNNING:
+	case RUNS_AGAIN:
+		if (state != VCPU_RUNNING || cpu->current != vcpu)
+			return "the vCPU runs, but is not marked so";
+		return cpu->rq.head ? "the vCPU runs and is on a queue as well" : NULL;
+	case WENT_TO_SLEEP:
+		if (state == VCPU_BLOCKED)
+			return "the vCPU sleeps with an interrupt pending: lost wake-up";
+		if (state != VCPU_RUNNABLE || cpu->rq.head != vcpu)
+			return "the vCPU was woken, but is on no queue";
+		return NULL;
+	default:
+		return "the sleeper did not decide";
+	}
 }
 
 bool stage_block_tells_last(struct vcpu *vcpu)

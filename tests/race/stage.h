@@ -31,6 +31,9 @@ struct accel_ops *stage_accel_ops(void);
 /* Accepted by its APIC, as from a device. */
 void stage_accept(struct vcpu *vcpu, u8 vector);
 
+/* Before each execution: of what is counted and noted here. */
+void stage_begin(void);
+
 /* --- with the whole run loop --- */
 
 /* vCPU 0 of `vm` starts with `script`; what follows is about this VM. */
@@ -42,8 +45,6 @@ void stage_guest(struct vm *vm, guest_script script);
 struct vm *stage_loop(u32 features, guest_script script, u8 vector);
 /* The same, accelerated before it runs. */
 struct vm *stage_loop_accelerated(u32 features, guest_script script, u8 vector);
-/* Before each execution. */
-void stage_begin(void);
 
 /* Scripts: with interrupts on it spins; the same behind an exit; it sleeps in HLT. */
 void stage_spin(void *arg);
@@ -73,6 +74,14 @@ void stage_end_turn(struct vcpu *vcpu);
 /* The same in two parts, without the queue between them: this processor gives it away, that one begins a turn. */
 void stage_give(struct vcpu *vcpu);
 void stage_take(struct vcpu *vcpu);
+/*
+ * Behind an HLT exit of `vcpu`: until it is found to have work, or sleeps. `block`: sched_block() or a wrong one. With the
+ * processor: that sleeps, too, until it has a vCPU to run.
+ */
+void stage_fall_asleep(struct vcpu *vcpu, bool (*block)(struct vcpu *vcpu));
+void stage_fall_asleep_with_processor(struct vcpu *vcpu, bool (*block)(struct vcpu *vcpu));
+/* After that: NULL, or what is wrong. `vector` or a higher one is pending, and the vCPU runs or was woken. */
+const char *stage_check_sleep(struct vcpu *vcpu, u8 vector);
 /* sched_block() in the wrong order: the back end is told behind the last look. */
 bool stage_block_tells_last(struct vcpu *vcpu);
 
