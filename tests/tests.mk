@@ -219,7 +219,7 @@ $(BENCH_IRQWIN): $(BENCH_IRQWIN_OBJ)
 # On the explorer's stage, with threads in the explorer's place.
 BENCH_ACTIVATION := $(HOST)/bench/activation
 BENCH_ACTIVATION_OBJ := $(patsubst %.c,$(RACE)/%.o,$(filter-out port/posix/race.c,$(HOST_SRC)) \
-	tests/race/inhibit_stage.c bench/activation.c)
+	tests/race/stage.c tests/race/inhibit_stage.c bench/activation.c)
 $(BENCH_ACTIVATION): $(BENCH_ACTIVATION_OBJ)
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^

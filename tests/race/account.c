@@ -12,12 +12,9 @@
  * summary, the obvious order, hides a request; the explorer must find that.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/vm.h"
 #include "irq/lapic_priv.h"
-#include "posix.h"
-#include "postern/port.h"
 #include "x86/apic.h"
 
 #define VECTOR    0x41
@@ -31,14 +28,9 @@ static u32 taken;
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20, .x2apic = true};
-	const char *why = "";
 	struct vm *vm;
 
-	posix_machine_reset(&(struct posix_config){.cpus = 3}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(3, 0, &config);
 	vcpu = vm->vcpu[0];
 	atomic32_set(&vcpu->sched_state, VCPU_RUNNING);
 	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
@@ -51,8 +43,7 @@ static void begin(void)
 
 static void post(u8 vector)
 {
-	if (!lapic_accept(&vcpu->lapic, vector, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
+	stage_accept(vcpu, vector);
 	accepted++;
 }
 
@@ -142,7 +133,6 @@ const struct race_scenario race_account = {
         .name = "two requests meet their acknowledgement: none lost, none twice",
         .setup = setup,
         .begin = begin,
-        .actors = 2,
         .actor = {owner, poster},
         .cpu = {0, 1},
         .check = check,
@@ -152,7 +142,6 @@ const struct race_scenario race_account_neighbour = {
         .name = "requests of two vectors in one word meet an acknowledgement",
         .setup = setup,
         .begin = begin,
-        .actors = 3,
         .actor = {owner, once, neighbour},
         .cpu = {0, 1, 2},
         .check = check,
@@ -162,7 +151,6 @@ const struct race_scenario race_account_wrong = {
         .name = "an acknowledgement that looks before it clears the summary",
         .setup = setup,
         .begin = begin,
-        .actors = 2,
         .actor = {wrong_owner, poster},
         .cpu = {0, 1},
         .check = check,

@@ -7,111 +7,43 @@
  * Wrong harvests, wrong senders and a processor that has not been told what the page holds must be found.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/vm.h"
-#include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "irq/lapic_priv.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
-#include "posix.h"
-#include "postern/port.h"
 #include "vmx/vmx.h"
 
-#define ENTRY  0x30000u
 #define VECTOR 0x41
 #define SECOND 0x42 /* in the same word */
-#define CPUS   3
 
-static struct vm *vm;
 static struct vcpu *target;
-static u32 handled;
 
-static void handler(u8 vector __unused, u32 error __unused)
+static void on_stage(struct vm *vm)
 {
-	handled++;
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
-}
-
-/* With an exit first: the entry behind it has nothing of its own to tell the processor. */
-static void spin(void *arg __unused)
-{
-	g_in(0x80, 1);
-	g_sti();
-	for (;;)
-		g_pause();
-}
-
-static void sleep(void *arg __unused)
-{
-	for (;;) {
-		g_sti();
-		g_hlt();
-	}
-}
-
-/* Its APIC is enabled; its first entry switches acceleration on. */
-static void create_on(u32 features, guest_script script)
-{
-	const struct vm_config config = {
-	        .vcpus = 1, .memory = 16ull << 20, .x2apic = true, .accel_modes = ~0u};
-	const char *why = "";
-	u64 base;
-
-	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, features);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm && platform_create(vm) && longmode_start(vm, ENTRY));
 	target = vm->vcpu[0];
-	ASSERT(vm->accel.apart && lapic_msr_read(target, MSR_APIC_BASE, &base) &&
-	       lapic_msr_write(target, MSR_APIC_BASE, base | APIC_BASE_EXTD) &&
-	       lapic_msr_write(target, MSR_X2APIC_FIRST + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff));
-	guest_bind(ENTRY, script, NULL);
-	g_set_handler(VECTOR, handler);
-	vm_start(vm);
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
+	ASSERT(vm->accel.apart);
 }
 
-static void create(guest_script script)
-{
-	create_on(MODEL_BROADWELL, script);
-}
-
+/* Its first entry switches acceleration on. */
 static void setup_on(void)
 {
-	create(spin);
-}
-
-/* Its acceleration is on. */
-static void begin_on(void)
-{
-	posix_set_current(&model()->cpu[0]);
-	vcpu_handle_requests(target);
-	ASSERT(accel_is_on(&target->accel));
-}
-
-static void ready(guest_script script)
-{
-	create(script);
-	begin_on();
+	on_stage(stage_loop(MODEL_BROADWELL, stage_spin_behind_exit, VECTOR));
 }
 
 static void setup_spin(void)
 {
-	ready(spin);
+	on_stage(stage_loop_accelerated(MODEL_BROADWELL, stage_spin_behind_exit, VECTOR));
 }
 
 static void setup_sleep(void)
 {
-	ready(sleep);
+	on_stage(stage_loop_accelerated(MODEL_BROADWELL, stage_sleep, VECTOR));
 }
 
 static void setup_off(void)
 {
-	ready(spin);
-	inhibit_set(vm, INHIBIT_STORM);
+	setup_spin();
+	stage_off();
 }
 
 /* One was requested before acceleration begins. */
@@ -123,21 +55,16 @@ static void hold(void)
 
 static void setup_held(void)
 {
-	ready(spin);
+	setup_spin();
 	hold();
 }
 
 /* With posted interrupts there is more to be told than what the page holds. */
 static void setup_held_unposted(void)
 {
-	create_on(MODEL_BROADWELL & ~(u32)MODEL_POSTED, spin);
-	begin_on();
+	on_stage(stage_loop_accelerated(MODEL_BROADWELL & ~(u32)MODEL_POSTED,
+	                                stage_spin_behind_exit, VECTOR));
 	hold();
-}
-
-static void begin(void)
-{
-	handled = 0;
 }
 
 /* --- the harvest alone --- */
@@ -146,7 +73,7 @@ static bool missed;
 
 static void setup_harvest(void)
 {
-	ready(spin);
+	setup_spin();
 	atomic32_set(&target->requests, 0);
 }
 
@@ -238,7 +165,6 @@ static const char *check_harvest(void)
 	        .name = what,                                                                      \
 	        .setup = setup_harvest,                                                            \
 	        .begin = begin_harvest,                                                            \
-	        .actors = 3,                                                                       \
 	        .actor = {owner, post_first, post_second},                                         \
 	        .cpu = {0, 1, 2},                                                                  \
 	        .check = check_harvest,                                                            \
@@ -253,23 +179,17 @@ HARVEST(race_harvest_gap, "requests apart: taken away before it is in the page",
 
 /* --- the run loop --- */
 
-static void processor(void)
-{
-	cpu_main(this_cpu());
-}
-
 /* Acceleration begins, and the processor is not told what the page holds. */
 static void processor_untold(void)
 {
 	vmx_of(target)->apicv.changed = false;
 	target->lapic.status_changed = false;
-	cpu_main(this_cpu());
+	stage_processor();
 }
 
 static void send(void)
 {
-	if (!lapic_accept(&target->lapic, VECTOR, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
+	stage_accept(target, VECTOR);
 }
 
 static void send_nothing(void)
@@ -304,58 +224,43 @@ static void send_to_page(void)
 	vcpu_request(target, VCPU_REQUEST_EVENT);
 }
 
-static void toggle(void)
-{
-	inhibit_set(vm, INHIBIT_STORM);
-	inhibit_clear(vm, INHIBIT_STORM);
-}
-
-static const char *check(void)
-{
-	if (handled != 1)
-		return "the guest's handler has not run once";
-	return atomic32_read(&vm->ended) == ENDED_DEBUG_EXIT ? NULL : "the VM has not ended";
-}
-
 #define LOOP(id, what, prepare, owner, sender)                                                     \
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
-	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
+	        .begin = stage_begin,                                                              \
 	        .actor = {owner, sender},                                                          \
 	        .cpu = {0, 1},                                                                     \
-	        .check = check,                                                                    \
+	        .check = stage_check_handled,                                                      \
 	}
 
 LOOP(race_apicv_entry, "APICv: an interrupt meets VM entry: the guest takes it", setup_spin,
-     processor, send);
-LOOP(race_apicv_on, "APICv: an interrupt meets switching on and VM entry", setup_on, processor,
-     send);
-LOOP(race_apicv_off, "APICv: an interrupt meets switching off and VM entry", setup_off, processor,
-     send);
+     stage_processor, send);
+LOOP(race_apicv_on, "APICv: an interrupt meets switching on and VM entry", setup_on,
+     stage_processor, send);
+LOOP(race_apicv_off, "APICv: an interrupt meets switching off and VM entry", setup_off,
+     stage_processor, send);
 LOOP(race_apicv_sleep, "APICv: an interrupt meets the run loop of a vCPU that sleeps", setup_sleep,
-     processor, send);
-LOOP(race_apicv_held, "APICv: what the page held is delivered", setup_held, processor,
+     stage_processor, send);
+LOOP(race_apicv_held, "APICv: what the page held is delivered", setup_held, stage_processor,
      send_nothing);
 LOOP(race_apicv_untold, "APICv: RVI and SVI as they were when acceleration begins",
      setup_held_unposted, processor_untold, send_nothing);
-LOOP(race_apicv_marks_first, "APICv: a sender that marks before it requests", setup_spin, processor,
-     send_marks_first);
-LOOP(race_apicv_tells_first, "APICv: a sender that tells before it requests", setup_spin, processor,
-     send_tells_first);
-LOOP(race_apicv_no_mark, "APICv: a sender that tells and does not mark", setup_spin, processor,
-     send_without_mark);
-LOOP(race_apicv_to_page, "APICv: a sender that writes the page", setup_spin, processor,
+LOOP(race_apicv_marks_first, "APICv: a sender that marks before it requests", setup_spin,
+     stage_processor, send_marks_first);
+LOOP(race_apicv_tells_first, "APICv: a sender that tells before it requests", setup_spin,
+     stage_processor, send_tells_first);
+LOOP(race_apicv_no_mark, "APICv: a sender that tells and does not mark", setup_spin,
+     stage_processor, send_without_mark);
+LOOP(race_apicv_to_page, "APICv: a sender that writes the page", setup_spin, stage_processor,
      send_to_page);
 
 const struct race_scenario race_apicv_toggle = {
         .name = "APICv: an interrupt meets switching off and on and VM entry",
         .setup = setup_spin,
-        .begin = begin,
-        .actors = 3,
-        .actor = {processor, send, toggle},
+        .begin = stage_begin,
+        .actor = {stage_processor, send, stage_off_and_on},
         .cpu = {0, 1, 2},
         .preemptions = 1,
-        .check = check,
+        .check = stage_check_handled,
 };

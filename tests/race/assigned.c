@@ -9,82 +9,37 @@
  * stay posted while acceleration is off.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
-#include "core/vm.h"
-#include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "irq/lapic_priv.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
 #include "posix.h"
 #include "postern/port.h"
 #include "vmx/vmx.h"
 
-#define ENTRY   0x30000u
 #define VECTOR  0x41
 #define SOURCE  0x0120
 #define ADDRESS 0xfee00000u
-#define CPUS    3
 
 static struct vm *vm;
 static struct vcpu *target;
 static struct assigned *device; /* in the arena */
-static u32 handled;
-
-static void handler(u8 vector __unused, u32 error __unused)
-{
-	handled++;
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
-}
-
-static void sleep(void *arg __unused)
-{
-	for (;;) {
-		g_sti();
-		g_hlt();
-	}
-}
-
-static void spin(void *arg __unused)
-{
-	g_sti();
-	for (;;)
-		g_pause();
-}
 
 /* Accelerated, about to be entered for the first time. */
 static void create(guest_script script)
 {
-	const struct vm_config config = {
-	        .vcpus = 1, .memory = 16ull << 20, .x2apic = true, .accel_modes = ~0u};
-	const char *why = "";
-	u64 base;
-
-	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, MODEL_BROADWELL);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	/* The others only act: what the IOMMU remaps goes to the one that runs vCPUs. */
-	port_machine()->cpu_count = 1;
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm && platform_create(vm) && longmode_start(vm, ENTRY));
+	vm = stage_loop_accelerated(MODEL_BROADWELL, script, VECTOR);
 	target = vm->vcpu[0];
 	device = port_alloc(sizeof(*device), CACHE_LINE);
-	ASSERT(device && lapic_msr_read(target, MSR_APIC_BASE, &base) &&
-	       lapic_msr_write(target, MSR_APIC_BASE, base | APIC_BASE_EXTD) &&
-	       lapic_msr_write(target, MSR_X2APIC_FIRST + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff));
-	guest_bind(ENTRY, script, NULL);
-	g_set_handler(VECTOR, handler);
-	vm_start(vm);
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
-	posix_set_current(&model()->cpu[0]);
-	vcpu_handle_requests(target);
-	ASSERT(accel_is_on(&target->accel));
+	ASSERT(device);
+	/* The others only act: what the IOMMU remaps goes to the one that runs vCPUs. */
+	port_machine()->cpu_count = 1;
 }
 
 static void setup(void)
 {
-	create(sleep);
+	create(stage_sleep);
 }
 
 static void assign(void)
@@ -105,7 +60,7 @@ static void setup_assigned(void)
 /* By way of the host: its handler notes it, and somebody has to look. */
 static void setup_remapped(void)
 {
-	create(spin);
+	create(stage_spin);
 	port_machine()->iommu_posting = false;
 	assign();
 	ASSERT(device->present && !device->to);
@@ -119,17 +74,7 @@ static void setup_forgotten(void)
 	vm->assigned.list = NULL;
 }
 
-static void begin(void)
-{
-	handled = 0;
-}
-
 /* --- actors --- */
-
-static void processor(void)
-{
-	cpu_main(this_cpu());
-}
 
 static void message(void)
 {
@@ -167,35 +112,21 @@ static void assign_silently(void)
 	message();
 }
 
-static void toggle(void)
-{
-	inhibit_set(vm, INHIBIT_STORM);
-	inhibit_clear(vm, INHIBIT_STORM);
-}
-
 static void inhibit_and_message(void)
 {
-	inhibit_set(vm, INHIBIT_STORM);
+	stage_off();
 	message();
-}
-
-static const char *check(void)
-{
-	if (handled != 1)
-		return "the guest's handler has not run once";
-	return atomic32_read(&vm->ended) == ENDED_DEBUG_EXIT ? NULL : "the VM has not ended";
 }
 
 #define SLEEPS(id, what, prepare, other, most)                                                     \
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
-	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
-	        .actor = {processor, other},                                                       \
+	        .begin = stage_begin,                                                              \
+	        .actor = {stage_processor, other},                                                 \
 	        .cpu = {0, 1},                                                                     \
 	        .preemptions = most,                                                               \
-	        .check = check,                                                                    \
+	        .check = stage_check_handled,                                                      \
 	}
 
 SLEEPS(race_assigned_sleep, "assigned: a device's message meets a vCPU that goes to sleep",
@@ -216,10 +147,9 @@ SLEEPS(race_assigned_forgotten, "assigned: entries that do not follow the inhibi
 const struct race_scenario race_assigned_toggle = {
         .name = "assigned: a message meets switching off and on and a vCPU that goes to sleep",
         .setup = setup_assigned,
-        .begin = begin,
-        .actors = 3,
-        .actor = {processor, message, toggle},
+        .begin = stage_begin,
+        .actor = {stage_processor, message, stage_off_and_on},
         .cpu = {0, 1, 2},
         .preemptions = 1,
-        .check = check,
+        .check = stage_check_handled,
 };

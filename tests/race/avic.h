@@ -24,8 +24,6 @@ extern struct vcpu *avic_target;
 
 /* Create it; the target's APIC is enabled, it has not run. */
 void avic_stage_create(const struct avic_stage *stage);
-/* The target is accelerated and runs on `cpu`, loaded there, outside of the guest just now. */
-void avic_stage_run_on(u32 cpu);
 /* Of all scenarios: before each execution. */
 void avic_stage_begin(void);
 /* Actors: an IPI by the processor of vCPU 1, once; a message of a device. */

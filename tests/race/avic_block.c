@@ -9,8 +9,8 @@
  */
 #include "tests/race/avic.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/cpu.h"
 #include "core/machine.h"
 #include "core/sched.h"
 #include "cpu_model/model.h"
@@ -18,17 +18,17 @@
 #include "posix.h"
 #include "postern/port.h"
 
+/* Of who is switched off. */
 static enum {
 	UNDECIDED,
-	KEPT_RUNNING,
-	WENT_TO_SLEEP,
-	RUNS_AGAIN,
+	FOUND, /* what is pending, before it entered */
 	ENTERED,
 } outcome;
 
 static void begin(void)
 {
 	avic_stage_begin();
+	stage_begin();
 	outcome = UNDECIDED;
 }
 
@@ -36,7 +36,7 @@ static void begin(void)
 static void halted(const struct avic_stage *stage)
 {
 	avic_stage_create(stage);
-	avic_stage_run_on(0);
+	stage_run_on(avic_target, 0);
 	atomic32_set(&avic_vm->live_vcpus, 1);
 	avic_target->activity = VCPU_HALTED;
 	avic_target->regs.rflags |= RFLAGS_IF;
@@ -64,52 +64,17 @@ static void setup_workaround_alone(void)
 
 /* --- going to sleep --- */
 
-static void fall_asleep(bool (*block)(struct vcpu *v))
-{
-	do {
-		vcpu_handle_requests(avic_target);
-		if (intr_has_deliverable(avic_target)) {
-			outcome = KEPT_RUNNING;
-			return;
-		}
-	} while (!block(avic_target));
-	outcome = WENT_TO_SLEEP;
-}
-
 static void sleeper(void)
 {
-	fall_asleep(sched_block);
+	stage_fall_asleep(avic_target, sched_block);
 }
 
-/* ... and the processor itself goes to sleep, until there is a vCPU to run. */
 static void sleeper_and_processor(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	sleeper();
-	if (outcome == KEPT_RUNNING)
-		return;
-	while (sched_pick(cpu) != avic_target)
-		sched_idle(cpu);
-	outcome = RUNS_AGAIN;
+	stage_fall_asleep_with_processor(avic_target, sched_block);
 }
 
-/* sched_block() that takes IsRunning back last: looks while senders still ring. */
-static bool looks_before_running_is_cleared(struct vcpu *v)
-{
-	struct cpu *cpu = this_cpu();
-
-	cpu->current = NULL;
-	sched_block_publish(v);
-	if (sched_block_recheck(v)) {
-		cpu->current = v;
-		return false;
-	}
-	accel_running(v, NULL);
-	return true;
-}
-
-/* ... that has taken it back, looks, and only then can be found asleep. */
+/* sched_block() that takes IsRunning back, looks, and only then can be found asleep. */
 static bool looks_before_it_is_blocked(struct vcpu *v)
 {
 	struct cpu *cpu = this_cpu();
@@ -125,38 +90,20 @@ static bool looks_before_it_is_blocked(struct vcpu *v)
 	return true;
 }
 
+/* IsRunning is taken back last: it looks while senders still ring. */
 static void sleeper_running_last(void)
 {
-	fall_asleep(looks_before_running_is_cleared);
+	stage_fall_asleep(avic_target, stage_block_tells_last);
 }
 
 static void sleeper_blocked_last(void)
 {
-	fall_asleep(looks_before_it_is_blocked);
+	stage_fall_asleep(avic_target, looks_before_it_is_blocked);
 }
 
 static const char *check_sleep(void)
 {
-	u32 state = atomic32_read(&avic_target->sched_state);
-	const struct cpu *cpu = avic_target->cpu;
-
-	if (lapic_deliverable(avic_target) < AVIC_VECTOR)
-		return "the interrupt is no longer pending";
-	switch (outcome) {
-	case KEPT_RUNNING:
-	case RUNS_AGAIN:
-		if (state != VCPU_RUNNING || cpu->current != avic_target)
-			return "the vCPU runs, but is not marked so";
-		return cpu->rq.head ? "the vCPU runs and is on a queue as well" : NULL;
-	case WENT_TO_SLEEP:
-		if (state == VCPU_BLOCKED)
-			return "the vCPU sleeps with an interrupt pending: lost wake-up";
-		if (state != VCPU_RUNNABLE || cpu->rq.head != avic_target)
-			return "the vCPU was woken, but is on no queue";
-		return NULL;
-	default:
-		return "the sleeper did not decide";
-	}
+	return stage_check_sleep(avic_target, AVIC_VECTOR);
 }
 
 #define SCENARIO(id, what, prepare, judge, ...)                                                    \
@@ -164,7 +111,6 @@ static const char *check_sleep(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, AVIC_SENDER_CPU, 1},                                                    \
 	        .check = judge,                                                                    \
@@ -199,7 +145,7 @@ SLEEP(race_avic_block_blocked_last, "AVIC: blocking looks at IRR before it can b
 static void switching_off(const struct avic_stage *stage)
 {
 	avic_stage_create(stage);
-	avic_stage_run_on(0);
+	stage_run_on(avic_target, 0);
 	avic_target->regs.rflags |= RFLAGS_IF;
 	inhibit_set(avic_vm, INHIBIT_STORM);
 }
@@ -214,24 +160,19 @@ static void setup_off_workaround(void)
 	switching_off(&(struct avic_stage){.erratum = true, .workaround = true});
 }
 
-/* core/run.c, enter(): the last look. false: a request, and the entry starts over. */
 static bool enter(void)
 {
-	atomic32_set(&avic_target->mode, VCPU_IN_GUEST);
-	smp_mb();
-	if (!atomic32_read(&avic_target->requests)) {
-		outcome = ENTERED;
-		return true;
-	}
-	atomic32_set_release(&avic_target->mode, VCPU_OUTSIDE);
-	return false;
+	if (!stage_enter(avic_target))
+		return false;
+	outcome = ENTERED;
+	return true;
 }
 
 static bool is_found(void)
 {
 	if (!atomic32_read(&avic_target->lapic.irr_summary) || !intr_has_deliverable(avic_target))
 		return false;
-	outcome = KEPT_RUNNING;
+	outcome = FOUND;
 	return true;
 }
 
@@ -253,7 +194,7 @@ static void owner_looks_first(void)
 		vcpu_handle_requests(avic_target);
 	} while (!found && !enter());
 	if (found)
-		outcome = KEPT_RUNNING;
+		outcome = FOUND;
 }
 
 /* accel_update() that sums up the page while senders' processors still ring. */
@@ -292,7 +233,7 @@ static const char *check_off(void)
 			return "a request is pending and not in the summary: lost";
 	if (vector < AVIC_VECTOR)
 		return "the interrupt is no longer pending";
-	if (outcome == KEPT_RUNNING)
+	if (outcome == FOUND)
 		return NULL;
 	if (outcome != ENTERED)
 		return "the owner did not decide";

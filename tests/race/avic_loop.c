@@ -6,54 +6,25 @@
  * VM. No timer helps: an interrupt that is lost leaves all standing still, which the explorer calls a
  * deadlock.
  *
- * Where the vCPU comes from another processor, that one ends its turn and gives it away.
+ * Where the vCPU comes from another stage_processor, that one ends its turn and gives it away.
  */
 #include "tests/race/avic.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/sched.h"
-#include "cpu_model/guest.h"
-#include "cpu_model/model.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
 #include "posix.h"
 #include "postern/port.h"
-#include "x86/apic.h"
 
-#define ENTRY     0x30000u
 #define OTHER_CPU 1
-
-static u32 handled;
-
-static void handler(u8 vector __unused, u32 error __unused)
-{
-	handled++;
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
-}
-
-static void spin(void *arg __unused)
-{
-	g_sti();
-	for (;;)
-		g_pause();
-}
-
-static void sleep(void *arg __unused)
-{
-	for (;;) {
-		g_sti();
-		g_hlt();
-	}
-}
 
 static void create(const struct avic_stage *stage, guest_script script)
 {
 	avic_stage_create(stage);
-	ASSERT(platform_create(avic_vm) && longmode_start(avic_vm, ENTRY));
-	guest_bind(ENTRY, script, NULL);
-	g_set_handler(AVIC_VECTOR, handler);
-	g_set_handler(AVIC_VECTOR_POST, handler);
+	stage_guest(avic_vm, script);
+	g_set_handler(AVIC_VECTOR, stage_handler);
+	g_set_handler(AVIC_VECTOR_POST, stage_handler);
 	/* vCPU 1 never starts: its processor is the sender. */
 	atomic32_set(&avic_vm->live_vcpus, avic_vm->vcpu_count);
 }
@@ -61,7 +32,7 @@ static void create(const struct avic_stage *stage, guest_script script)
 /* It waits in processor 0's queue; its first entry switches acceleration on. */
 static void setup_on(void)
 {
-	create(&(struct avic_stage){0}, spin);
+	create(&(struct avic_stage){0}, stage_spin);
 	sched_wake(avic_target);
 }
 
@@ -77,40 +48,40 @@ static void ready(const struct avic_stage *stage, guest_script script)
 
 static void setup_spin(void)
 {
-	ready(&(struct avic_stage){0}, spin);
+	ready(&(struct avic_stage){0}, stage_spin);
 }
 
 static void setup_sleep(void)
 {
-	ready(&(struct avic_stage){0}, sleep);
+	ready(&(struct avic_stage){0}, stage_sleep);
 }
 
 static void setup_sleep_erratum(void)
 {
-	ready(&(struct avic_stage){.erratum = true}, sleep);
+	ready(&(struct avic_stage){.erratum = true}, stage_sleep);
 }
 
 static void setup_sleep_workaround(void)
 {
-	ready(&(struct avic_stage){.erratum = true, .workaround = true}, sleep);
+	ready(&(struct avic_stage){.erratum = true, .workaround = true}, stage_sleep);
 }
 
 static void setup_spin_workaround(void)
 {
-	ready(&(struct avic_stage){.erratum = true, .workaround = true}, spin);
+	ready(&(struct avic_stage){.erratum = true, .workaround = true}, stage_spin);
 }
 
 /* Something makes its first decision switch acceleration off. */
 static void setup_off(void)
 {
-	ready(&(struct avic_stage){0}, spin);
-	inhibit_set(avic_vm, INHIBIT_STORM);
+	ready(&(struct avic_stage){0}, stage_spin);
+	stage_off();
 }
 
 static void away(const struct avic_stage *stage)
 {
-	create(stage, spin);
-	avic_stage_run_on(OTHER_CPU);
+	create(stage, stage_spin);
+	stage_run_on(avic_target, OTHER_CPU);
 }
 
 static void setup_move(void)
@@ -131,12 +102,7 @@ static void setup_move_workaround(void)
 static void begin(void)
 {
 	avic_stage_begin();
-	handled = 0;
-}
-
-static void processor(void)
-{
-	cpu_main(this_cpu());
+	stage_begin();
 }
 
 /* lapic_posted() in the wrong order: is it in the guest? Then the request, and the doorbell. */
@@ -150,21 +116,9 @@ static void post_looks_first(void)
 		port_machine()->backend->accel->notify(avic_target, ptr_read(&avic_target->cpu));
 }
 
-/* The end of a turn on a processor that has something better to do. */
 static void other(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	sched_end_turn(cpu, avic_target);
-	sched_unload(cpu);
-	cpu_kick(&port_machine()->cpu[0]);
-}
-
-static const char *check(void)
-{
-	if (handled != 1)
-		return "the guest's handler has not run once";
-	return atomic32_read(&avic_vm->ended) == ENDED_DEBUG_EXIT ? NULL : "the VM has not ended";
+	stage_end_turn(avic_target);
 }
 
 #define LOOP(id, what, prepare, sender)                                                            \
@@ -172,10 +126,9 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
-	        .actor = {processor, sender},                                                      \
+	        .actor = {stage_processor, sender},                                                \
 	        .cpu = {0, AVIC_SENDER_CPU},                                                       \
-	        .check = check,                                                                    \
+	        .check = stage_check_handled,                                                      \
 	}
 
 LOOP(race_avic_entry, "AVIC: IPI meets VM entry: the guest takes it", setup_spin, avic_send_ipi);
@@ -208,11 +161,10 @@ LOOP(race_avic_sleep_workaround,
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 3,                                                                       \
-	        .actor = {processor, sender, other},                                               \
+	        .actor = {stage_processor, sender, other},                                         \
 	        .cpu = {0, AVIC_SENDER_CPU, OTHER_CPU},                                            \
 	        .preemptions = 2,                                                                  \
-	        .check = check,                                                                    \
+	        .check = stage_check_handled,                                                      \
 	}
 
 MOVE(race_avic_loop_move, "AVIC: IPI meets the run loop that a vCPU moves to", setup_move,

@@ -11,9 +11,9 @@
  */
 #include "tests/race/avic.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
-#include "core/sched.h"
 #include "cpu_model/model.h"
 #include "posix.h"
 #include "postern/port.h"
@@ -31,7 +31,7 @@ static void away(const struct avic_stage *stage)
 {
 	avic_stage_create(stage);
 	ASSERT(backend_op(cpu_init)(&port_machine()->cpu[0]));
-	avic_stage_run_on(OLD_CPU);
+	stage_run_on(avic_target, OLD_CPU);
 }
 
 static void setup(void)
@@ -58,11 +58,7 @@ static void begin(void)
 
 static void giver(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	cpu->current = NULL;
-	accel_running(avic_target, NULL);
-	sched_unload(cpu);
+	stage_give(avic_target);
 }
 
 /* Until the interrupt is there: the guest does nothing else. */
@@ -79,12 +75,7 @@ static void guest(struct model_cpu *cpu)
 
 static void taker(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	wait_until(!atomic32_read_acquire(&avic_target->on_cpu));
-	ptr_set(&avic_target->cpu, cpu);
-	sched_load(cpu, avic_target);
-	accel_running(avic_target, cpu);
+	stage_take(avic_target);
 	atomic32_set(&avic_target->mode, VCPU_IN_GUEST);
 	smp_mb();
 	ASSERT(!atomic32_read(&avic_target->requests));
@@ -105,7 +96,6 @@ static const char *check(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 3,                                                                       \
 	        .actor = {taker, sender, giver},                                                   \
 	        .cpu = {0, AVIC_SENDER_CPU, OLD_CPU},                                              \
 	        .check = check,                                                                    \
@@ -156,7 +146,6 @@ const struct race_scenario race_avic_entry_writers = {
         .name = "AVIC: an APIC is switched off and on while another's turns end and begin",
         .setup = setup,
         .begin = begin,
-        .actors = 2,
         .actor = {turns, identifier},
         .cpu = {OLD_CPU, AVIC_SENDER_CPU},
         .check = check_entry,

@@ -6,12 +6,11 @@
  * Wrong: who has appended looks at how many there are now, and tells if it is one. Each may find two.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/sched.h"
-#include "core/vm.h"
 #include "cpu_model/model.h"
-#include "posix.h"
 #include "postern/port.h"
 
 #define VCPUS 3 /* the one that runs, and those that come */
@@ -22,13 +21,8 @@ static struct vm *vm;
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = VCPUS, .memory = 16ull << 20, .x2apic = true};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = VCPUS}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(VCPUS, 0, &config);
 	busy = &port_machine()->cpu[0];
 	/* All have been there last, so that nobody looks for another place. */
 	for (u32 i = 0; i < VCPUS; i++) {
@@ -87,7 +81,6 @@ static const char *check(void)
 	const struct race_scenario id = {                                                          \
 	        .name = what,                                                                      \
 	        .setup = setup,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {one, other},                                                             \
 	        .cpu = {1, 2},                                                                     \
 	        .check = check,                                                                    \

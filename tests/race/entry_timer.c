@@ -13,20 +13,16 @@
  *            to be forced. Entries are forced as often as somebody asks, and both handlers run.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
-#include "core/vm.h"
 #include "irq/extint.h"
-#include "cpu_model/guest.h"
 #include "cpu_model/model.h"
 #include "posix.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 #include "x86/msr.h"
 
-#define ENTRY   0x30000u
 #define TICK    0x61
 #define OTHER   0x51
 #define PIC     0x31
@@ -42,13 +38,8 @@ static void set_up_deadline(u64 ahead)
 {
 	const struct vm_config config = {
 	        .vcpus = 1, .memory = 16ull << 20, .x2apic = true, .tsc_deadline = true};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, MODEL_WESTMERE);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(2, MODEL_WESTMERE, &config);
 	vcpu = vm->vcpu[0];
 	atomic32_set(&vcpu->sched_state, VCPU_RUNNING);
 	ptr_set(&vcpu->cpu, &port_machine()->cpu[1]);
@@ -176,7 +167,6 @@ static const char *check_expired(void)
 	const struct race_scenario id = {                                                          \
 	        .name = text,                                                                      \
 	        .setup = how,                                                                      \
-	        .actors = 2,                                                                       \
 	        .actor = {server_, owner},                                                         \
 	        .cpu = {0, 1},                                                                     \
 	        .check = check_,                                                                   \
@@ -216,7 +206,7 @@ static void other_handler(u8 vector __unused, u32 error __unused)
 	g_sti();
 	for (u32 i = 0; i < 12; i++)
 		g_nop();
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+	stage_finish();
 }
 
 static void script_cancelled(void *arg __unused)
@@ -269,7 +259,7 @@ static void script_extint(void *arg __unused)
 		g_nop();
 	while (!other_handled)
 		g_pause();
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+	stage_finish();
 }
 
 static void nmi_handler(u8 vector __unused, u32 error __unused)
@@ -285,7 +275,7 @@ static void script_forced(void *arg __unused)
 		tick_handled++;
 	while (!other_handled)
 		g_pause();
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
+	stage_finish();
 }
 
 /* Each instruction of the guest is a step, before which an interrupt may have come. */
@@ -335,27 +325,19 @@ static void set_up_run(guest_script script, void (*run)(struct vcpu *v, bool for
 {
 	const struct vm_config config = {
 	        .vcpus = 1, .memory = 16ull << 20, .x2apic = true, .tsc_deadline = true};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, MODEL_WESTMERE);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
+	vm = stage_vm(2, MODEL_WESTMERE, &config);
 	backend_table.run = run;
 	backend_table.intr_force = force_always;
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm && platform_create(vm) && longmode_start(vm, ENTRY));
+	stage_guest(vm, script);
 	vcpu = vm->vcpu[0];
-	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
-	lapic_msr_write(vcpu, MSR_APIC_BASE,
-	                APIC_BASE_DEFAULT | APIC_BASE_BSP | APIC_BASE_EN | APIC_BASE_EXTD);
-	guest_bind(ENTRY, script, NULL);
+	stage_enable_x2apic(vcpu);
 	g_set_handler(TICK, tick_handler);
 	g_set_handler(OTHER, other_handler);
 	g_set_handler(VECTOR_NMI, nmi_handler);
 	model()->between = between;
 	let_in_nmis();
 	vm_start(vm);
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
 }
 
 static void setup_run(void)
@@ -393,15 +375,9 @@ static void begin(void)
 	atomic32_set_relaxed(&intr, 0);
 }
 
-static void processor(void)
-{
-	cpu_main(this_cpu());
-}
-
 static void kicker(void)
 {
-	if (!lapic_accept(&vcpu->lapic, OTHER, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
+	stage_accept(vcpu, OTHER);
 }
 
 static void extint_raiser(void)
@@ -449,8 +425,7 @@ static const char *check_force(void)
 	        .name = text,                                                                      \
 	        .setup = how,                                                                      \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
-	        .actor = {processor, sender},                                                      \
+	        .actor = {stage_processor, sender},                                                \
 	        .cpu = {0, 1},                                                                     \
 	        .preemptions = bound,                                                              \
 	        .check = check_,                                                                   \

@@ -61,6 +61,7 @@ static struct {
 	struct race_result *result;
 	struct coro *main;
 	struct actor actor[RACE_ACTORS];
+	u32 actors; /* the scenario's */
 	u32 running;
 	struct node path[DEPTH_MAX];
 	u32 depth, replay; /* choices made in this execution; those to repeat */
@@ -195,7 +196,7 @@ static u32 enabled_actors(void)
 {
 	u32 mask = 0;
 
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		if (ex.actor[i].state == READY)
 			mask |= BIT(i);
 	return mask;
@@ -234,7 +235,7 @@ static void new_node(struct node *node)
 	const struct node *parent = ex.depth ? node - 1 : NULL;
 
 	*node = (struct node){.enabled = enabled_actors()};
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		node->next[i] = ex.actor[i].next;
 	ex.result->states++;
 	if (!parent)
@@ -245,7 +246,7 @@ static void new_node(struct node *node)
 		node->preemptions++;
 	if (bounded())
 		return; /* sleep sets assume that nothing is left out */
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		if (((parent->sleep | parent->done) & BIT(i)) && i != parent->chosen &&
 		    independent(&parent->next[i], &parent->next[parent->chosen]))
 			node->sleep |= BIT(i);
@@ -296,7 +297,7 @@ static bool backtrack(void)
 
 static void wake_blocked(u32 except)
 {
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		if (i != except && ex.actor[i].state == BLOCKED)
 			ex.actor[i].state = READY;
 }
@@ -322,7 +323,7 @@ static void note_step(u32 index, const struct access *access)
 	}
 	actor->reads = 0;
 	actor->stale = false;
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		ex.actor[i].stale |= i != index && has_read(&ex.actor[i], access->addr);
 }
 
@@ -335,7 +336,7 @@ static void start(void)
 	if (ex.scenario->begin)
 		ex.scenario->begin();
 	posix.mode = POSIX_EXPLORER;
-	for (u32 i = 0; i < ex.scenario->actors; i++) {
+	for (u32 i = 0; i < ex.actors; i++) {
 		ex.actor[i].state = READY;
 		ex.actor[i].reads = 0;
 		ex.actor[i].stale = false;
@@ -343,7 +344,7 @@ static void start(void)
 		          (void *)(uintptr_t)i);
 	}
 	/* Up to the first shared access of each, which depends on nobody. */
-	for (u32 i = 0; i < ex.scenario->actors && !posix.failed; i++)
+	for (u32 i = 0; i < ex.actors && !posix.failed; i++)
 		run_actor(i);
 }
 
@@ -352,7 +353,7 @@ static const char *finish(void)
 	posix.mode = POSIX_OUTSIDE;
 	if (posix.failed)
 		return posix.failure;
-	for (u32 i = 0; i < ex.scenario->actors; i++)
+	for (u32 i = 0; i < ex.actors; i++)
 		if (ex.actor[i].state != FINISHED)
 			return "deadlock: an actor waits for what nobody will do any more";
 	return ex.scenario->check();
@@ -440,6 +441,8 @@ void race_explore(const struct race_scenario *scenario, const struct race_limits
 	ex.limits = limits;
 	ex.result = result;
 	ex.main = coro_self();
+	while (ex.actors < RACE_ACTORS && scenario->actor[ex.actors])
+		ex.actors++;
 	scenario->setup();
 	posix.explorer_point = point;
 	posix.explorer_relax = relax;

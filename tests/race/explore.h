@@ -29,10 +29,9 @@
 struct race_scenario {
 	const char *name;
 	void (*setup)(void); /* once: create the machine; what it leaves is where all start */
-	void (*begin)(void); /* before each execution: state outside of the arena */
-	u32 actors;
-	void (*actor[RACE_ACTORS])(void);
-	u32 cpu[RACE_ACTORS]; /* on which processor */
+	void (*begin)(void); /* before each execution: state outside of the arena; NULL: none */
+	void (*actor[RACE_ACTORS])(void); /* NULL behind the last */
+	u32 cpu[RACE_ACTORS];             /* on which processor */
 	u32 preemptions; /* too large without a bound: at most so many, one more in check-full; 0: no bound */
 	bool interrupts; /* they are taken at any step outside of the guest, not only when they are let in */
 	/* After each execution: NULL, or what is wrong. */

@@ -73,7 +73,6 @@ const char *inhibit_check(u32 mask);
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = inhibit_stage_begin,                                                      \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
 	        .preemptions = bound,                                                              \

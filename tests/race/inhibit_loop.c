@@ -16,19 +16,14 @@
 #include "tests/race/avic.h"
 #include "tests/race/inhibit.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
 #include "core/sched.h"
-#include "cpu_model/guest.h"
 #include "cpu_model/model.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
-#include "posix.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 #include "x86/msr.h"
 
-#define ENTRY        0x30000u
 #define LINE         16 /* an input of the I/O APIC that nothing else has */
 #define LINE_VECTOR  0x61
 #define LINE_PORT    0xe00 /* a device that lowers it when it is written to; to read it is an exit */
@@ -58,11 +53,6 @@ static void begin_avic(void)
 	avic_stage_begin();
 }
 
-static void finish(void)
-{
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
-}
-
 static void lower_line(void *device __unused, struct vcpu *vcpu, u64 offset __unused,
                        u32 size __unused, u64 value __unused)
 {
@@ -77,13 +67,6 @@ static u64 read_line(void *device __unused, struct vcpu *vcpu __unused, u64 offs
 
 static const struct bus_ops line_port = {.read = read_line, .write = lower_line};
 
-static void spin(void *arg __unused)
-{
-	g_sti();
-	for (;;)
-		g_pause();
-}
-
 /* --- the reader --- */
 
 static void read_page(void *arg __unused)
@@ -92,26 +75,20 @@ static void read_page(void *arg __unused)
 
 	for (u32 i = 0; i < READS; i++)
 		G_CHECK_EQUAL(g_mmio_read(APIC_BASE_DEFAULT + APIC_VERSION), version);
-	finish();
+	stage_finish();
 }
 
 static void create_xapic(guest_script script)
 {
 	const struct vm_config config = {
 	        .vcpus = 1, .memory = 16ull << 20, .accel_modes = ACCEL_MODE(ACCEL_XAPIC)};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 3}, MODEL_MILAN);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	inhibit_vm = vm_create(port_machine(), &config);
-	ASSERT(inhibit_vm && platform_create(inhibit_vm) && longmode_start(inhibit_vm, ENTRY));
+	inhibit_vm = stage_vm(3, MODEL_MILAN, &config);
+	stage_guest(inhibit_vm, script);
 	inhibit_stage_hook();
 	lapic_mmio_write(inhibit_vm->vcpu[0], APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
-	guest_bind(ENTRY, script, NULL);
 	bus_register(&inhibit_vm->io, LINE_PORT, 1, &line_port, NULL);
 	vm_start(inhibit_vm);
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
 }
 
 static void setup_reader(void)
@@ -135,7 +112,7 @@ static void keep_off(void *arg __unused)
 	g_sti();
 	for (u32 i = 0; i < 2; i++)
 		g_in(LINE_PORT, 1);
-	finish();
+	stage_finish();
 }
 
 static void out(u16 port, u8 value)
@@ -170,12 +147,12 @@ static void setup_window(void)
 static void on_last_extint(u8 vector, u32 error)
 {
 	on_extint(vector, error);
-	finish();
+	stage_finish();
 }
 
 static void setup_extint(void)
 {
-	create_pic(spin, on_last_extint);
+	create_pic(stage_spin, on_last_extint);
 }
 
 /* --- hand-over --- */
@@ -183,7 +160,7 @@ static void setup_extint(void)
 static void have_all(void)
 {
 	if (got.ipis >= wanted.ipis && got.posts >= wanted.posts && got.levels >= wanted.levels)
-		finish();
+		stage_finish();
 }
 
 /* Behind an exit, at which the mode may change with the interrupt in service. */
@@ -215,14 +192,6 @@ static void on_level(u8 vector __unused, u32 error __unused)
 	have_all();
 }
 
-static void sleep(void *arg __unused)
-{
-	for (;;) {
-		g_sti();
-		g_hlt();
-	}
-}
-
 static void ioapic_register(u32 index, u32 value)
 {
 	ioapic_write(avic_vm, 0, 4, index);
@@ -241,12 +210,11 @@ static void create(struct got what, guest_script script)
 	wanted = what;
 	avic_stage_create(&(struct avic_stage){0});
 	inhibit_vm = avic_vm;
-	ASSERT(platform_create(avic_vm) && longmode_start(avic_vm, ENTRY));
+	stage_guest(avic_vm, script);
 	inhibit_stage_hook();
 	bus_register(&avic_vm->io, LINE_PORT, 1, &line_port, NULL);
 	ioapic_register(IOAPIC_ENTRY + 1, avic_target->apic_id << 24);
 	ioapic_register(IOAPIC_ENTRY, IOAPIC_LEVEL | LINE_VECTOR);
-	guest_bind(ENTRY, script, NULL);
 	g_set_handler(AVIC_VECTOR, on_ipi);
 	g_set_handler(AVIC_VECTOR_POST, on_post);
 	g_set_handler(LINE_VECTOR, on_level);
@@ -262,40 +230,35 @@ static void create(struct got what, guest_script script)
 
 static void setup_ipi(void)
 {
-	create((struct got){.ipis = 1}, spin);
+	create((struct got){.ipis = 1}, stage_spin);
 }
 
 static void setup_ipi_sleep(void)
 {
-	create((struct got){.ipis = 1}, sleep);
+	create((struct got){.ipis = 1}, stage_sleep);
 }
 
 static void setup_post(void)
 {
-	create((struct got){.posts = 1}, spin);
+	create((struct got){.posts = 1}, stage_spin);
 }
 
 static void setup_level(void)
 {
-	create((struct got){.levels = 2}, spin);
+	create((struct got){.levels = 2}, stage_spin);
 }
 
 static void setup_level_sleep(void)
 {
-	create((struct got){.levels = 2}, sleep);
+	create((struct got){.levels = 2}, stage_sleep);
 }
 
 static void setup_all(void)
 {
-	create((struct got){.ipis = 1, .levels = 2}, spin);
+	create((struct got){.ipis = 1, .levels = 2}, stage_spin);
 }
 
 /* --- actors --- */
-
-static void processor(void)
-{
-	cpu_main(this_cpu());
-}
 
 static void off(void)
 {
@@ -308,18 +271,7 @@ static void off_and_on(void)
 	inhibit_stand(INHIBIT_STORM, false);
 }
 
-/* --- */
-
-static const char *check(void)
-{
-	struct vcpu *vcpu;
-
-	for_each_vcpu (vcpu, inhibit_vm)
-		if (counter_read(&vcpu->account.counters[COUNTER_ACCEL_MISMATCHES]))
-			return "a vCPU entered in a state that the mask does not demand";
-	return atomic32_read(&inhibit_vm->ended) == ENDED_DEBUG_EXIT ? NULL
-	                                                             : "the VM has not ended";
-}
+/* --- the end --- */
 
 static const char *check_window(u32 mask)
 {
@@ -331,7 +283,7 @@ static const char *check_window(u32 mask)
 		return "a window has stayed open";
 	if (atomic32_read(&inhibit_vm->inhibit.mask) != mask)
 		return "the mask is not what stands";
-	return check();
+	return stage_check_ended();
 }
 
 static const char *check_extint(void)
@@ -342,7 +294,7 @@ static const char *check_extint(void)
 		return "the 8259's interrupt has not come once";
 	if (vcpu->accel.window != atomic32_read(&inhibit_vm->inhibit.windows))
 		return "the count of windows is not the number of flags";
-	return check();
+	return stage_check_ended();
 }
 
 static const char *check_window_off(void)
@@ -362,7 +314,7 @@ static const char *check_hand_over(void)
 		return "an interrupt has come twice";
 	if (line_entry() & REMOTE_IRR)
 		return "the I/O APIC waits for an EOI that has been";
-	return check();
+	return stage_check_ended();
 }
 
 #define LOOP(id, what, bound, prepare, start, judge, ...)                                          \
@@ -370,28 +322,27 @@ static const char *check_hand_over(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = start,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, 1, AVIC_SENDER_CPU},                                                    \
 	        .preemptions = bound,                                                              \
 	        .check = judge,                                                                    \
 	}
 #define HAND_OVER(id, what, bound, prepare, ...)                                                   \
-	LOOP(id, "hand-over: " what, bound, prepare, begin_avic, check_hand_over, processor,       \
+	LOOP(id, "hand-over: " what, bound, prepare, begin_avic, check_hand_over, stage_processor, \
 	     __VA_ARGS__)
 
-LOOP(race_loop_page, "APIC page: the run loop meets switching off", 2, setup_reader, begin, check,
-     processor, off);
+LOOP(race_loop_page, "APIC page: the run loop meets switching off", 2, setup_reader, begin,
+     stage_check_ended, stage_processor, off);
 LOOP(race_loop_page_again, "APIC page: the run loop meets switching off and on", 2, setup_reader,
-     begin, check, processor, off_and_on);
+     begin, stage_check_ended, stage_processor, off_and_on);
 LOOP(race_loop_window, "windows: the run loop's meets a reason that comes", 2, setup_window, begin,
-     check_window_off, processor, off);
+     check_window_off, stage_processor, off);
 LOOP(race_loop_window_again, "windows: the run loop's meets a reason that comes and goes", 2,
-     setup_window, begin, check_window_on, processor, off_and_on);
+     setup_window, begin, check_window_on, stage_processor, off_and_on);
 LOOP(race_loop_extint, "windows: an ExtINT meets the run loop", 2, setup_extint, begin,
-     check_extint, processor, raise_line);
+     check_extint, stage_processor, raise_line);
 LOOP(race_loop_extint_again, "windows: an ExtINT meets switching off and on", 1, setup_extint,
-     begin, check_extint, processor, raise_line, off_and_on);
+     begin, check_extint, stage_processor, raise_line, off_and_on);
 HAND_OVER(race_hand_over_level, "a level-triggered line meets switching off", 3, setup_level, off);
 HAND_OVER(race_hand_over_level_again, "a level-triggered line meets switching off and on", 2,
           setup_level, off_and_on);

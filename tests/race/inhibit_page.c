@@ -219,7 +219,6 @@ static const char *check_on(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
 	        .preemptions = bound,                                                              \

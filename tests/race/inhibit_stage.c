@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See inhibit.h. */
 #include "tests/race/inhibit.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/nested.h"
-#include "core/sched.h"
 #include "cpu_model/model.h"
 #include "irq/accel_check.h"
 #include "irq/apic_page.h"
 #include "irq/irq_window.h"
-#include "irq/lapic_priv.h"
 #include "posix.h"
 #include "postern/backend.h"
 #include "postern/port.h"
@@ -46,54 +45,25 @@ static void set_and_more(struct vcpu *vcpu, enum accel_mode mode, bool with_page
 
 void inhibit_stage_hook(void)
 {
-	static struct accel_ops ops;
-	static struct backend backend;
+	struct accel_ops *ops = stage_accel_ops();
 
-	backend = *port_machine()->backend;
-	ops = *backend.accel;
-	real_set = ops.set;
-	ops.set = set_and_more;
-	backend.accel = &ops;
-	port_machine()->backend = &backend;
-}
-
-/* On its processor, about to handle its requests: as behind an exit. */
-static void place(struct vcpu *vcpu)
-{
-	struct cpu *cpu = &port_machine()->cpu[vcpu->index];
-
-	posix_set_current(&model()->cpu[vcpu->index]);
-	ASSERT(backend_op(cpu_init)(cpu));
-	atomic32_set(&vcpu->sched_state, VCPU_RUNNING);
-	vcpu->activity = VCPU_ACTIVE;
-	vcpu->cpu = cpu;
-	cpu->current = vcpu;
-	sched_load(cpu, vcpu);
-	accel_running(vcpu, cpu);
-	vcpu_handle_requests(vcpu);
-	ASSERT(accel_is_on(&vcpu->accel) && !atomic32_read(&vcpu->requests));
-	posix_set_current(&model()->cpu[0]);
+	real_set = ops->set;
+	ops->set = set_and_more;
 }
 
 void inhibit_stage_create(void)
 {
 	const struct vm_config config = {
 	        .vcpus = VCPUS, .memory = 16ull << 20, .accel_modes = ACCEL_MODE(ACCEL_XAPIC)};
-	const char *why = "";
 	struct vcpu *vcpu;
 
-	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, MODEL_MILAN);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	inhibit_vm = vm_create(port_machine(), &config);
-	ASSERT(inhibit_vm);
+	inhibit_vm = stage_vm(CPUS, MODEL_MILAN, &config);
 	inhibit_stage_hook();
 	for_each_vcpu (vcpu, inhibit_vm)
 		lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
 	for_each_vcpu (vcpu, inhibit_vm)
-		place(vcpu);
+		stage_run_on(vcpu, vcpu->index);
 	atomic32_set(&inhibit_vm->live_vcpus, VCPUS);
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
 	inhibit_expected = 1;
 }
 
@@ -107,17 +77,6 @@ void inhibit_stage_begin(void)
 struct vcpu *inhibit_own(void)
 {
 	return this_cpu()->current;
-}
-
-/* core/run.c, enter(), to the last look. */
-static bool enter(struct vcpu *vcpu)
-{
-	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
-	smp_mb();
-	if (!atomic32_read(&vcpu->requests))
-		return true;
-	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
-	return false;
 }
 
 static struct atomic64 *kicks(void)
@@ -154,7 +113,7 @@ void inhibit_turn(struct vcpu *vcpu, const char *(*guest)(struct vcpu *vcpu))
 
 	do {
 		vcpu_handle_requests(vcpu);
-	} while (!enter(vcpu));
+	} while (!stage_enter(vcpu));
 	if (accel_is_wrong(vcpu))
 		posix_fail("a vCPU enters in a state that the mask does not demand");
 	wrong = guest(vcpu);

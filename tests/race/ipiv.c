@@ -9,6 +9,7 @@
  * what was posted: that must be found.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "cpu_model/guest.h"
 #include "cpu_model/model.h"
@@ -220,9 +221,8 @@ static const char *check(void)
 	for (u32 i = 0; i < SENDERS; i++)
 		if (delivered[i] != 1)
 			return "an interrupt was not delivered once";
-	for (u32 i = 0; i < ARRAY_SIZE(desc->pir); i++)
-		if (desc->pir[i].v)
-			return "PIR is not empty";
+	if (!stage_pir_is_empty(desc))
+		return "PIR is not empty";
 	return target->in_service_depth ? "a notification is in service" : NULL;
 }
 
@@ -231,7 +231,6 @@ static const char *check(void)
 	        .name = (what),                                                                    \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = CPUS,                                                                    \
 	        .actor = {runs, runs, target},                                                     \
 	        .cpu = {0, 1, TARGET},                                                             \
 	        .check = check,                                                                    \

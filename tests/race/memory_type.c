@@ -167,7 +167,6 @@ static void change_unlocked(struct vcpu *vcpu, bool disabled)
 	        .name = "memory types: " what,                                                     \
 	        .setup = setup,                                                                    \
 	        .begin = begin_##id,                                                               \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, last_cpu, INHIBIT_OTHER_CPU},                                           \
 	        .preemptions = bound,                                                              \

@@ -9,7 +9,7 @@
  *   software   irq/lapic.c, as for a message that the hypervisor sends
  *
  * All accesses of all three are steps. A hypervisor that is wrong in one thing is the right one with one function of
- * its back end exchanged (posted_stage_ops()), or with a step of the target's left out.
+ * its back end exchanged (stage_accel_ops()), or with a step of the target's left out.
  */
 #ifndef TESTS_RACE_POSTED_H
 #define TESTS_RACE_POSTED_H
@@ -35,10 +35,7 @@ extern struct vcpu *posted_target, *posted_sender;
 
 /* Create it; both APICs are enabled, the sender is on its processor, accelerated unless inhibited. */
 void posted_stage_create(const struct posted_stage *stage);
-/* The target is accelerated, if it may be, and runs on `cpu`, loaded there, outside of the guest just now. */
-void posted_stage_run_on(u32 cpu);
-/* From now on these are the VM's operations: a copy of the right ones, to be changed. */
-struct accel_ops *posted_stage_ops(void);
+/* The back end's own operations, whatever stage_accel_ops() has been made to be. */
 extern const struct accel_ops *posted_right;
 /* Of all scenarios: before each execution. */
 void posted_stage_begin(void);

@@ -13,25 +13,17 @@
  */
 #include "tests/race/posted.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
 #include "core/sched.h"
-#include "cpu_model/guest.h"
-#include "cpu_model/model.h"
 #include "irq/accel_check.h"
 #include "irq/lapic_priv.h"
-#include "platform/longmode.h"
-#include "platform/platform.h"
-#include "posix.h"
-#include "postern/port.h"
 #include "vmx/vmx.h"
 
-#define ENTRY     0x30000u
-#define EXIT_PORT 0x80 /* to read it is an exit */
 #define ICR_SENDS 3
 
 static u32 handled;
-static u32 wanted = 1;
+static u32 wanted;
 
 static void begin(void)
 {
@@ -48,36 +40,14 @@ static void begin_two(void)
 
 /* --- guests --- */
 
-static void finish(void)
-{
-	g_out(PLATFORM_DEBUG_EXIT_PORT, 0, 4);
-}
-
 /* Behind an exit, at which acceleration may be switched with the interrupt in service. */
 static void handler(u8 vector __unused, u32 error __unused)
 {
 	handled++;
-	g_in(EXIT_PORT, 1);
+	g_in(STAGE_EXIT_PORT, 1);
 	g_wrmsr(MSR_X2APIC_FIRST + APIC_EOI / 16, 0);
 	if (handled == wanted)
-		finish();
-}
-
-/* With an exit first: the entry behind it has nothing of its own to tell the processor. */
-static void spin(void *arg __unused)
-{
-	g_in(EXIT_PORT, 1);
-	g_sti();
-	for (;;)
-		g_pause();
-}
-
-static void sleep(void *arg __unused)
-{
-	for (;;) {
-		g_sti();
-		g_hlt();
-	}
+		stage_finish();
 }
 
 static void send_to_itself(void)
@@ -90,7 +60,7 @@ static void send_icr(void *arg __unused)
 {
 	for (u32 i = 0; i < ICR_SENDS; i++)
 		send_to_itself();
-	finish();
+	stage_finish();
 }
 
 static void send_icr_disabled(void *arg __unused)
@@ -100,21 +70,25 @@ static void send_icr_disabled(void *arg __unused)
 	send_to_itself();
 	g_wrmsr(MSR_X2APIC_FIRST + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff);
 	send_to_itself();
-	finish();
+	stage_finish();
 }
 
 /* --- stages --- */
 
-/* It waits in processor 0's queue. */
-static void create(const struct posted_stage *stage, guest_script script)
+static void create_guest(const struct posted_stage *stage, guest_script script)
 {
 	posted_stage_create(stage);
-	ASSERT(platform_create(posted_vm) && longmode_start(posted_vm, ENTRY));
-	guest_bind(ENTRY, script, NULL);
+	stage_guest(posted_vm, script);
 	g_set_handler(POSTED_VECTOR, handler);
 	g_set_handler(POSTED_VECTOR_TOO, handler);
 	/* vCPU 1 is its processor's alone, and never retires. */
 	atomic32_set(&posted_vm->live_vcpus, 1);
+}
+
+/* It waits in processor 0's queue. */
+static void create(const struct posted_stage *stage, guest_script script)
+{
+	create_guest(stage, script);
 	vcpu_handle_requests(posted_target);
 	ASSERT(accel_is_on(&posted_target->accel) == !stage->inhibited);
 	sched_wake(posted_target);
@@ -122,22 +96,22 @@ static void create(const struct posted_stage *stage, guest_script script)
 
 static void setup_spin(void)
 {
-	create(&(struct posted_stage){0}, spin);
+	create(&(struct posted_stage){0}, stage_spin_behind_exit);
 }
 
 static void setup_sleep(void)
 {
-	create(&(struct posted_stage){0}, sleep);
+	create(&(struct posted_stage){0}, stage_sleep);
 }
 
 static void setup_spin_off(void)
 {
-	create(&(struct posted_stage){.inhibited = true}, spin);
+	create(&(struct posted_stage){.inhibited = true}, stage_spin_behind_exit);
 }
 
 static void setup_sleep_off(void)
 {
-	create(&(struct posted_stage){.inhibited = true}, sleep);
+	create(&(struct posted_stage){.inhibited = true}, stage_sleep);
 }
 
 /* Nobody is woken when acceleration comes back. */
@@ -172,13 +146,8 @@ static void setup_sleep_locally(void)
 
 static void setup_move(void)
 {
-	posted_stage_create(&(struct posted_stage){0});
-	ASSERT(platform_create(posted_vm) && longmode_start(posted_vm, ENTRY));
-	guest_bind(ENTRY, spin, NULL);
-	g_set_handler(POSTED_VECTOR, handler);
-	atomic32_set(&posted_vm->live_vcpus, 1);
-	posted_stage_run_on(POSTED_OTHER_CPU);
-	ASSERT(accel_is_on(&posted_target->accel));
+	create_guest(&(struct posted_stage){0}, stage_spin_behind_exit);
+	stage_run_on(posted_target, POSTED_OTHER_CPU);
 }
 
 static void setup_icr(void)
@@ -193,7 +162,7 @@ static void setup_icr_disabled(void)
 
 /* --- wrong back ends --- */
 
-/* What is passed through is not told when acceleration goes: which is left is that of before. */
+/* Acceleration goes, and what is passed through stays as it was. */
 static void leaves_bitmap(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 {
 	struct vmx_vm *vmx = vcpu->vm->arch;
@@ -235,61 +204,35 @@ static void leaves_svi(struct vcpu *vcpu, enum accel_mode mode, bool with_page)
 static void setup_icr_left(void)
 {
 	setup_icr();
-	posted_stage_ops()->set = leaves_bitmap;
+	stage_accel_ops()->set = leaves_bitmap;
 }
 
 static void setup_icr_left_locally(void)
 {
 	setup_icr_disabled();
-	posted_stage_ops()->set = leaves_bitmap_locally;
+	stage_accel_ops()->set = leaves_bitmap_locally;
 }
 
 static void setup_asks_itself(void)
 {
 	setup_sleep_locally();
-	posted_stage_ops()->running = asks_itself;
+	stage_accel_ops()->running = asks_itself;
 }
 
 static void setup_svi(void)
 {
 	setup_spin_off();
-	posted_stage_ops()->set = leaves_svi;
+	stage_accel_ops()->set = leaves_svi;
 }
 
 /* --- actors --- */
 
-static void processor(void)
-{
-	cpu_main(this_cpu());
-}
-
-static void off(void)
-{
-	inhibit_set(posted_vm, INHIBIT_STORM);
-}
-
-static void on(void)
-{
-	inhibit_clear(posted_vm, INHIBIT_STORM);
-}
-
-static void off_and_on(void)
-{
-	off();
-	on();
-}
-
-/* The end of a turn on a processor that has something better to do. */
 static void other(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	sched_end_turn(cpu, posted_target);
-	sched_unload(cpu);
-	cpu_kick(&port_machine()->cpu[0]);
+	stage_end_turn(posted_target);
 }
 
-/* One behind the other: the second is of a class that the first, in service, keeps off. */
+/* One behind the other: the second is of the class that the first, in service, keeps off. */
 static void send_twice(void)
 {
 	posted_send_software();
@@ -298,19 +241,9 @@ static void send_twice(void)
 
 /* --- the end --- */
 
-static const char *check_end(void)
-{
-	struct vcpu *vcpu;
-
-	for_each_vcpu (vcpu, posted_vm)
-		if (counter_read(&vcpu->account.counters[COUNTER_ACCEL_MISMATCHES]))
-			return "a vCPU entered in a state that the mask does not demand";
-	return atomic32_read(&posted_vm->ended) == ENDED_DEBUG_EXIT ? NULL : "the VM has not ended";
-}
-
 static const char *check(void)
 {
-	return handled == wanted ? check_end()
+	return handled == wanted ? stage_check_ended()
 	                         : "the guest's handler has not run as often as it should";
 }
 
@@ -319,7 +252,6 @@ static const char *check(void)
 	        .name = "posted: " what,                                                           \
 	        .setup = prepare,                                                                  \
 	        .begin = start,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU, POSTED_OTHER_CPU},                                   \
 	        .preemptions = bound,                                                              \
@@ -330,9 +262,10 @@ static const char *check(void)
 	SCENARIO_WITH(true, id, what, bound, prepare, start, judge, __VA_ARGS__)
 /* The kick stands for what is in the target's queue otherwise: the processor that idles is not to take it before. */
 #define MOVE(id, what, bound, sender)                                                              \
-	SCENARIO_WITH(false, id, what, bound, setup_move, begin, check, processor, sender, other)
+	SCENARIO_WITH(false, id, what, bound, setup_move, begin, check, stage_processor, sender,   \
+	              other)
 #define LOOP(id, what, bound, prepare, ...)                                                        \
-	SCENARIO(id, what, bound, prepare, begin, check, processor, __VA_ARGS__)
+	SCENARIO(id, what, bound, prepare, begin, check, stage_processor, __VA_ARGS__)
 
 LOOP(race_posted_loop, "an IPI meets VM entry: the guest takes it", 0, setup_spin, posted_send_ipi);
 LOOP(race_posted_loop_software, "software's interrupt meets VM entry: the guest takes it", 0,
@@ -354,30 +287,30 @@ MOVE(race_posted_loop_move, "an IPI meets the run loop that a vCPU moves to", 2,
 MOVE(race_posted_loop_move_software, "software's interrupt meets the run loop that a vCPU moves to",
      2, posted_send_software);
 LOOP(race_posted_off, "an IPI meets switching off and VM entry", 1, setup_spin, posted_send_turn,
-     off);
+     stage_off);
 LOOP(race_posted_off_device, "a device's interrupt meets switching off and VM entry", 1, setup_spin,
-     posted_send_device, off);
+     posted_send_device, stage_off);
 LOOP(race_posted_off_software, "software's interrupt meets switching off and VM entry", 1,
-     setup_spin, posted_send_software, off);
+     setup_spin, posted_send_software, stage_off);
 LOOP(race_posted_off_sleep, "an IPI meets switching off and HLT", 1, setup_sleep, posted_send_turn,
-     off);
+     stage_off);
 LOOP(race_posted_on_sleep, "an IPI meets switching on and HLT", 1, setup_sleep_off,
-     posted_send_turn, on);
+     posted_send_turn, stage_on);
 LOOP(race_posted_off_on_sleep, "an IPI meets switching off and on and HLT", 1, setup_sleep,
-     posted_send_turn, off_and_on);
+     posted_send_turn, stage_off_and_on);
 LOOP(race_posted_on_sleep_software, "software's interrupt meets switching on and HLT", 1,
-     setup_sleep_off, posted_send_software, on);
+     setup_sleep_off, posted_send_software, stage_on);
 LOOP(race_posted_unwoken, "acceleration comes back, and who sleeps is not woken", 1, setup_unwoken,
-     posted_send_turn, on);
+     posted_send_turn, stage_on);
 SCENARIO(race_posted_icr, "ICR is written while acceleration goes and comes", 2, setup_icr, begin,
-         check_end, processor, off_and_on);
+         stage_check_ended, stage_processor, stage_off_and_on);
 SCENARIO(race_posted_icr_disabled, "ICR is written, the APIC is disabled, acceleration goes", 2,
-         setup_icr_disabled, begin, check_end, processor, off);
+         setup_icr_disabled, begin, stage_check_ended, stage_processor, stage_off);
 SCENARIO(race_posted_icr_left, "ICR stays passed through when acceleration goes", 2, setup_icr_left,
-         begin, check_end, processor, off_and_on);
+         begin, stage_check_ended, stage_processor, stage_off_and_on);
 SCENARIO(race_posted_icr_left_locally, "ICR stays passed through when the APIC is disabled", 2,
-         setup_icr_left_locally, begin, check_end, processor, off);
+         setup_icr_left_locally, begin, stage_check_ended, stage_processor, stage_off);
 SCENARIO(race_posted_status, "an interrupt is in service when acceleration comes", 1,
-         setup_spin_off, begin_two, check, processor, send_twice, on);
+         setup_spin_off, begin_two, check, stage_processor, send_twice, stage_on);
 SCENARIO(race_posted_status_stale, "SVI as it was when acceleration comes", 1, setup_svi, begin_two,
-         check, processor, send_twice, on);
+         check, stage_processor, send_twice, stage_on);

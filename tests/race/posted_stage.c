@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See posted.h. */
 #include "tests/race/posted.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
-#include "core/sched.h"
 #include "cpu_model/model.h"
 #include "cpu_model/vapic.h"
 #include "irq/lapic_priv.h"
@@ -27,35 +27,21 @@ struct pi_desc *posted_desc(struct vcpu *vcpu)
 
 /* --- creation --- */
 
-static void on_cpu(u32 index)
-{
-	posix_set_current(&model()->cpu[index]);
-}
-
 static void enable_apic(struct vcpu *vcpu, bool xapic)
 {
-	u64 base;
-
-	if (xapic) {
+	if (xapic)
 		lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
-		return;
-	}
-	ASSERT(lapic_msr_read(vcpu, MSR_APIC_BASE, &base));
-	ASSERT(lapic_msr_write(vcpu, MSR_APIC_BASE, base | APIC_BASE_EXTD));
-	ASSERT(lapic_msr_write(vcpu, MSR_X2APIC_FIRST + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff));
+	else
+		stage_enable_x2apic(vcpu);
 }
 
 void posted_stage_create(const struct posted_stage *stage)
 {
 	const struct vm_config config = {
 	        .vcpus = 2, .memory = 16ull << 20, .x2apic = true, .accel_modes = ~0u};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = CPUS}, MODEL_SAPPHIRE_RAPIDS);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	posted_vm = vm_create(port_machine(), &config);
-	ASSERT(posted_vm && posted_vm->accel.apart && vmx_ipiv_usable());
+	posted_vm = stage_vm(CPUS, MODEL_SAPPHIRE_RAPIDS, &config);
+	ASSERT(posted_vm->accel.apart && vmx_ipiv_usable());
 	posted_right = port_machine()->backend->accel;
 	posted_target = posted_vm->vcpu[0];
 	posted_sender = posted_vm->vcpu[1];
@@ -63,41 +49,12 @@ void posted_stage_create(const struct posted_stage *stage)
 	enable_apic(posted_sender, stage->xapic);
 	if (stage->inhibited)
 		inhibit_set(posted_vm, INHIBIT_STORM);
-	on_cpu(POSTED_SENDER_CPU);
+	posix_set_current(&model()->cpu[POSTED_SENDER_CPU]);
 	atomic32_set(&posted_sender->sched_state, VCPU_RUNNING);
 	posted_sender->cpu = &port_machine()->cpu[POSTED_SENDER_CPU];
 	vcpu_handle_requests(posted_sender);
 	ASSERT(accel_is_on(&posted_sender->accel) == !stage->inhibited);
-	on_cpu(0);
-	/* Housekeeping's timer would repair what is lost. */
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
-}
-
-void posted_stage_run_on(u32 index)
-{
-	struct cpu *cpu = &port_machine()->cpu[index];
-
-	on_cpu(index);
-	ASSERT(backend_op(cpu_init)(cpu));
-	atomic32_set(&posted_target->sched_state, VCPU_RUNNING);
-	posted_target->cpu = cpu;
-	cpu->current = posted_target;
-	sched_load(cpu, posted_target);
-	accel_running(posted_target, cpu);
-	vcpu_handle_requests(posted_target);
-	on_cpu(0);
-}
-
-struct accel_ops *posted_stage_ops(void)
-{
-	static struct accel_ops ops;
-	static struct backend backend;
-
-	backend = *port_machine()->backend;
-	ops = *posted_right;
-	backend.accel = &ops;
-	port_machine()->backend = &backend;
-	return &ops;
+	posix_set_current(&model()->cpu[0]);
 }
 
 /* --- microcode --- */
@@ -165,12 +122,6 @@ static void device(u8 vector)
 	notify(NULL, PI_NDST(control), PI_NV(control));
 }
 
-static void software(u8 vector)
-{
-	if (!lapic_accept(&posted_target->lapic, vector, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
-}
-
 void posted_send_device(void)
 {
 	device(POSTED_VECTOR);
@@ -183,23 +134,12 @@ void posted_send_device_too(void)
 
 void posted_send_software(void)
 {
-	software(POSTED_VECTOR);
+	stage_accept(posted_target, POSTED_VECTOR);
 }
 
 void posted_send_software_too(void)
 {
-	software(POSTED_VECTOR_TOO);
-}
-
-/* core/run.c, enter(), to the last look. */
-static bool enter(struct vcpu *vcpu)
-{
-	atomic32_set(&vcpu->mode, VCPU_IN_GUEST);
-	smp_mb();
-	if (!atomic32_read(&vcpu->requests))
-		return true;
-	atomic32_set_release(&vcpu->mode, VCPU_OUTSIDE);
-	return false;
+	stage_accept(posted_target, POSTED_VECTOR_TOO);
 }
 
 bool posted_send_in_turn(u32 dest, void (*inside)(void))
@@ -208,7 +148,7 @@ bool posted_send_in_turn(u32 dest, void (*inside)(void))
 
 	do {
 		vcpu_handle_requests(posted_sender);
-	} while (!enter(posted_sender));
+	} while (!stage_enter(posted_sender));
 	if (inside)
 		inside();
 	if (accel_is_on(&posted_sender->accel))

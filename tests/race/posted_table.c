@@ -10,12 +10,10 @@
  */
 #include "tests/race/posted.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/sched.h"
 #include "irq/lapic_priv.h"
 #include "posix.h"
-#include "postern/port.h"
 #include "vmx/vmx.h"
 
 #define OTHER_ID 9u
@@ -33,24 +31,30 @@ static void begin(void)
 
 /* --- entries --- */
 
-static struct atomic64 *entry_of(const struct vcpu *vcpu)
+static struct atomic64 *target_entry(void)
 {
 	const struct vmx_vm *vmx = posted_vm->arch;
 
-	return &vmx->pi_table[vcpu->apic_id];
+	return &vmx->pi_table[posted_target->apic_id];
+}
+
+/* What it is while the target's APIC is enabled. */
+static u64 right_entry(void)
+{
+	return ptr_to_hpa(posted_desc(posted_target)).v | PI_ENTRY_VALID;
 }
 
 static void setup(void)
 {
 	posted_stage_create(&(struct posted_stage){0});
-	posted_stage_run_on(0);
-	ASSERT(atomic64_read(entry_of(posted_target)) & PI_ENTRY_VALID);
+	stage_run_on(posted_target, 0);
+	ASSERT(atomic64_read(target_entry()) == right_entry());
 }
 
 /* It is stored in two parts, one half of the address behind the other: the memory here ends below 4 GiB. */
 static void identify_in_halves(struct vm *vm __unused)
 {
-	struct atomic64 *entry = entry_of(posted_target);
+	struct atomic64 *entry = target_entry();
 	u64 old = atomic64_read(entry), new;
 
 	posted_right->identify(posted_vm);
@@ -62,7 +66,7 @@ static void identify_in_halves(struct vm *vm __unused)
 static void setup_halves(void)
 {
 	setup();
-	posted_stage_ops()->identify = identify_in_halves;
+	stage_accel_ops()->identify = identify_in_halves;
 }
 
 static void write_svr(u32 value)
@@ -80,9 +84,9 @@ static void owner(void)
 /* What the processor that walks the table will do with it is right. */
 static void judge_entry(void)
 {
-	u64 entry = atomic64_read(entry_of(posted_target));
+	u64 entry = atomic64_read(target_entry());
 
-	if (entry && entry != (ptr_to_hpa(posted_desc(posted_target)).v | PI_ENTRY_VALID))
+	if (entry && entry != right_entry())
 		posix_fail("an entry leads to what is no descriptor");
 }
 
@@ -96,19 +100,22 @@ static bool has_it(void)
 	return lapic_holds(&posted_target->lapic, POSTED_VECTOR);
 }
 
+/* What a processor has posted stays, whatever becomes of the entry. */
+static const char *check_posted(void)
+{
+	return by_processor && !has_it() ? "what was posted is gone" : NULL;
+}
+
 static const char *check_entry(void)
 {
-	if (atomic64_read(entry_of(posted_target)) !=
-	    (ptr_to_hpa(posted_desc(posted_target)).v | PI_ENTRY_VALID))
+	if (atomic64_read(target_entry()) != right_entry())
 		return "the entry is not valid again";
-	if (!by_processor)
-		return NULL; /* as software found the APIC */
-	if (!has_it())
-		return "what was posted is gone";
-	return lapic_has_posted(&posted_target->lapic) ||
-	                       atomic64_read(&posted_desc(posted_target)->control) & PI_SN
-	               ? NULL
-	               : "it is posted, and nobody looks";
+	if (!by_processor || !has_it())
+		return check_posted(); /* by software: as it found the APIC */
+	if (!lapic_has_posted(&posted_target->lapic) &&
+	    !(atomic64_read(&posted_desc(posted_target)->control) & PI_SN))
+		return "it is posted, and nobody looks";
+	return NULL;
 }
 
 /* --- IDs --- */
@@ -116,7 +123,7 @@ static const char *check_entry(void)
 static void setup_xapic(void)
 {
 	posted_stage_create(&(struct posted_stage){.xapic = true});
-	posted_stage_run_on(0);
+	stage_run_on(posted_target, 0);
 }
 
 /* A back end that does not name the reason. */
@@ -160,14 +167,14 @@ static const char *check_renamed(void)
 		return "the mask is not what stands";
 	if (was_moved && has_it())
 		return "an IPI has come to an ID that is nobody's";
-	return by_processor && !has_it() ? "what was posted is gone" : NULL;
+	return check_posted();
 }
 
 static const char *check_back(void)
 {
 	if (atomic32_read(&posted_vm->inhibit.mask))
 		return "the mask is not what stands";
-	return by_processor && !has_it() ? "what was posted is gone" : NULL;
+	return check_posted();
 }
 
 #define SCENARIO(id, what, bound, prepare, judge, ...)                                             \
@@ -175,7 +182,6 @@ static const char *check_back(void)
 	        .name = "IPI virtualization: " what,                                               \
 	        .setup = prepare,                                                                  \
 	        .begin = begin,                                                                    \
-	        .actors = 2,                                                                       \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU},                                                     \
 	        .preemptions = bound,                                                              \

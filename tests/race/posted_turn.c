@@ -15,6 +15,7 @@
  */
 #include "tests/race/posted.h"
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/sched.h"
@@ -50,8 +51,7 @@ static void begin_two(void)
 static void run_on(u32 cpu)
 {
 	posted_stage_create(&(struct posted_stage){0});
-	posted_stage_run_on(cpu);
-	ASSERT(accel_is_on(&posted_target->accel));
+	stage_run_on(posted_target, cpu);
 	posted_target->regs.rflags |= RFLAGS_IF;
 	/* As behind an entry: the processor knows what the page holds. */
 	posted_target->lapic.status_changed = false;
@@ -181,36 +181,22 @@ static void preempted_clears_on_last(void)
 
 static void giver(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	cpu->current = NULL;
-	accel_running(posted_target, NULL);
-	sched_unload(cpu);
+	stage_give(posted_target);
 }
 
 static void taker(void)
 {
-	struct cpu *cpu = this_cpu();
-
 	backend_op(host_irqs_unblock)();
-	wait_until(!atomic32_read_acquire(&posted_target->on_cpu));
-	ptr_set(&posted_target->cpu, cpu);
-	sched_load(cpu, posted_target);
-	accel_running(posted_target, cpu);
+	stage_take(posted_target);
 	guest(looks);
 }
 
 /* ON may be set for what has been collected before it was. */
 static const char *check_taken(void)
 {
-	const struct pi_desc *desc = posted_desc(posted_target);
-
 	if (taken != wanted || twice)
 		return "the guest has not taken each once";
-	for (u32 i = 0; i < ARRAY_SIZE(desc->pir); i++)
-		if (desc->pir[i].v)
-			return "PIR is not empty";
-	return NULL;
+	return stage_pir_is_empty(posted_desc(posted_target)) ? NULL : "PIR is not empty";
 }
 
 /* --- wrong beginnings of a turn --- */
@@ -241,22 +227,21 @@ static u64 to_us(u8 vector, const struct cpu *cpu)
 	return PI_TO(vector, ((const struct vmx_cpu *)cpu->arch)->ndst);
 }
 
-static void looks_first(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
-{
-	if (!cpu) {
-		posted_right->running(vcpu, cpu, sleeps);
-		return;
-	}
-	look_at_requests();
-	change(to_us(CPU_VECTOR_NOTIFY, cpu));
-}
-
+/* SN is cleared, and what was posted under it is not told of. */
 static void does_not_look(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (cpu)
 		change(to_us(CPU_VECTOR_NOTIFY, cpu));
 	else
 		posted_right->running(vcpu, cpu, sleeps);
+}
+
+/* ... unless it was there before. */
+static void looks_first(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
+{
+	if (cpu)
+		look_at_requests();
+	does_not_look(vcpu, cpu, sleeps);
 }
 
 /* Who was notified before the turn began still is. */
@@ -273,19 +258,19 @@ static void stays_with_the_old(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 static void setup_looks_first(void)
 {
 	setup();
-	posted_stage_ops()->running = looks_first;
+	stage_accel_ops()->running = looks_first;
 }
 
 static void setup_does_not_look(void)
 {
 	setup();
-	posted_stage_ops()->running = does_not_look;
+	stage_accel_ops()->running = does_not_look;
 }
 
 static void setup_stays(void)
 {
 	setup_away();
-	posted_stage_ops()->running = stays_with_the_old;
+	stage_accel_ops()->running = stays_with_the_old;
 }
 
 /* --- falling asleep --- */
@@ -296,9 +281,9 @@ static void chores(struct cpu *cpu)
 		accel_wake(cpu);
 }
 
-/* The run loop's, until the interrupts are there; `idle`: sched_idle(), `look`: chores(). */
-static void sleep_and_look(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu),
-                           void (*look)(struct cpu *cpu))
+/* The run loop's, until the interrupts are there. `block`: sched_block(), `idle`: sched_idle(), `look`: chores(). */
+static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu),
+                          void (*look)(struct cpu *cpu))
 {
 	struct cpu *cpu = this_cpu();
 
@@ -314,27 +299,28 @@ static void sleep_and_look(bool (*block)(struct vcpu *v), void (*idle)(struct cp
 	guest(looks);
 }
 
-static void sleep_and_run(bool (*block)(struct vcpu *v), void (*idle)(struct cpu *cpu))
-{
-	sleep_and_look(block, idle, chores);
-}
-
 static void sleeper(void)
 {
-	sleep_and_run(sched_block, sched_idle);
+	sleep_and_run(sched_block, sched_idle, chores);
 }
 
+static void arm_wakeup(struct vcpu *vcpu)
+{
+	change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+}
+
+/* Armed first; the right code puts it on the list, and arms once more. */
 static void list_behind_vector(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (!cpu && sleeps)
-		change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+		arm_wakeup(vcpu);
 	posted_right->running(vcpu, cpu, sleeps);
 }
 
 static void no_list(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 {
 	if (!cpu && sleeps)
-		change(to_us(CPU_VECTOR_WAKEUP, ptr_read(&vcpu->cpu)));
+		arm_wakeup(vcpu);
 	else
 		posted_right->running(vcpu, cpu, sleeps);
 }
@@ -342,34 +328,22 @@ static void no_list(struct vcpu *vcpu, struct cpu *cpu, bool sleeps)
 static void setup_list_behind_vector(void)
 {
 	setup_halted();
-	posted_stage_ops()->running = list_behind_vector;
+	stage_accel_ops()->running = list_behind_vector;
 }
 
 static void setup_no_list(void)
 {
 	setup_halted();
-	posted_stage_ops()->running = no_list;
+	stage_accel_ops()->running = no_list;
 }
 
-/* sched_block(), in which the back end hears of it when everything has been looked at. */
-static bool arms_last(struct vcpu *v)
-{
-	this_cpu()->current = NULL;
-	sched_block_publish(v);
-	if (sched_block_recheck(v)) {
-		this_cpu()->current = v;
-		return false;
-	}
-	accel_sleeps(v);
-	return true;
-}
-
+/* The wakeup vector is armed by what the back end is told last. */
 static void sleeper_arms_last(void)
 {
-	sleep_and_run(arms_last, sched_idle);
+	sleep_and_run(stage_block_tells_last, sched_idle, chores);
 }
 
-/* ... whose recheck knows requests and nothing else. */
+/* sched_block(), whose recheck knows requests and nothing else. */
 static bool ignores_on(struct vcpu *v)
 {
 	struct cpu *cpu = this_cpu();
@@ -388,7 +362,7 @@ static bool ignores_on(struct vcpu *v)
 
 static void sleeper_ignores_on(void)
 {
-	sleep_and_run(ignores_on, sched_idle);
+	sleep_and_run(ignores_on, sched_idle, chores);
 }
 
 /* sched_idle(), whose last look does not see that the wakeup vector has come. */
@@ -405,7 +379,7 @@ static void idle_without_mark(struct cpu *cpu)
 
 static void sleeper_without_mark(void)
 {
-	sleep_and_run(sched_block, idle_without_mark);
+	sleep_and_run(sched_block, idle_without_mark, chores);
 }
 
 /* accel_wake(), which forgets what has come while it looked. */
@@ -419,7 +393,7 @@ static void clears_mark_last(struct cpu *cpu)
 
 static void sleeper_clears_mark_last(void)
 {
-	sleep_and_look(sched_block, sched_idle, clears_mark_last);
+	sleep_and_run(sched_block, sched_idle, clears_mark_last);
 }
 
 /* --- asleep, and two processors idle --- */
@@ -514,7 +488,6 @@ static const char *check_awake(void)
 	        .name = what,                                                                      \
 	        .setup = prepare,                                                                  \
 	        .begin = start,                                                                    \
-	        .actors = sizeof((void (*[])(void)){__VA_ARGS__}) / sizeof(void *),                \
 	        .actor = {__VA_ARGS__},                                                            \
 	        .cpu = {0, POSTED_SENDER_CPU, POSTED_OTHER_CPU},                                   \
 	        .preemptions = bound,                                                              \

@@ -9,11 +9,9 @@
  * Afterwards the new pin has the line's level, and the old one nothing.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
-#include "core/machine.h"
-#include "core/vm.h"
 #include "posix.h"
-#include "postern/port.h"
 
 #define GSI     16 /* beyond the 8259's */
 #define OLD_PIN 16
@@ -24,23 +22,14 @@ static struct vm *vm;
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20};
-	const char *why = "";
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(2, 0, &config);
 }
 
 static void setup_high(void)
 {
 	setup();
 	irq_set_line(vm, GSI, true);
-}
-
-static void begin(void)
-{
 }
 
 static void falling(void)
@@ -76,8 +65,6 @@ static const char *check_high(void)
 const struct race_scenario race_route_fall = {
         .name = "a line falls while it is routed elsewhere: no pin stays high",
         .setup = setup_high,
-        .begin = begin,
-        .actors = 2,
         .actor = {falling, wiring},
         .cpu = {0, 1},
         .check = check_low,
@@ -86,8 +73,6 @@ const struct race_scenario race_route_fall = {
 const struct race_scenario race_route_rise = {
         .name = "a line rises while it is routed elsewhere: the new pin is high",
         .setup = setup,
-        .begin = begin,
-        .actors = 2,
         .actor = {rising, wiring},
         .cpu = {0, 1},
         .check = check_high,

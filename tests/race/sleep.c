@@ -11,39 +11,24 @@
  * find that, or it would prove nothing.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "core/machine.h"
 #include "core/sched.h"
-#include "core/vm.h"
-#include "cpu_model/model.h"
-#include "posix.h"
 #include "postern/port.h"
 #include "x86/apic.h"
 
 #define VECTOR 0x41
 
 static struct vcpu *vcpu;
-static enum {
-	UNDECIDED,
-	KEPT_RUNNING,
-	WENT_TO_SLEEP,
-	RUNS_AGAIN
-} outcome;
 
 static void setup(void)
 {
 	const struct vm_config config = {.vcpus = 1, .memory = 16ull << 20, .x2apic = true};
-	const char *why = "";
 	struct cpu *cpu;
 	struct vm *vm;
 
-	posix_machine_reset(&(struct posix_config){.cpus = 2}, 0);
-	if (!machine_init(port_machine(), &why))
-		port_panic("machine_init: %s", why);
-	/* Housekeeping's timer would repair what is lost. */
-	port_machine()->housekeeping_due = TSC_NEVER - 1;
-	vm = vm_create(port_machine(), &config);
-	ASSERT(vm);
+	vm = stage_vm(2, 0, &config);
 	vcpu = vm->vcpu[0];
 	cpu = this_cpu();
 	/* As it is behind an HLT exit: running, loaded, halted, interrupts on. */
@@ -57,36 +42,14 @@ static void setup(void)
 	lapic_mmio_write(vcpu, APIC_SVR, 4, APIC_SVR_ENABLE | 0xff);
 }
 
-static void begin(void)
-{
-	outcome = UNDECIDED;
-}
-
 static void waker(void)
 {
-	if (!lapic_accept(&vcpu->lapic, VECTOR, false, IRQ_SOURCE_MSI))
-		posix_fail("the interrupt was not accepted");
-}
-
-/* The part of the run loop behind an HLT exit. `block` is sched_block() or the wrong one. */
-static void fall_asleep(bool (*block)(struct vcpu *v))
-{
-	for (;;) {
-		vcpu_handle_requests(vcpu);
-		if (intr_has_deliverable(vcpu)) {
-			outcome = KEPT_RUNNING;
-			return;
-		}
-		if (block(vcpu)) {
-			outcome = WENT_TO_SLEEP;
-			return;
-		}
-	}
+	stage_accept(vcpu, VECTOR);
 }
 
 static void sleeper(void)
 {
-	fall_asleep(sched_block);
+	stage_fall_asleep(vcpu, sched_block);
 }
 
 /* sched_block() with its two steps exchanged: looks first, publishes afterwards. */
@@ -105,51 +68,23 @@ static bool block_in_the_wrong_order(struct vcpu *v)
 
 static void wrong_sleeper(void)
 {
-	fall_asleep(block_in_the_wrong_order);
+	stage_fall_asleep(vcpu, block_in_the_wrong_order);
 }
 
-/* ... and the processor itself goes to sleep, until there is a vCPU to run. */
 static void sleeper_and_processor(void)
 {
-	struct cpu *cpu = this_cpu();
-
-	fall_asleep(sched_block);
-	if (outcome == KEPT_RUNNING)
-		return;
-	while (sched_pick(cpu) != vcpu)
-		sched_idle(cpu);
-	outcome = RUNS_AGAIN;
+	stage_fall_asleep_with_processor(vcpu, sched_block);
 }
 
 static const char *check(void)
 {
-	u32 state = atomic32_read(&vcpu->sched_state);
-	struct cpu *cpu = vcpu->cpu;
-
-	if (lapic_deliverable(vcpu) != VECTOR)
-		return "the interrupt is no longer pending";
-	switch (outcome) {
-	case KEPT_RUNNING:
-	case RUNS_AGAIN:
-		if (state != VCPU_RUNNING || cpu->current != vcpu)
-			return "the vCPU runs, but is not marked so";
-		return cpu->rq.head ? "the vCPU runs and is on a queue as well" : NULL;
-	case WENT_TO_SLEEP:
-		if (state == VCPU_BLOCKED)
-			return "the vCPU sleeps with an interrupt pending: lost wake-up";
-		if (state != VCPU_RUNNABLE || cpu->rq.head != vcpu)
-			return "the vCPU was woken, but is on no queue";
-		return NULL;
-	default:
-		return "the sleeper did not decide";
-	}
+	return stage_check_sleep(vcpu, VECTOR);
 }
 
 const struct race_scenario race_sleep = {
         .name = "interrupt meets HLT: the vCPU runs or is woken",
         .setup = setup,
-        .begin = begin,
-        .actors = 2,
+        .begin = stage_begin,
         .actor = {sleeper, waker},
         .cpu = {0, 1},
         .check = check,
@@ -158,8 +93,7 @@ const struct race_scenario race_sleep = {
 const struct race_scenario race_sleep_processor = {
         .name = "interrupt meets HLT and an idle processor: both wake",
         .setup = setup,
-        .begin = begin,
-        .actors = 2,
+        .begin = stage_begin,
         .actor = {sleeper_and_processor, waker},
         .cpu = {0, 1},
         .check = check,
@@ -168,8 +102,7 @@ const struct race_scenario race_sleep_processor = {
 const struct race_scenario race_sleep_wrong = {
         .name = "the two steps of blocking in the wrong order",
         .setup = setup,
-        .begin = begin,
-        .actors = 2,
+        .begin = stage_begin,
         .actor = {wrong_sleeper, waker},
         .cpu = {0, 1},
         .check = check,

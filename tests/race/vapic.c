@@ -10,6 +10,7 @@
  * interrupts. The explorer must find both, or it would prove nothing.
  */
 #include "tests/race/scenarios.h"
+#include "tests/race/stage.h"
 
 #include "cpu_model/vapic.h"
 #include "posix.h"
@@ -69,10 +70,6 @@ static void setup(void)
 		};
 		vapic_enter(&world->vapic[i], 0);
 	}
-}
-
-static void begin(void)
-{
 }
 
 static void sends(u32 sender)
@@ -166,9 +163,8 @@ static const char *check(void)
 	for (u32 i = 0; i < SENDERS; i++)
 		if (world->delivered[i] != 1)
 			return "an interrupt was not delivered once";
-	for (u32 i = 0; i < ARRAY_SIZE(world->desc.pir); i++)
-		if (world->desc.pir[i].v)
-			return "PIR is not empty";
+	if (!stage_pir_is_empty(&world->desc))
+		return "PIR is not empty";
 	return target->rvi || target->svi ? "guest interrupt status is not empty" : NULL;
 }
 
@@ -176,8 +172,6 @@ static const char *check(void)
 	const struct race_scenario id = {                                                          \
 	        .name = (what),                                                                    \
 	        .setup = setup,                                                                    \
-	        .begin = begin,                                                                    \
-	        .actors = SENDERS + 1,                                                             \
 	        .actor = {first, second, third},                                                   \
 	        .cpu = {0, 1, 2},                                                                  \
 	        .check = check,                                                                    \
