@@ -338,8 +338,8 @@ check-clang:
 	@echo "ok clang: build"
 	@$(if $(POSTERN_TEST_FULL),$(MAKE) --no-print-directory -k $(CLANG) check-unit check-model)
 
-CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit check-tsan \
-	check-soak+check-race check-fuzz check-cli check-bench check-clang check-system
+CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit \
+	check-race+check-tsan+check-soak check-fuzz check-cli+check-bench check-clang check-system
 check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
