@@ -1,13 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Part of tests/system/run: guests on processors that deliver interrupts by themselves.
 
-# A row of the account, 0 if it is not there.
-number() {
-	local value
-	value=$(account "$1")
-	echo "${value:-0}"
-}
-
 # expect_no_loss PENDING: what was delivered by the processor or by injection has been ended by either;
 # and each request that found its bit clear has been delivered, but for those that the end came before.
 expect_no_loss() {

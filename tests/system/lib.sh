@@ -129,6 +129,13 @@ account() {
 		'/^postern: .* ended: / { on = $0 ~ title } on && $1 == row { print $NF; exit }' "$log"
 }
 
+# The same, 0 if it is not there.
+number() {
+	local value
+	value=$(account "$1")
+	echo "${value:-0}"
+}
+
 # How VM $vm ended.
 expect_vm_ended() {
 	local ended
