@@ -19,9 +19,10 @@ FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
 
 # The slowest first.
 FUZZ_NAMES := irq apicv accel avic vapic hv platform emulate decode
-FUZZ_SRC_accel := tests/fuzz/accel_check.c tests/fuzz/irq_model.c $(LAPIC_TEST_SRC) $(ACCEL_SRC) svm/avic.c svm/avic_exit.c \
+FUZZ_DELIVERY := $(patsubst %,tests/fuzz/%.c,delivery_world delivery_guest delivery_check irq_model) $(LAPIC_TEST_SRC) $(ACCEL_SRC)
+FUZZ_SRC_accel := tests/fuzz/accel_check.c $(FUZZ_DELIVERY) svm/avic.c svm/avic_exit.c \
 	cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
-FUZZ_SRC_apicv := tests/fuzz/apicv_world.c tests/fuzz/apicv_check.c tests/fuzz/irq_model.c $(LAPIC_TEST_SRC) $(ACCEL_SRC) \
+FUZZ_SRC_apicv := tests/fuzz/apicv_world.c tests/fuzz/apicv_check.c $(FUZZ_DELIVERY) \
 	$(patsubst %,vmx/%.c,apicv apicv_exit posted ipiv maps) $(patsubst %,cpu_model/%.c,vapic vapic_ipi vapic_regs)
 FUZZ_SRC_avic := tests/fuzz/avic_ref.c cpu_model/avic.c cpu_model/avic_ipi.c cpu_model/avic_regs.c
 FUZZ_SRC_vapic := tests/fuzz/vapic_ref.c cpu_model/vapic.c cpu_model/vapic_ipi.c cpu_model/vapic_regs.c
@@ -38,7 +39,7 @@ FUZZ_OBJ = $(addprefix $(FUZZ_O)/,$(patsubst %.c,%.o,tests/fuzz/$(1).c $(FUZZ_SR
 $(FUZZ_O)/tests/%.o: FUZZ_COVERAGE :=
 # Pure, run after every operation, and most of the time that an execution takes.
 $(FUZZ_O)/tests/fuzz/irq_check.o $(FUZZ_O)/tests/fuzz/irq_model.o: FUZZ_SANITIZE :=
-$(FUZZ_O)/tests/fuzz/avic_ref.o $(FUZZ_O)/tests/fuzz/vapic_ref.o $(FUZZ_O)/tests/fuzz/accel_check.o $(FUZZ_O)/tests/fuzz/apicv_check.o: FUZZ_SANITIZE :=
+$(FUZZ_O)/tests/fuzz/avic_ref.o $(FUZZ_O)/tests/fuzz/vapic_ref.o $(FUZZ_O)/tests/fuzz/accel_check.o $(FUZZ_O)/tests/fuzz/apicv_check.o $(FUZZ_O)/tests/fuzz/delivery_check.o: FUZZ_SANITIZE :=
 
 $(FUZZ_O)/%.o: %.c
 	@mkdir -p $(@D)
