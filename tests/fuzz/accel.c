@@ -111,6 +111,11 @@ bool hw_is_about_to_wake(u32 i)
 	return false;
 }
 
+const u64 *hw_counts(u32 i)
+{
+	return hw[i].avic.counts;
+}
+
 bool hw_knows(u32 i, u8 vector)
 {
 	return hw[i].avic.enabled && hw[i].avic.pending == vector;

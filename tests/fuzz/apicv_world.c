@@ -229,6 +229,11 @@ void hw_leave(u32 i)
 		*field_of(i, VMCS_GUEST_INTR_STATUS) = status;
 }
 
+const u64 *hw_counts(u32 i)
+{
+	return hw[i].vapic.counts;
+}
+
 bool hw_knows(u32 i, u8 vector)
 {
 	const struct vapic *vapic = &hw[i].vapic;

@@ -6,7 +6,8 @@
  *  - the inhibits are those that follow from IDs, and the count of windows is that of the vCPUs' flags; the APIC's page is
  *    not mapped while anything stands;
  *  - what is deliverable is known to whom it is for: found by the processor, or an interrupt is on its way that makes the
- *    guest leave or look; nobody sleeps with it; summaries do not lack it; PPR is what TPR and ISR make it.
+ *    guest leave or look; nobody sleeps with it; summaries do not lack it; PPR is what TPR and ISR make it;
+ *  - between its turns a vCPU's account has all that the processors have counted of it.
  */
 #include "tests/fuzz/delivery_fuzz.h"
 
@@ -128,6 +129,17 @@ static void check_registers(u32 i)
 		           "%s: vCPU %u: word %u is not in the summary", operation, i, word);
 }
 
+/* Between turns the account has all that the processors have counted. */
+static void check_counts(u32 i)
+{
+	const u64 *account = &cpu(i)->account.counters[COUNTER_HW_DELIVERED];
+
+	for (u32 n = 0; !seat[i].turn && n < HW_COUNT; n++)
+		FUZZ_CHECK(account[n] == hw_counts(i)[n],
+		           "%s: vCPU %u: count %u of the processor is %llu, not %llu", operation, i,
+		           n, (unsigned long long)account[n], (unsigned long long)hw_counts(i)[n]);
+}
+
 void delivery_check(u32 i, u32 inhibits)
 {
 	struct model_vectors request;
@@ -142,6 +154,7 @@ void delivery_check(u32 i, u32 inhibits)
 		load_requests(&request, i);
 		check_wanted(i, &request);
 		check_registers(i);
+		check_counts(i);
 		check_told(i, &request);
 	}
 }

@@ -55,6 +55,8 @@ void hw_take_interrupts(void);
 bool hw_is_interrupted(u32 p);
 /* One that wakes the vCPU is, where it will be found. */
 bool hw_is_about_to_wake(u32 i);
+/* What the processor has counted of a vCPU: HW_COUNT numbers. */
+const u64 *hw_counts(u32 i);
 /* The processor has found that the vector is deliverable. */
 bool hw_knows(u32 i, u8 vector);
 

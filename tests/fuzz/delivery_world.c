@@ -103,10 +103,9 @@ hpa_t mmu_root_without_apic(struct vm *vm)
 	return HPA(2 * PAGE_SIZE);
 }
 
-/* What a processor has counted is looked at where it is kept. */
 const u64 *port_hw_counts(void)
 {
-	return NULL;
+	return hw_counts(vcpu_on(acting));
 }
 
 /* What is injected is delivered at once here: nothing is in the slot. */
@@ -205,7 +204,7 @@ void migrate(u32 i)
 {
 	operation = "migration";
 	end_turn(i);
-	seat[i].on = fuzz_u8(&in) % CPUS;
+	acting = seat[i].on = fuzz_u8(&in) % CPUS;
 	begin_turn(i);
 }
 
