@@ -1,114 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Hardware delivery as a whole: irq/'s local APICs with accel.c and lapic_accel.c, svm/avic.c and
- * svm/avic_exit.c as the back end, and AVIC's microcode as the processor, for three vCPUs on a
- * processor each. Guests change IDs, logical IDs, modes and enables, send, end and sleep; processors
- * with any of the switches; devices send; acceleration comes and goes. An input: one byte of what the
+ * svm/avic_exit.c as the back end, and AVIC's microcode as the processor, for three vCPUs on
+ * three processors. vCPUs run, sleep, are preempted and move; guests change IDs, logical IDs, modes and enables, send and
+ * end; processors with any of the switches; devices send; acceleration comes and goes. An input: one byte of what the
  * VM and the processor are, the switches, then operations.
  *
  * What has to hold after each operation is in accel_check.c; FUZZ_TRACE=1 names them.
  */
 #include "tests/fuzz/accel_fuzz.h"
 
-#include "core/sched.h"
+#include "core/cpu.h"
 #include "insn.h"
-#include "irq/accel_check.h"
-#include "irq/apic_page.h"
 #include "irq/irq_window.h"
-#include "mmu/mmu.h"
 #include "postern/backend.h"
-#include "postern/port.h"
+#include "x86/msr.h"
 
-#define MOST_OPERATIONS 40
-
-struct seat seat[VCPUS];
+struct hw hw[VCPUS];
 struct svm_vm svm_vm;
 struct svm_features svm_features;
-const char *operation;
-bool mapped;
-static u64 instructions; /* that any vCPU has begun */
-
-static struct fuzz_input in;
-static u32 acting; /* index of the present processor */
-static u32 zaps;
+static bool kicked[CPUS]; /* a processor's guest has to leave */
 
 /* --- around the files under test --- */
 
-void *hpa_to_ptr(hpa_t hpa)
+void cpu_kick(struct cpu *cpu)
 {
-	return (void *)hpa.v;
-}
-
-hpa_t ptr_to_hpa(const void *p)
-{
-	return HPA((uintptr_t)p);
-}
-
-struct cpu *this_cpu(void)
-{
-	return &fake.machine->cpu[acting];
-}
-
-void vcpu_request(struct vcpu *vcpu, u32 requests)
-{
-	fake.requests[vcpu->index] |= requests;
-	seat[vcpu->index].kicked = true;
-	seat[vcpu->index].asleep = false;
-}
-
-bool sched_wake(struct vcpu *vcpu)
-{
-	bool was = seat[vcpu->index].asleep;
-
-	seat[vcpu->index].asleep = false;
-	return was;
-}
-
-/* No devices. */
-void assigned_follow(struct vm *vm __unused)
-{
-}
-
-u32 mmu_invalidate_seq(const struct vm *vm)
-{
-	(void)vm;
-	return zaps;
-}
-
-bool mmu_install(struct vm *vm, gpa_t gpa, hpa_t hpa, u32 access, u32 seq)
-{
-	FUZZ_CHECK(gpa.v == APIC_BASE_DEFAULT && hpa.v == ptr_to_hpa(vm->accel.page).v &&
-	                   access == (MMU_READ | MMU_WRITE) && seq == zaps,
-	           "%s: maps %llx", operation, (unsigned long long)gpa.v);
-	mapped = true;
-	return true;
-}
-
-bool mmu_zap(struct vm *vm, gpa_t gpa, u64 size)
-{
-	(void)vm;
-	FUZZ_CHECK(gpa.v == APIC_BASE_DEFAULT && size == PAGE_SIZE, "%s: zaps %llx", operation,
-	           (unsigned long long)gpa.v);
-	mapped = false;
-	zaps++;
-	return true;
-}
-
-hpa_t mmu_root(struct vm *vm)
-{
-	(void)vm;
-	return HPA(PAGE_SIZE);
-}
-
-hpa_t mmu_root_without_apic(struct vm *vm)
-{
-	(void)vm;
-	return HPA(2 * PAGE_SIZE);
-}
-
-const u64 *port_hw_counts(void)
-{
-	return seat[acting].avic.counts;
+	kicked[cpu->index] = true;
 }
 
 void svm_flush(struct vcpu *vcpu)
@@ -134,21 +51,15 @@ void svm_intr_virq_to_event(struct vcpu *vcpu)
 	(void)vcpu;
 }
 
-/* What is injected is delivered at once here: nothing is in the slot. */
-void intr_before_switch(struct vcpu *vcpu)
-{
-	(void)vcpu;
-}
-
 /* A doorbell: heard by a guest under AVIC only. */
 static void on_ring(void *context, u32 host_id)
 {
-	u32 i = host_id - HOST_ID;
+	u32 p = host_id - HOST_ID, i = vcpu_on(p);
 
 	(void)context;
-	FUZZ_CHECK(i < VCPUS, "%s: doorbell to %x", operation, host_id);
-	if (seat[i].inside && seat[i].avic.enabled)
-		avic_evaluate(&seat[i].avic);
+	FUZZ_CHECK(p < CPUS, "%s: doorbell to %x", operation, host_id);
+	if (i != NOBODY && seat[i].inside && hw[i].avic.enabled)
+		avic_evaluate(&hw[i].avic);
 }
 
 static void on_doorbell(u64 value)
@@ -158,222 +69,111 @@ static void on_doorbell(u64 value)
 
 struct insn_slots insn_slots = {.doorbell = on_doorbell};
 
-/* --- entering and leaving the guest --- */
+/* --- the processor --- */
 
-static void leave(u32 i)
+bool hw_enter(u32 i)
 {
-	seat[i].inside = false;
-	atomic32_set(&cpu(i)->mode, VCPU_OUTSIDE);
+	struct avic *avic = &hw[i].avic;
+	const char *refused;
+
+	avic->enabled = false;
+	if (!accel_is_on(&cpu(i)->accel))
+		return false;
+	refused = avic_check(&hw[i].vmcb.control, &avic->memory, AVIC_X2APIC_MAX);
+	FUZZ_CHECK(!refused, "VMRUN: %s", refused);
+	avic_enter(avic, &hw[i].vmcb.control);
+	return true;
 }
 
-u32 vcpu_request_all(struct vm *vm, u32 requests)
+void hw_leave(u32 i)
 {
-	(void)vm;
-	for (u32 i = 0; i < VCPUS; i++) {
-		fake.requests[i] |= requests;
+	(void)i;
+}
+
+void hw_take_interrupts(void)
+{
+	u32 i = vcpu_on(acting);
+
+	if (kicked[acting] && i != NOBODY)
 		leave(i);
-		seat[i].kicked = true;
-	}
-	return VCPUS;
+	kicked[acting] = false;
 }
 
-static void end_turn(u32 i)
+bool hw_is_interrupted(u32 p)
 {
-	leave(i);
-	if (seat[i].turn)
-		accel_running(cpu(i), NULL);
-	seat[i].turn = false;
+	return kicked[p];
 }
 
-/* By the registers and the mask alone. */
-static bool should_be_on(u32 i)
+/* A sender's processor that finds it not running exits, and software wakes it at once. */
+bool hw_is_about_to_wake(u32 i)
 {
-	enum accel_mode mode = is_x2apic(i) ? ACCEL_X2APIC : ACCEL_XAPIC;
-
-	return !fake.vm->inhibit.mask.v && model_software_enabled() & BIT64(i) &&
-	       fake.vm->accel.modes & ACCEL_MODE(mode);
+	(void)i;
+	return false;
 }
 
-static void enter(u32 i)
+const u64 *hw_counts(u32 i)
 {
-	struct seat *s = &seat[i];
-	u32 requests;
-	int vector;
-
-	leave(i);
-	s->asleep = false;
-	if (!s->turn) {
-		s->turn = true;
-		accel_running(cpu(i), cpu(i)->cpu);
-	}
-	s->kicked = false;
-	while ((requests = fake_take_requests(cpu(i)) | atomic32_xchg(&cpu(i)->requests, 0))) {
-		if (requests & VCPU_REQUEST_SIGNAL)
-			lapic_take_signals(cpu(i));
-		if (requests & VCPU_REQUEST_ACCEL)
-			accel_update(cpu(i));
-	}
-	FUZZ_CHECK(!accel_is_wrong(cpu(i)) && cpu(i)->accel.mode.v == accel_demanded(cpu(i)),
-	           "entry: acceleration is %u, not %u", cpu(i)->accel.mode.v,
-	           accel_demanded(cpu(i)));
-	FUZZ_CHECK(accel_is_on(&cpu(i)->accel) == should_be_on(i), "entry: acceleration is %u",
-	           cpu(i)->accel.mode.v);
-	/* Another instruction each time, also behind a start-up, which sets RIP back. */
-	cpu(i)->regs.rip = ++instructions;
-	if (cpu(i)->accel.mode.v == ACCEL_XAPIC)
-		FUZZ_CHECK(apic_page_fault(cpu(i), GPA(APIC_BASE_DEFAULT)) && mapped,
-		           "the fault of an accelerated vCPU does not map the page");
-	s->avic.enabled = false;
-	if (accel_is_on(&cpu(i)->accel)) {
-		const char *refused =
-		        avic_check(&s->vmcb.control, &s->avic.memory, AVIC_X2APIC_MAX);
-
-		FUZZ_CHECK(!refused, "VMRUN: %s", refused);
-		avic_enter(&s->avic, &s->vmcb.control);
-	} else {
-		vector = lapic_deliverable(cpu(i));
-		FUZZ_CHECK(vector == deliverable(i), "entry: %d is deliverable, not %d", vector,
-		           deliverable(i));
-		if (vector >= 0)
-			lapic_ack(cpu(i), (u8)vector);
-	}
-	s->inside = true;
-	atomic32_set(&cpu(i)->mode, VCPU_IN_GUEST);
+	return hw[i].avic.counts;
 }
 
-/* The vCPU executes something. */
-static void act(u32 i)
+bool hw_knows(u32 i, u8 vector)
 {
-	acting = i;
-	if (!seat[i].inside || seat[i].kicked)
-		enter(i);
+	return hw[i].avic.enabled && hw[i].avic.pending == vector;
 }
 
-/* --- the guest's accesses, and the exits that they cause --- */
-
-static void handle(u32 i, struct avic_result result, u32 offset, u32 size, u64 value)
+static void handle(u32 i, struct avic_result result, u32 offset, u64 value)
 {
-	struct vcpu *vcpu = cpu(i);
-	struct vmcb_control *control = &seat[i].vmcb.control;
+	struct vmcb_control *control = &hw[i].vmcb.control;
 
 	if (result.action == AVIC_DONE || result.action == AVIC_GP)
 		return;
 	leave(i);
-	seat[i].kicked = true; /* it enters anew before it executes the next instruction */
 	control->exit_info_1 = result.info_1;
 	control->exit_info_2 = result.info_2;
 	if (result.exit_code == SVM_EXIT_AVIC_INCOMPLETE_IPI)
-		svm_avic_ipi_exit(vcpu);
+		svm_avic_ipi_exit(cpu(i));
 	else
-		svm_avic_noaccel_exit(vcpu);
-	switch (vcpu->exit.kind) {
-	case EXIT_IPI_INCOMPLETE:
-		lapic_ipi_incomplete(vcpu, vcpu->exit.apic.icr, vcpu->exit.apic.dest,
-		                     vcpu->exit.apic.posted);
-		break;
-	case EXIT_APIC_WRITE:
-		if (vcpu->exit.apic.offset == APIC_EOI)
-			lapic_eoi_written(vcpu, vcpu->exit.apic.vector);
-		else
-			lapic_written(vcpu, vcpu->exit.apic.offset);
-		break;
-	case EXIT_APIC_ACCESS:
-		FUZZ_CHECK(vcpu->exit.memory.write &&
-		                   vcpu->exit.memory.gpa.v ==
-		                           APIC_BASE_DEFAULT + ALIGN_DOWN(offset, 16u),
-		           "%s: exit for another access", operation);
-		lapic_mmio_write(vcpu, offset, size, value);
-		break;
-	case EXIT_WRMSR:
-		lapic_msr_write(vcpu, MSR_X2APIC_FIRST + offset / 16, value);
-		break;
-	default:
-		FUZZ_FAIL("%s: exit %u", operation, vcpu->exit.kind);
-	}
+		svm_avic_noaccel_exit(cpu(i));
+	handle_exit(i, offset, value);
 }
 
-/* Of the register, by the page or by MSR as the mode is; elsewhere by the page, which nobody answers. */
-static void write_register(u32 i, u32 offset, u64 value)
+/* By the page or by MSR as the mode is; elsewhere by the page, which nobody answers. */
+void hw_write(u32 i, u32 offset, u64 value)
 {
-	struct avic *avic = &seat[i].avic;
+	struct avic *avic = &hw[i].avic;
 	u32 msr = MSR_X2APIC_FIRST + offset / 16;
 
 	if (avic->enabled && avic->x2) {
-		handle(i, avic_msr_write(avic, msr, value), offset, 8, value);
+		handle(i, avic_msr_write(avic, msr, value), offset, value);
 		return;
 	}
 	if (avic->enabled) {
-		handle(i, avic_page_write(avic, offset, 4, value), offset, 4, value);
+		handle(i, avic_page_write(avic, offset, 4, value), offset, value);
 		return;
 	}
 	leave(i);
-	seat[i].kicked = true;
 	if (is_x2apic(i))
 		lapic_msr_write(cpu(i), msr, value);
 	else
 		lapic_mmio_write(cpu(i), offset, 4, value);
 }
 
-static u32 any_value(void)
-{
-	u8 choice = fuzz_u8(&in);
+/* --- what only this fuzzer does --- */
 
-	if (choice < 0x80)
-		return choice & 1 ? (u32)choice << 1 : 0x1ff;
-	return choice < 0xc0 ? (u32)choice << 24 : fuzz_u32(&in);
+/* Of what is sent so, nobody keeps account: an interrupt command of any kind, an error. */
+static void forget_all(void)
+{
+	for (u32 i = 0; i < VCPUS; i++)
+		forget_requests(i);
 }
 
 static void any_register(u32 i)
 {
-	u32 offset = (fuzz_u8(&in) & 0x3f) << 4;
+	u32 offset = any_offset();
 
 	operation = "write of a register";
-	write_register(i, offset, any_value());
-}
-
-/* Who is reached by what: the registers that the tables follow. */
-static void identity(u32 i)
-{
-	static const u32 dfr[] = {0xffffffff, 0x0fffffff, 0xffffffff, 0x5fffffff};
-	u8 choice = fuzz_u8(&in), value = fuzz_u8(&in);
-
-	switch (choice & 7) {
-	case 0:
-		operation = "write of ID";
-		write_register(i, APIC_ID, (value & 1 ? cpu(i)->apic_id : (u32)value & 3) << 24);
-		break;
-	case 1:
-		operation = "write of DFR";
-		write_register(i, APIC_DFR, dfr[value & 3]);
-		break;
-	case 2:
-		operation = "write of SVR";
-		write_register(i, APIC_SVR, value & 3 ? APIC_SVR_ENABLE | value : value);
-		break;
-	case 3:
-		operation = "DFR of all";
-		for (u32 n = 0; n < VCPUS; n++) {
-			act(n);
-			write_register(n, APIC_DFR, dfr[value & 1]);
-		}
-		break;
-	default:
-		operation = "write of LDR";
-		write_register(i, APIC_LDR,
-		               (choice & 8 ? (u32)value : BIT(value & 3) | (value & 0xf0)) << 24);
-		break;
-	}
-}
-
-static void apic_base(u32 i)
-{
-	u8 choice = fuzz_u8(&in);
-	u64 value = choice & 0x80 ? (u64)choice << 12 : APIC_BASE_DEFAULT;
-
-	operation = "WRMSR APIC_BASE";
-	leave(i);
-	seat[i].kicked = true;
-	lapic_msr_write(cpu(i), MSR_APIC_BASE, value | (choice & 3) * APIC_BASE_EXTD);
+	hw_write(i, offset, any_value());
+	forget_all();
 }
 
 static void task_priority(u32 i)
@@ -381,93 +181,40 @@ static void task_priority(u32 i)
 	u8 value = fuzz_u8(&in) & 0x3f;
 
 	operation = "CR8";
-	if (seat[i].avic.enabled)
-		avic_write_cr8(&seat[i].avic, value >> 2);
-	else
-		lapic_set_cr8(cpu(i), value >> 2);
-}
-
-static void end_of_interrupt(u32 i)
-{
-	operation = "EOI";
-	write_register(i, APIC_EOI, 0);
+	if (hw[i].avic.enabled) {
+		avic_write_cr8(&hw[i].avic, value >> 2);
+		return;
+	}
+	lapic_set_cr8(cpu(i), value >> 2);
+	leave(i);
 }
 
 static void take(u32 i)
 {
+	struct model_vectors page;
 	int vector;
 
 	operation = "delivery";
-	if (!seat[i].avic.enabled)
+	if (!hw[i].avic.enabled)
 		return;
-	vector = deliverable(i);
-	/* What has been posted and not been seen makes it leave the guest first. */
-	if (vector >= 0 && seat[i].avic.pending != vector)
-		FUZZ_CHECK(seat[i].kicked, "%s: %d is pending, not %d", operation,
-		           seat[i].avic.pending, vector);
-	FUZZ_CHECK(avic_take(&seat[i].avic) == vector, "%s: not %d", operation, vector);
+	load_page(&page, i);
+	vector = deliverable(i, &page);
+	FUZZ_CHECK(avic_take(&hw[i].avic) == vector, "%s: not %d", operation, vector);
+	if (vector >= 0)
+		took(i, (u8)vector);
 }
 
-/* --- IPIs and messages --- */
-
-static u8 any_vector(void)
+static void send_any(u32 i)
 {
-	return (u8)(0x10 + (fuzz_u8(&in) & 7) * 0x1f);
-}
+	u32 delivery_mode = (u32)(fuzz_u8(&in) & 7) << 8;
 
-static u32 any_dest(u32 i, bool logical)
-{
-	u8 choice = fuzz_u8(&in);
-
-	if (choice >= 0xf0)
-		return is_x2apic(i) ? ~0u : 0xff;
-	if (choice & 0x80)
-		return fuzz_u8(&in) | (choice & 0x40 ? fuzz_u16(&in) << 8 : 0);
-	if (!logical)
-		return cpu(choice % VCPUS)->apic_id;
-	return is_x2apic(i) ? apic_reg(choice % VCPUS, APIC_LDR)
-	                    : apic_reg(choice % VCPUS, APIC_LDR) >> 24;
-}
-
-static void send(u32 i)
-{
-	struct model_vectors before[VCPUS];
-	u8 how = fuzz_u8(&in);
-	struct irq_message message = {.sender = cpu(i),
-	                              .vector = any_vector(),
-	                              .shorthand = (u32)(how & 3) << 18,
-	                              .logical = how & 4,
-	                              .x2apic_format = is_x2apic(i)};
-	u32 dest = any_dest(i, message.logical), icr;
-	bool fixed = (how & 0xe0) != 0xe0 || how == 0xff;
-	u64 reached;
-
-	operation = "IPI";
-	if (!is_xapic(i) && !is_x2apic(i))
-		return;
-	if (!is_x2apic(i))
-		dest &= 0xff;
-	message.dest = dest;
-	icr = message.vector | message.shorthand | (message.logical ? APIC_DEST_LOGICAL : 0) |
-	      APIC_LEVEL_ASSERT | (fixed ? 0 : (u32)(how >> 2 & 7) << 8);
-	fixed = !(icr & APIC_DM_MASK);
-	reached = model_accepting(model_destinations(&message), message.vector);
-	load_requests(before);
-	if (is_x2apic(i)) {
-		write_register(i, APIC_ICR, (u64)dest << 32 | icr);
-	} else {
-		write_register(i, APIC_ICR2, dest << 24);
-		act(i);
-		load_requests(before);
-		write_register(i, APIC_ICR, icr);
-	}
-	if (fixed)
-		check_reached(before, reached, message.vector);
+	send(i, delivery_mode);
+	if (delivery_mode != APIC_DM_FIXED)
+		forget_all();
 }
 
 static void device_message(void)
 {
-	struct model_vectors before[VCPUS];
 	u8 how = fuzz_u8(&in);
 	struct irq_message message = {.vector = any_vector(),
 	                              .logical = how & 1,
@@ -476,21 +223,9 @@ static void device_message(void)
 	                              .dest = fuzz_u8(&in) & (how & 4 ? 3 : 0xff)};
 
 	operation = "message";
-	acting = VCPUS; /* a processor of its own */
-	load_requests(before);
+	acting = DEVICES;
+	want_all(model_accepting(model_destinations(&message), message.vector), message.vector);
 	irq_deliver(fake.vm, &message);
-	check_reached(before, model_accepting(model_destinations(&message), message.vector),
-	              message.vector);
-}
-
-/* --- what vCPUs go through --- */
-
-static void sleep_until_woken(u32 i)
-{
-	operation = "HLT";
-	end_turn(i);
-	/* As the scheduler: IsRunning is clear, and then it looks once more. */
-	seat[i].asleep = deliverable(i) < 0 && !fake.requests[i];
 }
 
 /* Reasons why acceleration is not wanted come and go. */
@@ -500,7 +235,6 @@ static void inhibit(u32 i)
 
 	operation = "inhibit";
 	leave(i);
-	seat[i].kicked = true;
 	if (choice & 1)
 		irq_window_open(cpu(i));
 	else
@@ -509,31 +243,18 @@ static void inhibit(u32 i)
 		inhibit_change(fake.vm, INHIBIT_BIT(STORM), choice & 4 ? ~0u : 0);
 }
 
-static void reset(u32 i)
-{
-	operation = "reset";
-	leave(i);
-	seat[i].kicked = true;
-	lapic_reset(cpu(i), fuzz_u8(&in) & 1);
-}
-
 /* --- an input --- */
 
-static void make_vcpu(u32 i, u32 switches)
+static void make_hw(u32 i, u32 switches)
 {
-	struct seat *s = &seat[i];
+	struct hw *h = &hw[i];
 
-	memset(&s->svm, 0, sizeof(*s) - offsetof(struct seat, svm));
-	memset(&s->vmcb.control, 0, sizeof(s->vmcb.control));
-	s->vmcb.control.np_control = SVM_NP_ENABLE;
-	s->svm.vmcb = &s->vmcb;
-	s->avic.switches = switches;
-	s->avic.memory = (struct avic_memory){PAGE_SIZE, 1ull << 47};
-	s->avic.doorbell = on_ring;
-	cpu(i)->arch = &s->svm;
-	cpu(i)->cpu = &fake.machine->cpu[i];
-	cpu(i)->cpu->apic_id = HOST_ID + i;
-	cpu(i)->activity = VCPU_ACTIVE;
+	memset(&h->vmcb.control, 0, sizeof(h->vmcb.control));
+	h->vmcb.control.np_control = SVM_NP_ENABLE;
+	h->svm = (struct svm_vcpu){.vmcb = &h->vmcb};
+	h->avic = (struct avic){
+	        .switches = switches, .memory = {PAGE_SIZE, 1ull << 47}, .doorbell = on_ring};
+	cpu(i)->arch = &h->svm;
 }
 
 static void begin(void)
@@ -543,34 +264,18 @@ static void begin(void)
 	u8 choice = fuzz_u8(&in);
 	u32 switches = fuzz_u16(&in) & (BIT(AVIC_SWITCH_COUNT) - 1);
 
-	operation = "creation";
-	acting = 0;
-	mapped = false;
-	zaps = 0;
+	memset(kicked, 0, sizeof(kicked));
 	svm_vm = (struct svm_vm){.msrpm = (u8 *)&svm_vm};
 	svm_features = (struct svm_features){
 	        .edx = SVM_CPUID_AVIC | (choice & 1 ? 0 : SVM_CPUID_X2AVIC),
 	        .stale_running = choice & 2,
 	};
-	fake_create_with_ids(VCPUS, choice & 4 ? sparse : apic_ids);
-	fake.machine->backend = &backend;
-	fake.vm->inhibit.needed = ~0u;
+	machine_begin(choice & 4 ? sparse : apic_ids, &backend, ~0u);
 	fake.vm->arch = &svm_vm;
 	for (u32 i = 0; i < VCPUS; i++)
-		make_vcpu(i, switches);
-	FUZZ_CHECK(accel_create(fake.vm, ACCEL_MODE(ACCEL_XAPIC) | ACCEL_MODE(ACCEL_X2APIC)),
-	           "no acceleration");
-	for (u32 i = 0; i < VCPUS; i++) {
-		if (choice & 8)
-			continue;
-		act(i);
-		write_register(i, APIC_SVR, APIC_SVR_ENABLE | 0xff);
-		write_register(i, APIC_LDR, BIT(i) << 24);
-		leave(i);
-		if (choice & 0x10)
-			lapic_msr_write(cpu(i), MSR_APIC_BASE,
-			                atomic64_read(&apic(i)->base) | APIC_BASE_EXTD);
-	}
+		make_hw(i, switches);
+	machine_accelerate();
+	program(!(choice & 8), choice & 0x10);
 }
 
 static void operate(void)
@@ -578,10 +283,17 @@ static void operate(void)
 	u8 choice = fuzz_u8(&in);
 	u32 i = (choice >> 5) % VCPUS;
 
+	operation = "entry";
 	act(i);
 	switch (choice & 0x1f) {
-	case 0 ... 8:
-		send(i);
+	case 0 ... 6:
+		send(i, APIC_DM_FIXED);
+		break;
+	case 7:
+		send_any(i);
+		break;
+	case 8:
+		migrate(i);
 		break;
 	case 9 ... 11:
 		device_message();
@@ -602,11 +314,10 @@ static void operate(void)
 		task_priority(i);
 		break;
 	case 23 ... 25:
-		sleep_until_woken(i);
+		halt(i);
 		break;
 	case 26:
-		operation = "preemption";
-		end_turn(i);
+		preempt(i);
 		break;
 	case 27:
 		inhibit(i);

@@ -27,6 +27,7 @@ static struct atomic64 table[ENTRIES];
 static struct vapic vapic[CPUS];
 static struct notice notice[NOTICES];
 static u32 notices, eois;
+static u32 changed_entry;  /* the last */
 static bool in_step[CPUS]; /* the hypervisor has kept guest interrupt status as VIRR and VISR are */
 static const char *operation;
 static struct fuzz_input in;
@@ -238,12 +239,17 @@ static u32 any_icr(void)
 	return (how & 0x70) == 0x70 ? icr | BIT(8 + (fuzz_u8(&in) & 31) % 24) : icr;
 }
 
+/* Often the entry that was changed last, or its index with a bit too many. */
 static u32 any_dest(void)
 {
 	u8 choice = fuzz_u8(&in);
 
-	if (choice < 0xe0)
+	if (choice < 0xb0)
 		return choice % (ENTRIES + 4);
+	if (choice < 0xd0)
+		return changed_entry;
+	if (choice < 0xe0)
+		return changed_entry | BIT(8 + fuzz_u8(&in) % 24);
 	return choice & 1 ? 0xffffffff : fuzz_u32(&in);
 }
 
@@ -480,11 +486,12 @@ static void change_entry(void)
 
 		entry = others[how % 4] | PI_ENTRY_VALID;
 	} else if ((how & 0xe0) == 0xc0) {
-		entry ^= BIT64((how & 0x10 ? 46 + (how & 0xf) : how & 0xf) % 6);
+		entry ^= BIT64(how % 6);
 	} else if ((how & 0xe0) == 0xa0) {
 		entry |= BIT64(WIDTH + how % (64 - WIDTH));
 	}
 	set_entry(index, entry);
+	changed_entry = index;
 }
 
 /* --- an input --- */
@@ -495,7 +502,7 @@ static void begin(void)
 	memset(&ref, 0, sizeof(ref));
 	memset(apic_page, 0, sizeof(apic_page));
 	memset(memory, 0, DESCS * sizeof(struct pi_desc));
-	notices = eois = 0;
+	notices = eois = changed_entry = 0;
 	for (u32 i = 0; i < ENTRIES; i++)
 		set_entry(i, i < DESCS ? desc_address(i) | PI_ENTRY_VALID : 0);
 	for (u32 i = 0; i < DESCS; i++)
