@@ -16,8 +16,8 @@ FUZZ_SANITIZE := $(SANITIZE)
 # where they count. Comparisons are not traced, which takes more time than it finds: inputs are
 # choices, not magic numbers.
 FUZZ_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
-# For each of the mutants the sanitizers' libraries are linked again: with lld, where there is one, in a fifth of the time.
-FUZZ_LINK := $(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread $(if $(shell command -v ld.lld),-fuse-ld=lld)
+# For each of the mutants the sanitizers' libraries are linked again: by lld in a fifth of the time.
+FUZZ_LINK := $(FUZZ_CC) $(SANITIZE) -fsanitize=fuzzer -pthread -fuse-ld=lld
 
 # The slowest first.
 FUZZ_NAMES := irq apicv accel avic vapic hv platform emulate decode
