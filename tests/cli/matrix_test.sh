@@ -31,6 +31,8 @@ ok genoa-toggled-msi_test: one
 ok demonstration # 812 ms 2 s
 not ok accelerated-genoa-4v2p
 ok bochs-linux-broadwell-4v2p # 3 s
+ok bochs-linux-4v2p # 3 s
+ok bochs-entry-checks # 1 s
 # --- check-cli
 ok no xorriso: one clear line
 END
@@ -39,14 +41,16 @@ cat >expected <<'END'
 | tests | barcelona | rome | milan | genoa | westmere | broadwell | sapphire-rapids | all |
 |---|---|---|---|---|---|---|---|---|
 | `accelerated-*-4v2p` |  |  |  | 0/1 |  |  |  | 0/1 |
+| `bochs-entry-checks` |  |  |  |  |  |  |  | 1 |
 | `bochs-linux-*-4v2p` |  |  |  |  |  | 1 |  | 1 |
+| `bochs-linux-4v2p` |  |  |  |  | 1 |  |  | 1 |
 | `demonstration` | 1 |  |  |  |  |  |  | 1 |
 | `msi_test, by the assist` |  |  |  | 1/1 |  |  |  | 1/1 |
 | `msi_test, no preemption timer` |  |  |  |  | 1 |  |  | 1 |
 | `msi_test, switched off and on` |  |  |  | 1 |  |  |  | 1 |
 | `msi_test` | 2 |  |  |  |  |  | 1 | 3 |
 | `vmx_test` |  |  |  |  |  |  |  | 1 |
-| together | 3 | 0 | 0 | 2/2 | 1 | 1 | 1 | 9/2 |
+| together | 3 | 0 | 0 | 2/2 | 2 | 1 | 1 | 11/2 |
 END
 
 printf '%s\n' before '<!-- matrix -->' old '<!-- /matrix -->' behind >document
