@@ -266,7 +266,7 @@ check-unit: $(UNIT_TESTS)
 	$(call run,$(UNIT_TESTS),300)
 
 check-model: $(MODEL_TESTS)
-	$(call run,$(MODEL_TESTS),600)
+	$(call run,$(MODEL_TESTS),$(if $(POSTERN_TEST_FULL),3600,600))
 
 # Tests that look at nothing but what a guest sees of its interrupts.
 INTERRUPT_TESTS := $(filter $(addprefix %/,$(addsuffix _test,$(filter rules_%,$(MODEL_NAMES)) apic basic \
