@@ -54,6 +54,7 @@ check-cli: $(CLI_TESTS) $(BUILD)/tests/cli/postern $(BUILD)/tests/cli/fake_qemu
 	wait $$bochs; status=$$?; cat $(BUILD)/tests/cli/bochs.out; exit $$((run | status))
 	tests/cli/conformance_test.sh
 	tests/cli/matrix_test.sh
+	tests/cli/sitting_test.sh
 	tests/cli/compare_test.sh
 
 .SECONDARY: $(CLI_SAN_OBJ) $(patsubst tests/%.c,$(BUILD)/san/tests/%.o,$(wildcard tests/cli/*.c))

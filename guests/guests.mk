@@ -114,7 +114,7 @@ run-intel:
 # or "not ok NAME" lines and fails when one of them is not ok.
 .PHONY: check-style check-layers check-size check-headers check-rule-list check-model-doc check-inhibits \
 	check-rules check-system \
-	check-system-full boot-ratio
+	check-system-full-qemu check-system-full-bochs boot-ratio
 check-style:
 	@scripts/check-style
 check-layers:
@@ -134,8 +134,11 @@ check-rules: check-style check-layers check-size check-headers check-rule-list c
 
 check-system: all guest guest-kernels micro
 	@BUILD=$(BUILD) tests/system/run
-check-system-full: all guest guest-kernels micro
-	@BUILD=$(BUILD) tests/system/run --full
+check-system-full-qemu check-system-full-bochs: all guest guest-kernels micro
+check-system-full-qemu:
+	@BUILD=$(BUILD) tests/system/run --full '!(bochs-*)'
+check-system-full-bochs:
+	@BUILD=$(BUILD) tests/system/run --full 'bochs-*'
 
 # Time of the demonstration under Postern against the same guest directly on the same QEMU.
 boot-ratio: all guest

@@ -12,7 +12,7 @@
 #   make check-fuzz    inputs at random, with invariants checked  (libFuzzer, ASan, UBSan)
 #   make check-clang   everything built by clang; in check-full unit and model tests with it
 #   make check-bench   what exits and IPIs cost, in instructions, against limits (also: make bench)
-#   make check-full    all of `make check`, longer
+#   make check-full    all of `make check`, longer; RESUME=1 goes on where the last one was interrupted
 
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_CFLAGS := $(COMMON_CFLAGS) -Iport/posix -pthread -fno-omit-frame-pointer
@@ -302,7 +302,8 @@ check-model-vmx: $(VMX_TESTS)
 	done; } | xargs -P "$$(nproc)" -L 1 sh -c 'cpu=$$0; POSTERN_TEST_CPU=$$cpu exec "$$@"'
 
 # The same with acceleration inhibited throughout, and switched between any two instructions. All processors
-# in check-full.
+# in check-full; by the assist, which differs in who does the hardware's part, not in what may come between, with as many
+# interleavings as in `make check`.
 INHIBIT_RUNS := genoa/toggled milan/toggled broadwell/toggled genoa/inhibited $(if $(POSTERN_TEST_FULL),rome/toggled \
 	rome/inhibited milan/inhibited broadwell/inhibited broadwell-unposted/toggled broadwell-unposted/inhibited \
 	sapphire-rapids/toggled sapphire-rapids/inhibited $(foreach cpu,rome milan genoa broadwell sapphire-rapids, \
@@ -310,8 +311,8 @@ INHIBIT_RUNS := genoa/toggled milan/toggled broadwell/toggled genoa/inhibited $(
 check-model-inhibit: $(INTERRUPT_TESTS)
 	@for run in $(INHIBIT_RUNS); do for test in $(INTERRUPT_TESTS); do \
 		echo "$$run $(TAP) $$(echo $$run | tr / -)-$$(basename $$test) 1200 $$test"; \
-	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'run=$$0; POSTERN_TEST_CPU=$${run%/*} \
-		POSTERN_TEST_INHIBIT=$${run#*/} exec "$$@"'
+	done; done | xargs -P "$$(nproc)" -L 1 sh -c 'run=$$0; case $$run in assist-*) unset POSTERN_TEST_FULL ;; esac; \
+		POSTERN_TEST_CPU=$${run%/*} POSTERN_TEST_INHIBIT=$${run#*/} exec "$$@"'
 
 check-tsan: export TSAN_OPTIONS := halt_on_error=1 second_deadlock_stack=1
 check-tsan: $(TSAN)/threads $(TSAN)/soak
@@ -336,7 +337,7 @@ CLANG := CC=clang BUILD=$(BUILD)/clang$(if $(POSTERN_TEST_FULL),, SANITIZE=)
 check-clang:
 	@$(MAKE) --no-print-directory $(CLANG) all host-tests
 	@echo "ok clang: build"
-	@$(if $(POSTERN_TEST_FULL),$(MAKE) --no-print-directory -k $(CLANG) check-unit check-model)
+	@$(if $(POSTERN_TEST_FULL),env -u POSTERN_TEST_FULL $(MAKE) --no-print-directory -k $(CLANG) check-unit check-model)
 
 CHECK_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-model-inhibit \
 	check-race+check-tsan+check-soak check-fuzz check-cli+check-bench check-clang check-system
@@ -344,11 +345,14 @@ check:
 	@scripts/deps build run check
 	@MAKE="$(MAKE)" tests/check $(BUILD) $(CHECK_TARGETS)
 
-# The soak, the explorer and the fuzzers go on for longer, the system tests run the whole matrix.
+# The soak, the explorer and the fuzzers go on for longer, the model and system tests run the whole matrix, which comes first.
+# Hours; RESUME=1 goes on after the last part that came to its end (tests/check).
+FULL_TARGETS := check-build check-rules check-unit check-model check-model-avic check-model-vmx check-system-full-qemu \
+	check-system-full-bochs check-model-inhibit check-clang check-cli+check-bench check-fuzz-full \
+	check-race+check-tsan+check-soak
 check-full:
 	@scripts/deps build run check
-	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 tests/check $(BUILD) \
-		$(patsubst check-fuzz,check-fuzz-full,$(CHECK_TARGETS:check-system=check-system-full)); \
+	@MAKE="$(MAKE)" POSTERN_TEST_FULL=1 RESUME=$(RESUME) tests/check $(BUILD) $(FULL_TARGETS); \
 		status=$$?; scripts/matrix $(BUILD)/check/log docs/conformance.md; exit $$status
 
 .SECONDARY: $(HOST_OBJ) $(TSAN_OBJ) $(RACE_OBJ) $(SOAK_OBJ) $(BENCH_OBJ) $(BENCH_AVIC_OBJ) $(BENCH_VAPIC_OBJ) $(BENCH_IRQWIN_OBJ) \

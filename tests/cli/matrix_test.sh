@@ -27,9 +27,11 @@ ok sapphire-rapids-msi_test: one
 ok westmere-untimed-msi_test: one
 # --- check-model-inhibit
 ok genoa-toggled-msi_test: one
-# --- check-system-full
+# --- check-system-full-qemu
 ok demonstration # 812 ms 2 s
 not ok accelerated-genoa-4v2p
+# --- check-system-full-qemu: 9 s
+# --- check-system-full-bochs
 ok bochs-linux-broadwell-4v2p # 3 s
 ok bochs-linux-4v2p # 3 s
 ok bochs-entry-checks # 1 s

@@ -20,6 +20,6 @@ $(HOST)/tests/model/vmx_replay_test: $(REPLAY_OBJ)
 .SECONDARY: $(REPLAY_OBJ)
 
 # Built by each compiler that builds the host's tests; run by the system tests.
-host-tests check-system check-system-full: $(BUILD)/hwtest.elf
+host-tests check-system check-system-full-bochs: $(BUILD)/hwtest.elf
 
 -include $(REPLAY_OBJ:.o=.d) $(HWTEST_SRC:%.c=$(IMAGE_DIR)/%.d)
