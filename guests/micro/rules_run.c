@@ -26,6 +26,8 @@
 #define MSIDEV        0x4d535053u
 
 #define REINJECT_PERIOD 1000 /* ticks */
+#define NO_REGISTER     0x3a0
+#define SOME_VECTOR     0x40u
 
 struct gate {
 	u16 offset_low;
@@ -64,6 +66,11 @@ static u32 depth[MOST_VCPUS];
 static u32 vcpus;
 static u64 tsc_hz;
 static bool reinjects; /* looked at if a rule is about it */
+static struct {
+	bool plain_page;    /* xAPIC: what is no register keeps what is written (AVIC) */
+	bool narrow_writes; /* xAPIC: a byte is written as such (AVIC, APICv) */
+	bool checks_status; /* x2APIC: ICR's delivery status is reserved (x2AVIC) */
+} apic;
 
 /* --- what the compiler may call --- */
 
@@ -404,6 +411,33 @@ static bool detect_reinjection(void)
 	return !(rules_pic_irr(0x20) & 1);
 }
 
+/*
+ * Nor whose the APIC is, if not the software's. It is tried, at places where docs/model.md, "What a guest sees", has them
+ * differ.
+ */
+static void detect_apic(void)
+{
+	u64 tpr = APIC_BASE_DEFAULT + APIC_TPR;
+	u64 nobody = 0xfffffffeull << 32;
+
+	harness.xapic = true;
+	reset_apics();
+	g_apic_enable();
+	g_apic_write(NO_REGISTER, 1);
+	apic.plain_page = g_apic_read(NO_REGISTER) != 0;
+	g_apic_write(NO_REGISTER, 0);
+	g_write(tpr, 0x20, 1);
+	apic.narrow_writes = g_apic_read(APIC_TPR) != 0;
+	g_apic_write(APIC_TPR, 0);
+	if (!has_feature(X2APIC))
+		return;
+	harness.xapic = false;
+	g_apic_enable();
+	apic.checks_status = g_wrmsr_safe(MSR_X2APIC_FIRST + APIC_ICR / 16,
+	                                  nobody | APIC_ICR_BUSY | SOME_VECTOR) != 0;
+	reset_own_apic();
+}
+
 static bool is_about_reinjection(const struct rule *list, u32 count)
 {
 	for (u32 i = 0; i < count; i++)
@@ -431,6 +465,11 @@ static const char *why_not(const struct rule *rule)
 		return "needs a processor without TSC-deadline mode";
 	if (rule->vcpus > vcpus)
 		return "needs more vCPUs";
+	if (pass_xapic &&
+	    ((rule->no_avic_page && apic.plain_page) || (rule->no_apicv && apic.narrow_writes)))
+		return "the APIC's page is the processor's";
+	if (!pass_xapic && rule->no_x2avic && apic.checks_status)
+		return "ICR is the processor's";
 	return NULL;
 }
 
@@ -465,6 +504,7 @@ int rules_main(const struct rule *list, u32 count)
 
 	if (is_about_reinjection(list, count))
 		reinjects = detect_reinjection();
+	detect_apic();
 	for (u32 mode = 0; mode < modes; mode++) {
 		pass_xapic = !mode;
 		for (u32 i = 0; i < count; i++)
