@@ -341,7 +341,7 @@ if $full; then
 	check bochs-linux-1v1p test_bochs_linux 1 1
 	check bochs-workload test_bochs_workload 2 2
 	check bochs-self-ipi test_bochs_self_ipi westmere
-	for group in base icr timer ioapic pic; do
+	for group in base icr lapic timer ioapic pic; do
 		check "bochs-rules-$group-broadwell" test_bochs_rules "$group"
 	done
 	check bochs-linux-broadwell test_bochs_linux 2 2 broadwell
