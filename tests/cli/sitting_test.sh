@@ -11,7 +11,7 @@ subject="tests/check: "
 . "$(dirname "$0")/check.sh"
 mkdir -p "$work/tests" "$work/scripts" && cp "$root/tests/check" "$work/tests" &&
 	cp "$root/scripts/sources" "$work/scripts" && cd "$work" || exit 2
-unset MAKEFLAGS MAKELEVEL MAKE
+unset MAKEFLAGS MAKELEVEL MAKE POSTERN_TEST_FULL
 
 # Each target says in `made` that it was made.
 cat >Makefile <<'END'
@@ -25,14 +25,14 @@ silent:
 	@exit 1
 END
 
-# run STATUS SITTING LAST MADE TARGET...: ends so, with that last line, and has made those targets.
+# run STATUS SITTING LAST MADE TARGET...: ends so, with that last line, and has made those targets, in any order.
 run() {
 	local want=$1 sitting=$2 last=$3 made=$4 status
 	shift 4
 	mkdir -p build && : >build/made
 	RESUME=$sitting tests/check build "$@" >build/out 2>build/err
 	status=$?
-	[ $status -eq "$want" ] && [ "$(tail -n 1 build/out)" = "$last" ] && [ "$(tr '\n' ' ' <build/made)" = "$made" ]
+	[ $status -eq "$want" ] && [ "$(tail -n 1 build/out)" = "$last" ] && [ "$(sort build/made | tr '\n' ' ')" = "$made" ]
 }
 
 check "all that passes is counted" run 0 '' "2 passed, 0 failed" "good other " good other
@@ -47,11 +47,14 @@ sed -i '/^# --- good+other: /d' build/check/log
 check "what did not come to its end is made again" run 0 1 "3 passed, 0 failed" "good other " good good+other
 echo '# changed' >>Makefile
 check "other sources: all of it again" run 0 1 "3 passed, 0 failed" "good good other " good good+other
-check "which is said" grep -q '^# RESUME: the sources are others than ' build/out
+check "which is said" grep -q '^# RESUME: the sources, or how long they are tested, are others ' build/out
 mkdir docs && echo table >docs/conformance.md
 check "but the table that it writes is none" run 0 1 "3 passed, 0 failed" "" good good+other
 sed -i 's/^ok good$/not &/' build/check/log
 check "a log with a failure in it is not believed" run 0 1 "3 passed, 0 failed" "good good other " good good+other
+POSTERN_TEST_FULL=1 check "nothing of make check is kept for check-full" run 0 1 "2 passed, 0 failed" "good other " good other
+POSTERN_TEST_FULL=1 check "but what check-full has seen" run 0 1 "2 passed, 0 failed" "" good other
+check "which is not kept for make check" run 0 1 "2 passed, 0 failed" "good other " good other
 check "no target" run 1 '' "0 passed, 0 failed" ""
 
 [ "$failed" -eq 0 ]
